@@ -1,0 +1,24 @@
+//! The words of the payments domain.
+//!
+//! What belongs here: types that several crates must agree on, and the rules that make them valid.
+//! What does not: I/O, async, clocks, randomness, and every wire or storage format. There is no
+//! serde in this crate on purpose: whoever owns a wire writes it, so that a card cannot be
+//! serialised by a derive that nobody looked at.
+
+pub mod access;
+pub mod account;
+pub mod card;
+pub mod money;
+pub mod operation;
+pub mod outcome;
+pub mod secret;
+
+pub use access::{KeyId, MerchantId, Principal, Scope};
+pub use account::{AccountName, Credentials};
+pub use card::{Card, CardRef, CardToken, Cvv, CvvSource, Expiry, Gone, NumberSource, Pan};
+pub use money::{Amount, Currency};
+pub use operation::{
+    Action, Authorization, Capture, Find, Kind, NetworkTokenBrand, Operation, Payer, ThreeDs,
+};
+pub use outcome::{Decline, Outcome, Rejected, Report, State, Unknown};
+pub use secret::Secret;

@@ -1,0 +1,237 @@
+//! What a merchant asks for.
+
+use crate::{Amount, Card, CardRef, Gone};
+
+/// One thing to do at a provider.
+///
+/// `C` is how the card is held. The default, [`CardRef`], is what the proxy passes around; only the
+/// vault makes an `Operation<Card>`, only a provider takes one, and `Operation<Gone>` is what is
+/// left of it once the request is written.
+#[derive(Debug)]
+pub struct Operation<C = CardRef> {
+    /// Our name for this attempt, unique for ever: 32 characters `[a-z0-9]`. It is the idempotency
+    /// key upstream, and the reference where the merchant gave none.
+    pub key: Box<str>,
+    /// The merchant's own name for it (`myRef`), at most 80 characters.
+    pub merchant_reference: Option<Box<str>>,
+    pub action: Action<C>,
+}
+
+/// The verbs, each with what it needs.
+#[derive(Debug)]
+pub enum Action<C = CardRef> {
+    Authorize(Box<Authorization<C>>),
+    /// `reference` is the provider's name for the payment (`refTransId`), at most 255 characters.
+    Capture {
+        amount: Amount,
+        reference: Box<str>,
+    },
+    Refund {
+        amount: Amount,
+        reference: Box<str>,
+    },
+    Status(Find),
+    Void {
+        amount: Amount,
+        reference: Box<str>,
+    },
+}
+
+/// A hold on a card, taken at once or later.
+#[derive(Debug)]
+pub struct Authorization<C = CardRef> {
+    pub amount: Amount,
+    pub capture: Capture,
+    pub card: C,
+    /// What the cardholder buys (`orderDesc`).
+    pub description: Option<Box<str>>,
+    /// Whether the goods are digital (`isDigital`).
+    pub digital: Option<bool>,
+    pub network_token: Option<NetworkTokenBrand>,
+    pub payer: Option<Payer>,
+    pub three_ds: Option<ThreeDs>,
+}
+
+/// When the money is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Capture {
+    Later,
+    Now,
+}
+
+/// How a payment is named when its status is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Find {
+    /// By the merchant's own reference (`myRef`).
+    MerchantReference(Box<str>),
+    /// By the provider's reference (`refTransId`).
+    Reference(Box<str>),
+}
+
+/// An [`Action`] without its contents; what remains of it while an answer is awaited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    Authorize,
+    Capture,
+    Charge,
+    Refund,
+    Status,
+    Void,
+}
+
+/// The scheme whose network token `cardNumber` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NetworkTokenBrand {
+    Amex,
+    MasterCard,
+    Visa,
+}
+
+/// Who pays, for risk checks and address verification. Personal data: it prints redacted.
+pub struct Payer {
+    pub address: [Option<Box<str>>; 3],
+    pub city: Option<Box<str>>,
+    /// ISO 3166-1 alpha-2, upper case.
+    pub country: Box<str>,
+    pub ip: std::net::IpAddr,
+    pub post_code: Option<Box<str>>,
+    pub state: Option<Box<str>>,
+}
+
+/// The result of a 3-D Secure authentication that was done elsewhere. It prints redacted.
+pub struct ThreeDs {
+    /// CAVV or AAV, base64 (`authenticationValue`).
+    pub authentication_value: crate::Secret,
+    /// One or two characters, as the scheme gave it.
+    pub eci: Box<str>,
+    /// Mastercard's security level.
+    pub sli: Option<Box<str>>,
+    /// Such as `2.2.0`.
+    pub version: Box<str>,
+    /// The transaction id: `dsTransID` in 3DS 2, XID in 3DS 1.
+    pub xid: Box<str>,
+}
+
+// === impl Operation ===
+
+impl<C> Operation<C> {
+    /// What it asks for, without its contents.
+    pub fn kind(&self) -> Kind {
+        match &self.action {
+            Action::Authorize(authorization) => match authorization.capture {
+                Capture::Later => Kind::Authorize,
+                Capture::Now => Kind::Charge,
+            },
+            Action::Capture { .. } => Kind::Capture,
+            Action::Refund { .. } => Kind::Refund,
+            Action::Status(_) => Kind::Status,
+            Action::Void { .. } => Kind::Void,
+        }
+    }
+
+    /// The amount it moves, where it moves one.
+    pub fn amount(&self) -> Option<Amount> {
+        match &self.action {
+            Action::Authorize(authorization) => Some(authorization.amount),
+            Action::Capture { amount, .. }
+            | Action::Refund { amount, .. }
+            | Action::Void { amount, .. } => Some(*amount),
+            Action::Status(_) => None,
+        }
+    }
+
+    /// The reference under which the merchant will look for it: its own, or else our key.
+    pub fn reference(&self) -> &str {
+        self.merchant_reference.as_deref().unwrap_or(&self.key)
+    }
+
+    /// Exchanges the card for another form of it, where there is one.
+    ///
+    /// # Errors
+    /// Those of `exchange`.
+    pub fn try_map_card<D, E>(
+        self,
+        exchange: impl FnOnce(C) -> Result<D, E>,
+    ) -> Result<Operation<D>, E> {
+        let action = match self.action {
+            Action::Authorize(authorization) => {
+                Action::Authorize(Box::new(authorization.try_map_card(exchange)?))
+            }
+            Action::Capture { amount, reference } => Action::Capture { amount, reference },
+            Action::Refund { amount, reference } => Action::Refund { amount, reference },
+            Action::Status(find) => Action::Status(find),
+            Action::Void { amount, reference } => Action::Void { amount, reference },
+        };
+        Ok(Operation { key: self.key, merchant_reference: self.merchant_reference, action })
+    }
+}
+
+impl Operation<Card> {
+    /// Wipes the card and keeps the rest.
+    pub fn forget_card(self) -> Operation<Gone> {
+        match self.try_map_card(|card| {
+            drop(card);
+            Ok::<_, std::convert::Infallible>(Gone)
+        }) {
+            Ok(operation) => operation,
+        }
+    }
+}
+
+// === impl Authorization ===
+
+impl<C> Authorization<C> {
+    fn try_map_card<D, E>(
+        self,
+        exchange: impl FnOnce(C) -> Result<D, E>,
+    ) -> Result<Authorization<D>, E> {
+        let Self { amount, capture, card, description, digital, network_token, payer, three_ds } =
+            self;
+        Ok(Authorization {
+            amount,
+            capture,
+            card: exchange(card)?,
+            description,
+            digital,
+            network_token,
+            payer,
+            three_ds,
+        })
+    }
+}
+
+// === impl Kind ===
+
+impl Kind {
+    /// Every kind, in the order of their words.
+    pub const ALL: [Self; 6] =
+        [Self::Authorize, Self::Capture, Self::Charge, Self::Refund, Self::Status, Self::Void];
+
+    /// The lower-case word for it in logs, metrics and fixtures.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Authorize => "authorize",
+            Self::Capture => "capture",
+            Self::Charge => "charge",
+            Self::Refund => "refund",
+            Self::Status => "status",
+            Self::Void => "void",
+        }
+    }
+}
+
+// === impl Payer ===
+
+impl std::fmt::Debug for Payer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Payer").field("country", &self.country).finish_non_exhaustive()
+    }
+}
+
+// === impl ThreeDs ===
+
+impl std::fmt::Debug for ThreeDs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ThreeDs").field("version", &self.version).finish_non_exhaustive()
+    }
+}

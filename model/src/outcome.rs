@@ -1,0 +1,235 @@
+//! What became of an operation.
+
+use crate::Amount;
+
+/// What became of an operation. Listed so that a reader sees the whole space; there is no `Other`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The provider did it.
+    Approved,
+    /// The issuer said no. Asking again with the same card will not help, unless the reason says so.
+    Declined(Decline),
+    /// The provider took the request and will do it later.
+    Pending,
+    /// The provider refused the request; no issuer saw it. The fault is ours or the merchant's,
+    /// never the cardholder's.
+    Rejected(Rejected),
+    /// The request may have taken effect, and we do not know. It is never sent again by hope.
+    Unknown(Unknown),
+}
+
+/// Why an issuer said no, in words that all providers share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Decline {
+    /// The cardholder must be authenticated (3-D Secure), then it may be tried again.
+    AuthenticationRequired,
+    /// The issuer said no and gave no reason (do not honour, call the issuer).
+    CardDeclined,
+    /// The card or the account cannot be used for this (blocked, restricted, not permitted).
+    CardNotSupported,
+    ExpiredCard,
+    /// Suspected fraud, by the issuer or by the provider's risk system.
+    Fraud,
+    IncorrectAddress,
+    IncorrectCvv,
+    IncorrectNumber,
+    IncorrectPin,
+    InsufficientFunds,
+    InvalidAmount,
+    /// The issuer could not be reached: may be tried again later.
+    IssuerUnavailable,
+    /// A limit on amount or number of uses was reached.
+    LimitExceeded,
+    /// Lost or stolen. Show the cardholder the same as for [`Decline::CardDeclined`].
+    LostOrStolen,
+    /// The cardholder withdrew the mandate: never try again.
+    Revoked,
+    /// A technical failure on the way to the issuer; nothing was approved: may be tried again.
+    ProcessingError,
+    /// A code this version does not know. It is counted by provider, and worth a mapping.
+    Unmapped,
+}
+
+/// Why a provider refused a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Rejected {
+    /// Our credentials were refused (401, 403).
+    Credentials,
+    /// The account is not set up for this.
+    Configuration,
+    /// The provider says that the same request is being or was handled.
+    Duplicate,
+    /// The request was not understood or not valid.
+    Malformed,
+    /// The provider knows no such payment.
+    NotFound,
+    /// Too many requests, and the provider documents that this one was not processed.
+    RateLimited,
+    /// The payment is not in a state that allows this.
+    State,
+}
+
+/// Why we do not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Unknown {
+    /// The connection died, or the deadline passed, after the request may have been read.
+    Interrupted,
+    /// The answer was not in the shape that the provider documents.
+    Unreadable,
+    /// A 5xx after the request was sent.
+    UpstreamFailed,
+}
+
+/// The state of the payment after the operation, as far as the provider tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum State {
+    Authorized,
+    Captured,
+    Declined,
+    Pending,
+    Refunded,
+    Unknown,
+    Voided,
+}
+
+/// An outcome with what the provider said of it.
+///
+/// The texts are the provider's own words, cleaned by `providers::wire::said`: bounded, printable,
+/// and without anything that could be a card number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    pub outcome: Outcome,
+    pub state: Option<State>,
+    /// The amount that the provider speaks of, where it does.
+    pub amount: Option<Amount>,
+    /// The issuer's approval code.
+    pub authorization_code: Option<Box<str>>,
+    /// The provider's name for the payment, to be used as `refTransId`.
+    pub reference: Option<Box<str>>,
+    pub code: Option<Box<str>>,
+    pub description: Option<Box<str>>,
+    pub sub_code: Option<Box<str>>,
+    pub sub_description: Option<Box<str>>,
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// The lower-case word for it in logs and metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Approved => "approved",
+            Self::Declined(_) => "declined",
+            Self::Pending => "pending",
+            Self::Rejected(_) => "rejected",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+}
+
+// === impl Decline ===
+
+impl Decline {
+    /// Every reason, in the order of their words.
+    pub const ALL: [Self; 17] = [
+        Self::AuthenticationRequired,
+        Self::CardDeclined,
+        Self::CardNotSupported,
+        Self::ExpiredCard,
+        Self::Fraud,
+        Self::IncorrectAddress,
+        Self::IncorrectCvv,
+        Self::IncorrectNumber,
+        Self::IncorrectPin,
+        Self::InsufficientFunds,
+        Self::InvalidAmount,
+        Self::IssuerUnavailable,
+        Self::LimitExceeded,
+        Self::LostOrStolen,
+        Self::ProcessingError,
+        Self::Revoked,
+        Self::Unmapped,
+    ];
+
+    /// The word for it in the API (`declineReason`).
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::AuthenticationRequired => "AuthenticationRequired",
+            Self::CardDeclined => "CardDeclined",
+            Self::CardNotSupported => "CardNotSupported",
+            Self::ExpiredCard => "ExpiredCard",
+            Self::Fraud => "Fraud",
+            Self::IncorrectAddress => "IncorrectAddress",
+            Self::IncorrectCvv => "IncorrectCvv",
+            Self::IncorrectNumber => "IncorrectNumber",
+            Self::IncorrectPin => "IncorrectPin",
+            Self::InsufficientFunds => "InsufficientFunds",
+            Self::InvalidAmount => "InvalidAmount",
+            Self::IssuerUnavailable => "IssuerUnavailable",
+            Self::LimitExceeded => "LimitExceeded",
+            Self::LostOrStolen => "LostOrStolen",
+            Self::ProcessingError => "ProcessingError",
+            Self::Revoked => "Revoked",
+            Self::Unmapped => "Unmapped",
+        }
+    }
+
+    /// Whether the same card may be tried again, later or after a correction.
+    pub fn is_retryable(self) -> bool {
+        match self {
+            Self::AuthenticationRequired
+            | Self::InsufficientFunds
+            | Self::IssuerUnavailable
+            | Self::LimitExceeded
+            | Self::ProcessingError => true,
+            Self::CardDeclined
+            | Self::CardNotSupported
+            | Self::ExpiredCard
+            | Self::Fraud
+            | Self::IncorrectAddress
+            | Self::IncorrectCvv
+            | Self::IncorrectNumber
+            | Self::IncorrectPin
+            | Self::InvalidAmount
+            | Self::LostOrStolen
+            | Self::Revoked
+            | Self::Unmapped => false,
+        }
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// The word for it in the API (`state`).
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Authorized => "Authorized",
+            Self::Captured => "Captured",
+            Self::Declined => "Declined",
+            Self::Pending => "Pending",
+            Self::Refunded => "Refunded",
+            Self::Unknown => "Unknown",
+            Self::Voided => "Voided",
+        }
+    }
+}
+
+// === impl Report ===
+
+impl Report {
+    /// An outcome of which the provider said nothing more.
+    pub fn bare(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            state: None,
+            amount: None,
+            authorization_code: None,
+            reference: None,
+            code: None,
+            description: None,
+            sub_code: None,
+            sub_description: None,
+        }
+    }
+}
