@@ -1,1 +1,1 @@
-//! Not written yet.
+//! Payment providers, as data in and data out.
