@@ -1,0 +1,147 @@
+//! What can go wrong, divided by what the caller does about it.
+//!
+//! No variant holds a secret or a text from outside, except names that the operator chose.
+
+use crate::StoreError;
+use std::path::PathBuf;
+
+/// Why the vault does not open. Each text says what is wrong and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The PKCS#11 library cannot be loaded.
+    #[error(
+        "the PKCS#11 module {} cannot be used: {problem}; install it (for SoftHSM on Debian: \
+         apt-get install softhsm2) or correct vault.module",
+        path.display()
+    )]
+    Module { path: PathBuf, problem: Box<str> },
+    /// No token has the label.
+    #[error(
+        "no token has the label `{label}`; make one with `orchestra vault init`, or correct \
+         vault.token_label (SoftHSM finds its tokens by the file that SOFTHSM2_CONF names)"
+    )]
+    NoToken { label: Box<str> },
+    /// Several tokens have the label, and guessing could pick the wrong key.
+    #[error("{found} tokens have the label `{label}`; give one of them another label")]
+    TokenAmbiguous { label: Box<str>, found: usize },
+    /// A token has the label already.
+    #[error("a token with the label `{label}` exists already and is left alone; use another label")]
+    TokenExists { label: Box<str> },
+    /// Every slot has a token.
+    #[error("no slot is free for a new token; add a slot or use an initialised token")]
+    NoFreeSlot,
+    /// The label does not fit into a token.
+    #[error("a token's label has 1 to 32 bytes of ASCII; choose another vault.token_label")]
+    Label,
+    /// The token refused the PIN. It was tried once and is not tried again, so as not to lock it.
+    #[error("the token `{label}` refused the PIN; correct what vault.pin names")]
+    Pin { label: Box<str> },
+    /// The token is locked after wrong PINs.
+    #[error("the token `{label}` is locked after wrong PINs; let its security officer unlock it")]
+    PinLocked { label: Box<str> },
+    /// The token does not take PINs of this length.
+    #[error("the token takes PINs of {min} to {max} characters; choose another")]
+    PinLength { min: usize, max: usize },
+    /// The key that wraps the others is not in the token.
+    #[error(
+        "the token `{label}` does not hold the key {kek} that the vault's keys are wrapped with; \
+         use the token with which the vault was made, or restore it from the module's backup"
+    )]
+    NoKek { label: Box<str>, kek: Box<str> },
+    /// The key that wraps the others could leave the token, so the vault does not trust it.
+    #[error(
+        "the key {kek} in the token `{label}` can be extracted; it was not made by \
+         `orchestra vault init`: use the token with which the vault was made"
+    )]
+    WeakKek { label: Box<str>, kek: Box<str> },
+    /// The token failed in another way.
+    #[error("the token failed: {0}; see the log of the module")]
+    Hsm(#[from] HsmError),
+    /// There is no vault in the directory.
+    #[error(
+        "there is no vault in {}; make one with `orchestra vault init`, or correct \
+         vault.directory",
+        directory.display()
+    )]
+    NoStore { directory: PathBuf },
+    /// There is a vault in the directory, and it is not overwritten.
+    #[error(
+        "there is a vault in {} already and it is left alone; use it, or choose another \
+         vault.directory",
+        directory.display()
+    )]
+    StoreExists { directory: PathBuf },
+    /// The store does not open.
+    #[error("the store in {} does not open: {source}", directory.display())]
+    Store { directory: PathBuf, source: StoreError },
+    /// The store was written by a version that this one does not know.
+    #[error("the vault has format {found}; this program knows format {known}: use a newer one")]
+    Format { found: u32, known: u32 },
+    /// A wrapped key does not unwrap: it was changed, or moved from another owner or purpose.
+    #[error(
+        "the key {key} (owner {owner}, purpose {purpose}, version {version}) does not unwrap: its \
+         row was changed or moved; restore the store from a backup, and find out who wrote to it"
+    )]
+    WrappedKey { key: Box<str>, owner: Box<str>, purpose: &'static str, version: u32 },
+    /// A row that the vault cannot do without is missing or not in its form.
+    #[error("the vault's {what} is missing or damaged; restore the store from a backup")]
+    Damaged { what: &'static str },
+    /// There is more in the store than the vault keeps in memory.
+    #[error("the vault holds more than {max} {what}; this version keeps no more in memory")]
+    TooMany { what: &'static str, max: usize },
+}
+
+/// Why the vault did not do what it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VaultError {
+    /// The store did not do it.
+    #[error("the store failed: {0}")]
+    Store(#[from] StoreError),
+    /// A record does not open: it was changed, moved, or sealed with a key that is gone. It is
+    /// never read in part. An operator must look.
+    #[error("a sealed record of the {what} does not open")]
+    Sealed { what: &'static str },
+    /// The token did not do it. What needs no new key goes on.
+    #[error("the hardware security module failed: {0}")]
+    Hsm(#[from] HsmError),
+    /// There is no such merchant.
+    #[error("there is no such merchant")]
+    NoSuchMerchant,
+    /// One more would be over the maximum.
+    #[error("there may be at most {max} {what}")]
+    TooMany { what: &'static str, max: usize },
+    /// The value is empty or too long.
+    #[error("{what} must have 1 to {max} bytes")]
+    Size { what: &'static str, max: usize },
+}
+
+/// Why a card does not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CardError {
+    /// The merchant named a token that cannot stand there. `name` is the API's name of the field.
+    #[error("{name}: {problem}")]
+    Field { name: &'static str, problem: &'static str },
+    /// The vault failed.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+/// Why the hardware security module did not do what it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HsmError {
+    /// It did not answer in time; whether it did the work is not known.
+    #[error("no answer within {} s", crate::hsm::CALL_DEADLINE.as_secs())]
+    Deadline,
+    /// It has too much to do.
+    #[error("too many calls are waiting")]
+    Busy,
+    /// The connection was lost and could not be made again.
+    #[error("the connection is lost")]
+    Away,
+    /// It does not accept our PIN any more; it is not asked again.
+    #[error("the PIN is refused")]
+    Pin,
+    /// It refused the call: for an unwrap, the wrapped key is not genuine.
+    #[error("the call was refused")]
+    Refused,
+}
