@@ -1,1 +1,160 @@
-//! Not written yet.
+//! Configuration in two steps: `File` is what was written, [`Config`] is what was meant.
+//!
+//! What belongs here: the shape of `orchestra.yaml`, its defaults and ranges, and the way to the
+//! secrets that it refers to. Nothing outside this crate sees a `File` or reads the environment,
+//! and nothing in a `Config` can be wrong. What does not belong here: what the parts do with it,
+//! and which providers there are.
+
+mod bounds;
+mod error;
+mod file;
+mod show;
+mod source;
+
+pub use error::Error;
+pub use source::{Source, SourceError};
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How large a configuration file may be, in bytes.
+const FILE_BYTES_MAX: u64 = 65_536;
+
+/// What the file meant, defaults filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    pub listen: Listen,
+    pub limits: Limits,
+    pub vault: Vault,
+    /// By the provider's name; [`Config::upstream`] also answers for those not named here.
+    pub providers: BTreeMap<String, Upstream>,
+    pub threads: usize,
+    /// How long requests that are under way may take to end after a SIGTERM.
+    pub grace: Duration,
+    pub log: Log,
+}
+
+/// Where to listen. There is always at least one listener for merchants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    pub tls: Option<Tls>,
+    /// Without TLS, so on a loopback address only.
+    pub plain: Option<SocketAddr>,
+    pub metrics: SocketAddr,
+    /// The Unix socket by which the command line reaches the running program.
+    pub admin: PathBuf,
+}
+
+/// The listener that merchants use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    pub address: SocketAddr,
+    /// Never empty. The first one answers clients that send no server name, or an unknown one.
+    pub certificates: Vec<CertificateFiles>,
+}
+
+/// A certificate with its chain, and its key, as PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    pub chain: PathBuf,
+    pub key: PathBuf,
+}
+
+/// The maxima of what clients may ask of us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub connections_max: usize,
+    pub connections_per_address_max: u32,
+    /// For the whole request head.
+    pub head_timeout: Duration,
+    /// For the whole request body.
+    pub body_timeout: Duration,
+    pub body_bytes_max: usize,
+    pub idle_timeout: Duration,
+    pub write_timeout: Duration,
+    pub flood_per_address_per_s: u32,
+    pub quota: Quota,
+}
+
+/// How many requests an API key has in a window of time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quota {
+    pub requests: u32,
+    pub window: Duration,
+}
+
+/// Where the data are, and the token with the key that opens them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vault {
+    pub directory: PathBuf,
+    pub cache_bytes: u64,
+    /// The PKCS#11 library.
+    pub module: PathBuf,
+    pub token_label: String,
+    pub pin: Source,
+}
+
+/// How a provider is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// Instead of resolving the provider's own name. Its certificate must still bear that name.
+    pub connect: Option<SocketAddr>,
+    /// PEM roots to trust instead of the system's.
+    pub ca: Option<PathBuf>,
+    pub connect_timeout: Duration,
+    /// For one exchange, from the first byte of the request to the last of the answer.
+    pub exchange_timeout: Duration,
+    pub idle_timeout: Duration,
+    pub answer_bytes_max: usize,
+}
+
+/// Where the log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The file for the access log; without one it goes to the standard output.
+    pub access: Option<PathBuf>,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Reads the file at `path`. Relative paths in it start from its own directory.
+    ///
+    /// # Errors
+    /// What cannot be meant, by file, line and field. No value is quoted but numbers.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let text = read(path).map_err(|error| error.in_file(path))?;
+        let base = path.parent().unwrap_or(Path::new(""));
+        Self::parse(&text, base).map_err(|error| error.in_file(path))
+    }
+
+    /// Reads `text`. Relative paths in it start from `base`.
+    ///
+    /// # Errors
+    /// What cannot be meant, by line and field. No value is quoted but numbers.
+    pub fn parse(text: &str, base: &Path) -> Result<Self, Error> {
+        file::File::parse(text)?.meant(text, base)
+    }
+
+    /// How the provider called `name` is reached, whether or not the file speaks of it.
+    pub fn upstream(&self, name: &str) -> Upstream {
+        self.providers.get(name).cloned().unwrap_or_default()
+    }
+}
+
+/// The text of the file, if it is a text and not too long.
+fn read(path: &Path) -> Result<String, Error> {
+    let mut text = String::new();
+    let file = fs::File::open(path).map_err(|error| Error::unreadable(&error))?;
+    file.take(FILE_BYTES_MAX.saturating_add(1))
+        .read_to_string(&mut text)
+        .map_err(|error| Error::unreadable(&error))?;
+    match u64::try_from(text.len()) {
+        Ok(0..=FILE_BYTES_MAX) => Ok(text),
+        _ => Err(Error::too_large(FILE_BYTES_MAX)),
+    }
+}

@@ -1,0 +1,417 @@
+//! The file, field for field, and what it means.
+
+use crate::bounds::{self, Number};
+use crate::error::Error;
+use crate::{CertificateFiles, Config, Limits, Listen, Log, Quota, Source, Tls, Upstream, Vault};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+/// How many certificates the listener may have.
+const CERTIFICATES_MAX: usize = 256;
+/// How many providers may be named.
+const PROVIDERS_MAX: usize = 256;
+/// How long the name of a provider may be, in bytes.
+const PROVIDER_BYTES_MAX: usize = 32;
+/// How long the path of a Unix socket may be, in bytes (`sun_path` less its end).
+const SOCKET_BYTES_MAX: usize = 107;
+/// How long the label of a token may be, in bytes (PKCS#11, `CK_TOKEN_INFO`).
+const LABEL_BYTES_MAX: usize = 32;
+
+/// Where metrics and health are, if nothing is said.
+const METRICS: &str = "127.0.0.1:9464";
+/// Where the running program is reached by the command line, if nothing is said.
+const ADMIN: &str = "/run/orchestra/admin.sock";
+/// Where the data are, if nothing is said.
+const DIRECTORY: &str = "/var/lib/orchestra/vault";
+/// The token that holds the key, if nothing is said.
+const TOKEN_LABEL: &str = "orchestra";
+
+const ADDRESS: &str = "expected an address with a port, such as 127.0.0.1:8443";
+const REFERENCE: &str = "expected env:NAME or file:PATH; a secret itself is not written here";
+
+/// Every word that may stand in the file, so that an error can name it without quoting the input.
+pub(crate) const WORDS: &[&str] = &[
+    "access",
+    "address",
+    "admin",
+    "answer_bytes_max",
+    "body_bytes_max",
+    "body_timeout_ms",
+    "ca",
+    "cache_bytes",
+    "certificates",
+    "chain",
+    "connect",
+    "connect_timeout_ms",
+    "connections_max",
+    "connections_per_address_max",
+    "directory",
+    "exchange_timeout_ms",
+    "flood_per_address_per_s",
+    "grace_s",
+    "head_timeout_ms",
+    "idle_timeout_ms",
+    "key",
+    "limits",
+    "listen",
+    "log",
+    "metrics",
+    "module",
+    "pin",
+    "plain",
+    "providers",
+    "quota",
+    "requests",
+    "threads",
+    "tls",
+    "token_label",
+    "vault",
+    "window_s",
+    "write_timeout_ms",
+];
+
+/// The file as written. Unknown fields are errors, so that a typo cannot pass for a default.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct File {
+    listen: ListenFile,
+    limits: LimitsFile,
+    vault: VaultFile,
+    providers: BTreeMap<String, UpstreamFile>,
+    threads: Option<u64>,
+    grace_s: Option<u64>,
+    log: LogFile,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ListenFile {
+    tls: Option<TlsFile>,
+    plain: Option<String>,
+    metrics: Option<String>,
+    admin: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct TlsFile {
+    address: Option<String>,
+    certificates: Vec<CertificateFile>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct CertificateFile {
+    chain: Option<String>,
+    key: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct LimitsFile {
+    connections_max: Option<u64>,
+    connections_per_address_max: Option<u64>,
+    head_timeout_ms: Option<u64>,
+    body_timeout_ms: Option<u64>,
+    body_bytes_max: Option<u64>,
+    idle_timeout_ms: Option<u64>,
+    write_timeout_ms: Option<u64>,
+    flood_per_address_per_s: Option<u64>,
+    quota: QuotaFile,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct QuotaFile {
+    requests: Option<u64>,
+    window_s: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct VaultFile {
+    directory: Option<String>,
+    cache_bytes: Option<u64>,
+    module: Option<String>,
+    token_label: Option<String>,
+    pin: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct UpstreamFile {
+    connect: Option<String>,
+    ca: Option<String>,
+    connect_timeout_ms: Option<u64>,
+    exchange_timeout_ms: Option<u64>,
+    idle_timeout_ms: Option<u64>,
+    answer_bytes_max: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct LogFile {
+    access: Option<String>,
+}
+
+/// Whether `word` could be the name of a provider: small letters and `_`.
+pub(crate) fn is_provider(word: &str) -> bool {
+    matches!(word.len(), 1..=PROVIDER_BYTES_MAX)
+        && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+}
+
+// === impl File ===
+
+impl File {
+    /// Reads what was written. An empty text is a file in which nothing was written.
+    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
+        // A text of comments only is `null`, which is no mapping.
+        serde_yaml_ng::from_str::<Option<Self>>(text)
+            .map(Option::unwrap_or_default)
+            .map_err(|error| Error::shape(&error))
+    }
+
+    /// What was meant by it. `text` is what it was read from, to find the lines of errors.
+    pub(crate) fn meant(self, text: &str, base: &Path) -> Result<Config, Error> {
+        self.config(base).map_err(|error| error.located(text))
+    }
+
+    fn config(self, base: &Path) -> Result<Config, Error> {
+        Ok(Config {
+            listen: self.listen.meant(base)?,
+            limits: self.limits.meant()?,
+            vault: self.vault.meant(base)?,
+            providers: upstreams(self.providers, base)?,
+            threads: count(bounds::THREADS.meant(self.threads.or_else(cores))?),
+            grace: Duration::from_secs(bounds::GRACE_S.meant(self.grace_s)?),
+            log: Log { access: path_if("log.access", self.log.access, base)? },
+        })
+    }
+}
+
+// === impl ListenFile ===
+
+impl ListenFile {
+    fn meant(self, base: &Path) -> Result<Listen, Error> {
+        let listen = Listen {
+            tls: self.tls.map(|tls| tls.meant(base)).transpose()?,
+            plain: self.plain.as_deref().map(|text| loopback("listen.plain", text)).transpose()?,
+            metrics: address("listen.metrics", self.metrics.as_deref().unwrap_or(METRICS))?,
+            admin: socket("listen.admin", self.admin.unwrap_or_else(|| ADMIN.into()), base)?,
+        };
+        if listen.tls.is_none() && listen.plain.is_none() {
+            return Err(Error::wrong("listen", "expected tls, or plain, or both"));
+        }
+        distinct(&listen)?;
+        Ok(listen)
+    }
+}
+
+// === impl TlsFile ===
+
+impl TlsFile {
+    fn meant(self, base: &Path) -> Result<Tls, Error> {
+        let field = "listen.tls.certificates";
+        if !matches!(self.certificates.len(), 1..=CERTIFICATES_MAX) {
+            return Err(Error::wrong(field, "expected 1 to 256 certificates"));
+        }
+        let certificates = self.certificates.into_iter().enumerate();
+        Ok(Tls {
+            address: address("listen.tls.address", self.address.as_deref().unwrap_or_default())?,
+            certificates: certificates
+                .map(|(nth, files)| files.meant(&format!("{field}[{nth}]"), base))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+// === impl CertificateFile ===
+
+impl CertificateFile {
+    fn meant(self, field: &str, base: &Path) -> Result<CertificateFiles, Error> {
+        Ok(CertificateFiles {
+            chain: path(&format!("{field}.chain"), self.chain, base)?,
+            key: path(&format!("{field}.key"), self.key, base)?,
+        })
+    }
+}
+
+// === impl LimitsFile ===
+
+impl LimitsFile {
+    fn meant(self) -> Result<Limits, Error> {
+        let quota = Quota {
+            requests: count_u32(bounds::QUOTA_REQUESTS.meant(self.quota.requests)?),
+            window: Duration::from_secs(bounds::QUOTA_WINDOW_S.meant(self.quota.window_s)?),
+        };
+        Ok(Limits {
+            connections_max: count(bounds::CONNECTIONS_MAX.meant(self.connections_max)?),
+            connections_per_address_max: count_u32(
+                bounds::CONNECTIONS_PER_ADDRESS_MAX.meant(self.connections_per_address_max)?,
+            ),
+            head_timeout: millis(bounds::HEAD_TIMEOUT_MS.meant(self.head_timeout_ms)?),
+            body_timeout: millis(bounds::BODY_TIMEOUT_MS.meant(self.body_timeout_ms)?),
+            body_bytes_max: count(bounds::BODY_BYTES_MAX.meant(self.body_bytes_max)?),
+            idle_timeout: millis(bounds::IDLE_TIMEOUT_MS.meant(self.idle_timeout_ms)?),
+            write_timeout: millis(bounds::WRITE_TIMEOUT_MS.meant(self.write_timeout_ms)?),
+            flood_per_address_per_s: count_u32(
+                bounds::FLOOD_PER_ADDRESS_PER_S.meant(self.flood_per_address_per_s)?,
+            ),
+            quota,
+        })
+    }
+}
+
+// === impl VaultFile ===
+
+impl VaultFile {
+    fn meant(self, base: &Path) -> Result<Vault, Error> {
+        let directory = self.directory.unwrap_or_else(|| DIRECTORY.into());
+        Ok(Vault {
+            directory: path("vault.directory", Some(directory), base)?,
+            cache_bytes: bounds::CACHE_BYTES.meant(self.cache_bytes)?,
+            module: path("vault.module", self.module, base)?,
+            token_label: label(self.token_label.unwrap_or_else(|| TOKEN_LABEL.into()))?,
+            pin: Source::parse(&self.pin.unwrap_or_default(), base)
+                .ok_or_else(|| Error::wrong("vault.pin", REFERENCE))?,
+        })
+    }
+}
+
+// === impl UpstreamFile ===
+
+impl UpstreamFile {
+    fn meant(self, name: &str, base: &Path) -> Result<Upstream, Error> {
+        let field = |last: &str| format!("providers.{name}.{last}");
+        let connect = self.connect.as_deref();
+        let upstream = Upstream {
+            connect: connect.map(|text| address(&field("connect"), text)).transpose()?,
+            ca: path_if(&field("ca"), self.ca, base)?,
+            connect_timeout: millis(
+                bounds::CONNECT_TIMEOUT_MS.meant_for(name, self.connect_timeout_ms)?,
+            ),
+            exchange_timeout: millis(
+                bounds::EXCHANGE_TIMEOUT_MS.meant_for(name, self.exchange_timeout_ms)?,
+            ),
+            idle_timeout: millis(
+                bounds::UPSTREAM_IDLE_TIMEOUT_MS.meant_for(name, self.idle_timeout_ms)?,
+            ),
+            answer_bytes_max: count(
+                bounds::ANSWER_BYTES_MAX.meant_for(name, self.answer_bytes_max)?,
+            ),
+        };
+        Ok(upstream)
+    }
+}
+
+// === impl Upstream ===
+
+impl Default for Upstream {
+    fn default() -> Self {
+        let default = |number: &Number| number.default.unwrap_or(number.min);
+        Self {
+            connect: None,
+            ca: None,
+            connect_timeout: millis(default(&bounds::CONNECT_TIMEOUT_MS)),
+            exchange_timeout: millis(default(&bounds::EXCHANGE_TIMEOUT_MS)),
+            idle_timeout: millis(default(&bounds::UPSTREAM_IDLE_TIMEOUT_MS)),
+            answer_bytes_max: count(default(&bounds::ANSWER_BYTES_MAX)),
+        }
+    }
+}
+
+fn upstreams(
+    written: BTreeMap<String, UpstreamFile>,
+    base: &Path,
+) -> Result<BTreeMap<String, Upstream>, Error> {
+    if written.len() > PROVIDERS_MAX {
+        return Err(Error::wrong("providers", "expected at most 256 providers"));
+    }
+    if !written.keys().all(|name| is_provider(name)) {
+        return Err(Error::wrong("providers", "a provider's name is up to 32 of a to z and _"));
+    }
+    written
+        .into_iter()
+        .map(|(name, upstream)| upstream.meant(&name, base).map(|meant| (name, meant)))
+        .collect()
+}
+
+/// Every address is listened to once.
+fn distinct(listen: &Listen) -> Result<(), Error> {
+    let tls = listen.tls.as_ref().map(|tls| tls.address);
+    let twice = "is already listened to";
+    if listen.plain.is_some() && listen.plain == tls {
+        return Err(Error::wrong("listen.plain", twice));
+    }
+    if [tls, listen.plain].contains(&Some(listen.metrics)) {
+        return Err(Error::wrong("listen.metrics", twice));
+    }
+    Ok(())
+}
+
+fn address(field: &str, text: &str) -> Result<SocketAddr, Error> {
+    let address = text.parse().ok().filter(|address: &SocketAddr| address.port() != 0);
+    address.ok_or_else(|| Error::wrong(field, ADDRESS))
+}
+
+/// Without TLS a key is readable on the way, so only this machine may be the way.
+fn loopback(field: &str, text: &str) -> Result<SocketAddr, Error> {
+    let address = address(field, text)?;
+    if address.ip().is_loopback() {
+        Ok(address)
+    } else {
+        Err(Error::wrong(field, "expected a loopback address, because it is without TLS"))
+    }
+}
+
+fn path(field: &str, written: Option<String>, base: &Path) -> Result<PathBuf, Error> {
+    path_if(field, written, base)?.ok_or_else(|| Error::wrong(field, "expected a path"))
+}
+
+fn path_if(field: &str, written: Option<String>, base: &Path) -> Result<Option<PathBuf>, Error> {
+    match written {
+        Some(text) if text.is_empty() || text.contains('\0') => {
+            Err(Error::wrong(field, "expected a path"))
+        }
+        written => Ok(written.map(|text| base.join(text))),
+    }
+}
+
+fn socket(field: &str, written: String, base: &Path) -> Result<PathBuf, Error> {
+    let path = path(field, Some(written), base)?;
+    if path.as_os_str().len() > SOCKET_BYTES_MAX {
+        return Err(Error::wrong(field, "expected a path of at most 107 bytes, as sockets have"));
+    }
+    Ok(path)
+}
+
+fn label(text: String) -> Result<String, Error> {
+    let fits = matches!(text.len(), 1..=LABEL_BYTES_MAX)
+        && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
+        && text.trim_end() == text;
+    fits.then_some(text)
+        .ok_or_else(|| Error::wrong("vault.token_label", "expected 1 to 32 printable characters"))
+}
+
+fn millis(number: u64) -> Duration {
+    Duration::from_millis(number)
+}
+
+/// The number as the type that counts things in memory. The ranges are below every maximum.
+fn count(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn count_u32(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// How many threads this machine can run at a time.
+fn cores() -> Option<u64> {
+    let cores = thread::available_parallelism().ok()?;
+    u64::try_from(cores.get()).ok().map(|cores| cores.min(bounds::THREADS.max))
+}
