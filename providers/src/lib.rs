@@ -1,1 +1,216 @@
-//! Payment providers, as data in and data out.
+//! One file per provider.
+//!
+//! A provider is a few pure functions: an [`Operation`] to a [`Request`], and an [`Answer`] to a
+//! [`Report`]. Sending, retrying, timing, limiting and logging belong to the proxy; what a card or
+//! a credential is belongs to `model`.
+
+use model::{Card, Credentials, Gone, Kind, Operation, Outcome, Report, Secret, Unknown};
+use std::fmt;
+
+mod three_ds;
+pub mod wire;
+use wire::{Answer, Request};
+
+/// The list of providers. Adding one is: a file here, a word below, a folder under `fixtures/`.
+macro_rules! providers {
+    ($($name:ident),* $(,)?) => {
+        $(mod $name;)*
+        /// Every provider, in the order of their names.
+        pub static PROVIDERS: &[&dyn Provider] = &[$(&$name::PROVIDER),*];
+    };
+}
+
+providers! { adyen, null_failure, null_success, stripe }
+
+/// How many exchanges one operation may take.
+pub const EXCHANGES_MAX: usize = 3;
+
+/// The API's name for the credentials of an account, in refusals.
+const CREDENTIALS: &str = "paymentGatewayAccount.credentials";
+
+/// A payment provider, as data in and data out.
+///
+/// Implementations do not read a clock, draw randomness or do I/O: what they need is in [`Cx`].
+/// This makes every one of them a table of fixtures, a fuzz target and a benchmark for free.
+pub trait Provider: fmt::Debug + Send + Sync + 'static {
+    /// Lower-case ASCII, and the name of the file and of the fixture folder.
+    fn name(&self) -> &'static str;
+
+    /// What the API says of it.
+    fn gateway(&self) -> &'static Gateway;
+
+    /// Writes the first request of `operation` as this provider wants it.
+    ///
+    /// # Errors
+    /// When the provider cannot be asked for this. Nothing has been sent then.
+    fn request(&self, operation: &Operation<Card>, cx: &Cx<'_>) -> Result<Request, Refusal>;
+
+    /// Reads the answer to the last request of an operation of this kind.
+    ///
+    /// It does not fail: an answer that makes no sense is [`Outcome::Unknown`].
+    fn outcome(&self, kind: Kind, answer: &Answer<'_>) -> Report;
+
+    /// What follows the answer to exchange number `nth`, counted from 0.
+    ///
+    /// The card is gone before the first answer arrives. What is left of the operation is used to
+    /// see that the answer speaks of it, and to write a second request where one is needed.
+    fn step(
+        &self,
+        operation: &Operation<Gone>,
+        _nth: usize,
+        answer: &Answer<'_>,
+        _cx: &Cx<'_>,
+    ) -> Step {
+        Step::Done(agreed(operation, self.outcome(operation.kind(), answer)))
+    }
+
+    /// The answer of a provider inside this process, which needs no request.
+    fn instant(&self, _operation: &Operation<Gone>) -> Option<Report> {
+        None
+    }
+
+    /// Whether the same request may be sent twice. The proxy never resends without it.
+    fn idempotency(&self) -> Idempotency {
+        Idempotency::None
+    }
+}
+
+/// What follows an answer.
+#[derive(Debug)]
+pub enum Step {
+    /// This is what became of the operation.
+    Done(Report),
+    /// The operation goes on with another request.
+    Send(Request),
+}
+
+/// Why an operation cannot be asked for. It is decided before anything is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The provider has no such operation.
+    Unsupported,
+    /// The provider cannot take the value of a field, named as in the API.
+    Field { name: &'static str, problem: &'static str },
+}
+
+/// What a provider may know about the world.
+#[derive(Clone, Copy, Debug)]
+pub struct Cx<'a> {
+    pub credentials: &'a Credentials,
+}
+
+/// What the API says of a provider.
+#[derive(Debug)]
+pub struct Gateway {
+    /// The name by which accounts refer to it.
+    pub id: &'static str,
+    pub display_name: &'static str,
+    pub url: &'static str,
+    pub description: &'static str,
+    pub credentials: &'static [CredentialSpec],
+    pub supports_network_token: bool,
+}
+
+/// A credential or an option that an account at a provider has.
+#[derive(Debug)]
+pub struct CredentialSpec {
+    pub name: &'static str,
+    /// Other names under which it is found, in any case.
+    pub aliases: &'static [&'static str],
+    pub required: bool,
+    /// Whether its value must be masked where it is shown.
+    pub secret: bool,
+}
+
+/// What makes it safe to send the same request twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idempotency {
+    /// Sending twice could charge twice.
+    None,
+    /// The provider drops a second request that has the same value in this header.
+    Header(&'static str),
+}
+
+/// Finds a provider by the name that accounts use or by its own, in any case.
+pub fn by_gateway(id: &str) -> Option<&'static dyn Provider> {
+    PROVIDERS.iter().copied().find(|provider| {
+        provider.gateway().id.eq_ignore_ascii_case(id) || provider.name().eq_ignore_ascii_case(id)
+    })
+}
+
+/// The report, unless it speaks of another amount than was asked for: then something happened, but
+/// not what was asked, and it must not be read as a success.
+///
+/// The amount of a void is not compared, because nobody is asked for it.
+fn agreed(operation: &Operation<Gone>, report: Report) -> Report {
+    let differs = match (operation.kind(), operation.amount(), report.amount) {
+        (Kind::Status | Kind::Void, _, _) => false,
+        (_, Some(asked), Some(told)) => asked != told,
+        (_, None, _) | (_, _, None) => false,
+    };
+    if differs { doubted(report) } else { report }
+}
+
+/// The report with a success taken back; what the provider said stays, so that it can be looked up.
+fn doubted(report: Report) -> Report {
+    match report.outcome {
+        Outcome::Approved | Outcome::Pending => {
+            Report { outcome: Outcome::Unknown(Unknown::Unreadable), ..report }
+        }
+        Outcome::Declined(_) | Outcome::Rejected(_) | Outcome::Unknown(_) => report,
+    }
+}
+
+// === impl Cx ===
+
+impl<'a> Cx<'a> {
+    /// The credential that `spec` describes, where the account has one that is not empty.
+    fn find(&self, spec: &CredentialSpec) -> Option<&'a Secret> {
+        let found = self.credentials.find(&[spec.name]);
+        found.or_else(|| self.credentials.find(spec.aliases)).filter(|value| !value.is_empty())
+    }
+
+    /// The credential that `spec` describes, or a refusal that says `problem`.
+    fn need(&self, spec: &CredentialSpec, problem: &'static str) -> Result<&'a Secret, Refusal> {
+        self.find(spec).ok_or(Refusal::Field { name: CREDENTIALS, problem })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PROVIDERS, by_gateway};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn providers_are_found_by_either_name_in_any_case() {
+        for provider in PROVIDERS {
+            for id in [provider.gateway().id, provider.name()] {
+                for id in [id.to_owned(), id.to_ascii_uppercase(), id.to_ascii_lowercase()] {
+                    assert_eq!(by_gateway(&id).map(|p| p.name()), Some(provider.name()), "{id}");
+                }
+            }
+        }
+        assert!(by_gateway("").is_none() && by_gateway("stripe ").is_none());
+    }
+
+    #[test]
+    fn the_list_is_sorted_and_no_name_comes_twice() {
+        let names: Vec<_> = PROVIDERS.iter().map(|p| p.name()).collect();
+        assert!(names.is_sorted(), "{names:?}");
+        let words = PROVIDERS.iter().flat_map(|p| [p.name(), p.gateway().id]);
+        let lower: BTreeSet<_> = words.map(|w| w.replace('_', "").to_ascii_lowercase()).collect();
+        assert_eq!(lower.len(), names.len());
+        assert!(names.iter().all(|n| n.bytes().all(|b| matches!(b, b'a'..=b'z' | b'_'))));
+    }
+
+    #[test]
+    fn no_credential_has_two_meanings_in_one_gateway() {
+        for provider in PROVIDERS {
+            let specs = provider.gateway().credentials;
+            let words = specs.iter().flat_map(|s| s.aliases.iter().chain([&s.name]));
+            let words: Vec<_> = words.map(|w| w.to_ascii_lowercase()).collect();
+            let unique: BTreeSet<_> = words.iter().collect();
+            assert_eq!(unique.len(), words.len(), "{}: {words:?}", provider.name());
+        }
+    }
+}

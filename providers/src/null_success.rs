@@ -1,0 +1,37 @@
+//! NullSuccess.
+
+use crate::wire::{Answer, Request};
+use crate::{Cx, Gateway, Provider, Refusal};
+use model::{Card, Kind, Operation, Outcome, Report, Unknown};
+
+pub(crate) static PROVIDER: NullSuccess = NullSuccess;
+
+#[derive(Debug)]
+pub(crate) struct NullSuccess;
+
+static GATEWAY: Gateway = Gateway {
+    id: "NULLSuccess",
+    display_name: "NullSuccess",
+    url: "",
+    description: "",
+    credentials: &[],
+    supports_network_token: false,
+};
+
+impl Provider for NullSuccess {
+    fn name(&self) -> &'static str {
+        "null_success"
+    }
+
+    fn gateway(&self) -> &'static Gateway {
+        &GATEWAY
+    }
+
+    fn request(&self, _: &Operation<Card>, _: &Cx<'_>) -> Result<Request, Refusal> {
+        Err(Refusal::Unsupported)
+    }
+
+    fn outcome(&self, _: Kind, _: &Answer<'_>) -> Report {
+        Report::bare(Outcome::Unknown(Unknown::Unreadable))
+    }
+}
