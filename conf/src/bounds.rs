@@ -76,6 +76,17 @@ mod tests {
     use super::NUMBERS;
 
     #[test]
+    fn the_documentation_has_every_number_as_it_is() {
+        let documentation = include_str!("../../docs/reference/configuration.md");
+        for number in NUMBERS {
+            let field = number.field.replace('*', "NAME");
+            let default = number.default.map_or("one per processor".into(), |n| n.to_string());
+            let row = format!("| `{field}` | {default} | {} to {} |", number.min, number.max);
+            assert!(documentation.contains(&row), "no row begins with: {row}");
+        }
+    }
+
+    #[test]
     fn every_default_is_in_its_range_and_no_range_holds_zero() {
         for number in NUMBERS {
             assert!(number.min >= 1 && number.min < number.max, "{number:?}");

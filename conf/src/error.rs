@@ -56,20 +56,22 @@ impl Error {
     }
 
     /// The text is not of the shape of a configuration.
-    pub(crate) fn shape(error: &serde_yaml_ng::Error) -> Self {
+    pub(crate) fn shape(error: &serde_yaml_ng::Error, text: &str) -> Self {
         let message = error.to_string();
-        let field = path_in(&message).map(str::to_owned);
-        let said = message.get(field.as_ref().map_or(0, |path| path.len().saturating_add(2))..);
-        let problem = match said {
-            Some(said) if said.starts_with("unknown field") => "there is no such field",
-            Some(said) if said.starts_with("duplicate") => "a field is written twice",
-            Some(said) if said.starts_with("missing field") => "a field is missing",
-            Some(said) if said.starts_with("invalid type") => "is not of the right type",
-            Some(said) if said.starts_with("invalid value") => "is not of the right type",
+        let path = path_in(&message);
+        let said = message.get(path.map_or(0, |path| path.len().saturating_add(2))..);
+        let said = said.unwrap_or_default();
+        if let Some(twice) = written_twice(said) {
+            let field = path.map_or(twice.to_owned(), |path| format!("{path}.{twice}"));
+            return Self::wrong(&field, "is written twice").located(text);
+        }
+        let problem = match said.split_once(' ') {
+            Some(("unknown", _)) => "there is no such field",
+            Some(("invalid", _)) => "is not of the right type",
             _ => "not the shape of a configuration",
         };
         let line = error.location().map(|location| location.line());
-        Self { file: None, line, field, problem: Problem::Wrong(problem) }
+        Self { file: None, line, field: path.map(str::to_owned), problem: Problem::Wrong(problem) }
     }
 
     /// The same error, with the file in which it was found.
@@ -109,6 +111,12 @@ fn path_in(message: &str) -> Option<&str> {
         WORDS.contains(&word) || is_provider(word)
     });
     ours.then_some(path)
+}
+
+/// The field of which the parser says that it came a second time, if it is one of ours.
+fn written_twice(said: &str) -> Option<&str> {
+    let word = said.strip_prefix("duplicate field `")?.split('`').next()?;
+    (WORDS.contains(&word) || is_provider(word)).then_some(word)
 }
 
 /// The line on which the value at `path` begins, or the innermost part of the path that is there.

@@ -3,8 +3,10 @@
 use crate::bounds::{self, Number};
 use crate::error::Error;
 use crate::{CertificateFiles, Config, Limits, Listen, Log, Quota, Source, Tls, Upstream, Vault};
-use serde::Deserialize;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -81,7 +83,7 @@ pub(crate) struct File {
     listen: ListenFile,
     limits: LimitsFile,
     vault: VaultFile,
-    providers: BTreeMap<String, UpstreamFile>,
+    providers: UpstreamsFile,
     threads: Option<u64>,
     grace_s: Option<u64>,
     log: LogFile,
@@ -141,6 +143,10 @@ struct VaultFile {
     pin: Option<String>,
 }
 
+/// By name. A map of the standard library would let a second one with the same name win.
+#[derive(Debug, Default)]
+struct UpstreamsFile(BTreeMap<String, UpstreamFile>);
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct UpstreamFile {
@@ -172,7 +178,7 @@ impl File {
         // A text of comments only is `null`, which is no mapping.
         serde_yaml_ng::from_str::<Option<Self>>(text)
             .map(Option::unwrap_or_default)
-            .map_err(|error| Error::shape(&error))
+            .map_err(|error| Error::shape(&error, text))
     }
 
     /// What was meant by it. `text` is what it was read from, to find the lines of errors.
@@ -185,7 +191,7 @@ impl File {
             listen: self.listen.meant(base)?,
             limits: self.limits.meant()?,
             vault: self.vault.meant(base)?,
-            providers: upstreams(self.providers, base)?,
+            providers: self.providers.meant(base)?,
             threads: count(bounds::THREADS.meant(self.threads.or_else(cores))?),
             grace: Duration::from_secs(bounds::GRACE_S.meant(self.grace_s)?),
             log: Log { access: path_if("log.access", self.log.access, base)? },
@@ -282,6 +288,51 @@ impl VaultFile {
     }
 }
 
+// === impl UpstreamsFile ===
+
+impl UpstreamsFile {
+    fn meant(self, base: &Path) -> Result<BTreeMap<String, Upstream>, Error> {
+        if self.0.len() > PROVIDERS_MAX {
+            return Err(Error::wrong("providers", "expected at most 256 providers"));
+        }
+        if !self.0.keys().all(|name| is_provider(name)) {
+            return Err(Error::wrong("providers", "a provider's name is up to 32 of a to z and _"));
+        }
+        self.0
+            .into_iter()
+            .map(|(name, upstream)| upstream.meant(&name, base).map(|meant| (name, meant)))
+            .collect()
+    }
+}
+
+impl<'de> Deserialize<'de> for UpstreamsFile {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+        value.deserialize_map(Upstreams)
+    }
+}
+
+/// Reads the providers, each name once.
+struct Upstreams;
+
+impl<'de> Visitor<'de> for Upstreams {
+    type Value = UpstreamsFile;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("providers by name")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<UpstreamsFile, A::Error> {
+        let mut upstreams = BTreeMap::new();
+        while let Some((name, upstream)) = map.next_entry::<String, UpstreamFile>()? {
+            if upstreams.contains_key(&name) {
+                return Err(A::Error::custom(format_args!("duplicate field `{name}`")));
+            }
+            upstreams.insert(name, upstream);
+        }
+        Ok(UpstreamsFile(upstreams))
+    }
+}
+
 // === impl UpstreamFile ===
 
 impl UpstreamFile {
@@ -322,22 +373,6 @@ impl Default for Upstream {
             answer_bytes_max: count(default(&bounds::ANSWER_BYTES_MAX)),
         }
     }
-}
-
-fn upstreams(
-    written: BTreeMap<String, UpstreamFile>,
-    base: &Path,
-) -> Result<BTreeMap<String, Upstream>, Error> {
-    if written.len() > PROVIDERS_MAX {
-        return Err(Error::wrong("providers", "expected at most 256 providers"));
-    }
-    if !written.keys().all(|name| is_provider(name)) {
-        return Err(Error::wrong("providers", "a provider's name is up to 32 of a to z and _"));
-    }
-    written
-        .into_iter()
-        .map(|(name, upstream)| upstream.meant(&name, base).map(|meant| (name, meant)))
-        .collect()
 }
 
 /// Every address is listened to once.

@@ -10,6 +10,8 @@ mod error;
 mod file;
 mod show;
 mod source;
+#[cfg(test)]
+mod tests;
 
 pub use error::Error;
 pub use source::{Source, SourceError};
