@@ -1,0 +1,326 @@
+//! Why a request goes no further.
+//!
+//! Each reject has a stable code, and a row in `docs/reference/errors.md`; its texts are fixed and
+//! hold nothing of the request. The proxy answers with the problem document of RFC 9457 that
+//! [`Reject::problem`] writes. What is wrong in a body is not here: see
+//! [`FieldError`](crate::FieldError).
+
+use model::Scope;
+use serde::Serialize;
+use std::borrow::Cow;
+
+/// Why a request goes no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.title())]
+pub enum Reject {
+    AmbiguousFraming,
+    BodyTooLarge,
+    DuplicateHeader,
+    ExpectationFailed,
+    Flood,
+    Forbidden { scope: Scope },
+    HeadTooLarge,
+    Internal,
+    LengthRequired,
+    MalformedHead,
+    MalformedPath,
+    MethodNotAllowed { allow: &'static str },
+    NoSuchAccount,
+    NoSuchToken,
+    NotFound,
+    Overloaded,
+    PathTooLong,
+    QuotaExceeded { retry_after_s: u64 },
+    SlowBody,
+    SlowHead,
+    TransferCodingRefused,
+    Unauthorized,
+    UnexpectedBody,
+    UnsupportedEncoding,
+    UnsupportedMediaType,
+    UpgradeRefused,
+    VaultUnavailable,
+}
+
+/// The media type of a problem document.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// What `type` of a problem document begins with; the code follows.
+pub const TYPE_PREFIX: &str = "urn:problem-type:orchestra:";
+
+/// How long a client that flooded us, or came when we were full, is asked to wait.
+const WAIT_S: u64 = 1;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Problem<'a> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    detail: &'static str,
+    code: &'static str,
+    retryable: bool,
+    request_id: &'a str,
+}
+
+// === impl Reject ===
+
+impl Reject {
+    /// Every reject, in the order of their codes. Where one holds a value, that is an example.
+    pub const ALL: [Self; 27] = [
+        Self::AmbiguousFraming,
+        Self::BodyTooLarge,
+        Self::DuplicateHeader,
+        Self::ExpectationFailed,
+        Self::Flood,
+        Self::Forbidden { scope: Scope::Payments },
+        Self::HeadTooLarge,
+        Self::Internal,
+        Self::LengthRequired,
+        Self::MalformedHead,
+        Self::MalformedPath,
+        Self::MethodNotAllowed { allow: "GET, HEAD" },
+        Self::NoSuchAccount,
+        Self::NoSuchToken,
+        Self::NotFound,
+        Self::Overloaded,
+        Self::PathTooLong,
+        Self::QuotaExceeded { retry_after_s: WAIT_S },
+        Self::SlowBody,
+        Self::SlowHead,
+        Self::TransferCodingRefused,
+        Self::Unauthorized,
+        Self::UnexpectedBody,
+        Self::UnsupportedEncoding,
+        Self::UnsupportedMediaType,
+        Self::UpgradeRefused,
+        Self::VaultUnavailable,
+    ];
+
+    /// The stable word for it, which clients may compare.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::AmbiguousFraming => "ambiguous-framing",
+            Self::BodyTooLarge => "body-too-large",
+            Self::DuplicateHeader => "duplicate-header",
+            Self::ExpectationFailed => "expectation-failed",
+            Self::Flood => "flood",
+            Self::Forbidden { .. } => "forbidden",
+            Self::HeadTooLarge => "head-too-large",
+            Self::Internal => "internal",
+            Self::LengthRequired => "length-required",
+            Self::MalformedHead => "malformed-head",
+            Self::MalformedPath => "malformed-path",
+            Self::MethodNotAllowed { .. } => "method-not-allowed",
+            Self::NoSuchAccount => "no-such-account",
+            Self::NoSuchToken => "no-such-token",
+            Self::NotFound => "not-found",
+            Self::Overloaded => "overloaded",
+            Self::PathTooLong => "path-too-long",
+            Self::QuotaExceeded { .. } => "quota-exceeded",
+            Self::SlowBody => "slow-body",
+            Self::SlowHead => "slow-head",
+            Self::TransferCodingRefused => "transfer-coding-refused",
+            Self::Unauthorized => "unauthorized",
+            Self::UnexpectedBody => "unexpected-body",
+            Self::UnsupportedEncoding => "unsupported-encoding",
+            Self::UnsupportedMediaType => "unsupported-media-type",
+            Self::UpgradeRefused => "upgrade-refused",
+            Self::VaultUnavailable => "vault-unavailable",
+        }
+    }
+
+    /// The status of the answer.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::AmbiguousFraming
+            | Self::DuplicateHeader
+            | Self::MalformedHead
+            | Self::MalformedPath
+            | Self::TransferCodingRefused
+            | Self::UnexpectedBody
+            | Self::UpgradeRefused => 400,
+            Self::Unauthorized => 401,
+            Self::Forbidden { .. } => 403,
+            Self::NoSuchAccount | Self::NoSuchToken | Self::NotFound => 404,
+            Self::MethodNotAllowed { .. } => 405,
+            Self::SlowBody | Self::SlowHead => 408,
+            Self::LengthRequired => 411,
+            Self::BodyTooLarge => 413,
+            Self::PathTooLong => 414,
+            Self::UnsupportedEncoding | Self::UnsupportedMediaType => 415,
+            Self::ExpectationFailed => 417,
+            Self::Flood | Self::QuotaExceeded { .. } => 429,
+            Self::HeadTooLarge => 431,
+            Self::Internal => 500,
+            Self::Overloaded | Self::VaultUnavailable => 503,
+        }
+    }
+
+    /// What is wrong, in a few words.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::AmbiguousFraming => "The length of the body is ambiguous",
+            Self::BodyTooLarge => "The body is too large",
+            Self::DuplicateHeader => "A header is given more than once",
+            Self::ExpectationFailed => "The expectation cannot be met",
+            Self::Flood => "Too many requests from this address",
+            Self::Forbidden { .. } => "The API key may not do this",
+            Self::HeadTooLarge => "The request head is too large",
+            Self::Internal => "Something went wrong on our side",
+            Self::LengthRequired => "A body is required",
+            Self::MalformedHead => "The request head is malformed",
+            Self::MalformedPath => "The path is malformed",
+            Self::MethodNotAllowed { .. } => "The method is not allowed here",
+            Self::NoSuchAccount => "There is no such account",
+            Self::NoSuchToken => "There is no such token",
+            Self::NotFound => "There is nothing at this path",
+            Self::Overloaded => "The service is at its limit",
+            Self::PathTooLong => "The path is too long",
+            Self::QuotaExceeded { .. } => "The API key has used up its quota",
+            Self::SlowBody => "The body did not arrive in time",
+            Self::SlowHead => "The request head did not arrive in time",
+            Self::TransferCodingRefused => "The transfer coding is not accepted",
+            Self::Unauthorized => "The API key is missing or not valid",
+            Self::UnexpectedBody => "No body belongs to this request",
+            Self::UnsupportedEncoding => "The content coding is not supported",
+            Self::UnsupportedMediaType => "The media type is not supported",
+            Self::UpgradeRefused => "The protocol cannot be changed",
+            Self::VaultUnavailable => "The vault is not available",
+        }
+    }
+
+    /// What to do about it.
+    pub fn detail(self) -> &'static str {
+        match self {
+            Self::AmbiguousFraming => {
+                "Send either one Content-Length of digits only, or Transfer-Encoding: chunked."
+            }
+            Self::BodyTooLarge => "Send a smaller body; the limit is part of the documentation.",
+            Self::DuplicateHeader => "Send each header that decides about the request once.",
+            Self::ExpectationFailed => "The only expectation that can be met is 100-continue.",
+            Self::Flood => "Wait as long as Retry-After says, then send fewer requests a second.",
+            Self::Forbidden { scope } => match scope {
+                Scope::Accounts => "The key lacks the scope: accounts.",
+                Scope::Payments => "The key lacks the scope: payments.",
+                Scope::Reveal => "The key lacks the scope: reveal.",
+                Scope::Tokens => "The key lacks the scope: tokens.",
+            },
+            Self::HeadTooLarge => "Send fewer or shorter headers.",
+            Self::Internal => {
+                "Before a payment is sent again, ask for its status. Tell support the request id."
+            }
+            Self::LengthRequired => "Send a JSON body with its Content-Length.",
+            Self::MalformedHead => {
+                "Send one Host, a valid method, and headers without control characters."
+            }
+            Self::MalformedPath => {
+                "Send the path as documented: no percent-encoding, no empty or dot segments."
+            }
+            Self::MethodNotAllowed { .. } => "Use one of the methods that Allow names.",
+            Self::NoSuchAccount => "List the accounts, or store this one first.",
+            Self::NoSuchToken => "It was never made for this merchant, or it was deleted.",
+            Self::NotFound => "The paths are listed in /openapi.json.",
+            Self::Overloaded => "Wait as long as Retry-After says, then try again.",
+            Self::PathTooLong => "Send a shorter path and query.",
+            Self::QuotaExceeded { .. } => "Wait as long as Retry-After says, then try again.",
+            Self::SlowBody => "Send the whole body within the time limit.",
+            Self::SlowHead => "Send the whole request head within the time limit.",
+            Self::TransferCodingRefused => {
+                "The only transfer coding is chunked, and only in HTTP/1.1."
+            }
+            Self::Unauthorized => "Send a valid key in the header X-Api-Key.",
+            Self::UnexpectedBody => "Send this request without a body.",
+            Self::UnsupportedEncoding => "Send the body without a content coding.",
+            Self::UnsupportedMediaType => "Send the body as application/json in UTF-8.",
+            Self::UpgradeRefused => "Send the request without Upgrade.",
+            Self::VaultUnavailable => "Nothing was sent to a provider. Try again in a moment.",
+        }
+    }
+
+    /// Whether the same request may succeed later.
+    pub fn is_retryable(self) -> bool {
+        match self {
+            Self::Flood
+            | Self::Overloaded
+            | Self::QuotaExceeded { .. }
+            | Self::SlowBody
+            | Self::SlowHead
+            | Self::VaultUnavailable => true,
+            Self::AmbiguousFraming
+            | Self::BodyTooLarge
+            | Self::DuplicateHeader
+            | Self::ExpectationFailed
+            | Self::Forbidden { .. }
+            | Self::HeadTooLarge
+            | Self::Internal
+            | Self::LengthRequired
+            | Self::MalformedHead
+            | Self::MalformedPath
+            | Self::MethodNotAllowed { .. }
+            | Self::NoSuchAccount
+            | Self::NoSuchToken
+            | Self::NotFound
+            | Self::PathTooLong
+            | Self::TransferCodingRefused
+            | Self::Unauthorized
+            | Self::UnexpectedBody
+            | Self::UnsupportedEncoding
+            | Self::UnsupportedMediaType
+            | Self::UpgradeRefused => false,
+        }
+    }
+
+    /// The header that belongs to the answer, where there is one.
+    pub fn header(self) -> Option<(&'static str, Cow<'static, str>)> {
+        if let Self::MethodNotAllowed { allow } = self {
+            return Some(("Allow", allow.into()));
+        }
+        if self == Self::Unauthorized {
+            return Some(("WWW-Authenticate", "ApiKey header=\"X-Api-Key\"".into()));
+        }
+        self.retry_after_s().map(|wait| ("Retry-After", wait.to_string().into()))
+    }
+
+    /// Whether the connection must be closed, because what follows on it cannot be trusted or
+    /// would have to be read first.
+    pub fn closes(self) -> bool {
+        matches!(
+            self,
+            Self::AmbiguousFraming
+                | Self::BodyTooLarge
+                | Self::DuplicateHeader
+                | Self::ExpectationFailed
+                | Self::HeadTooLarge
+                | Self::MalformedHead
+                | Self::MalformedPath
+                | Self::PathTooLong
+                | Self::SlowBody
+                | Self::SlowHead
+                | Self::TransferCodingRefused
+                | Self::UnexpectedBody
+                | Self::UpgradeRefused
+        )
+    }
+
+    /// The problem document (RFC 9457) that the client gets.
+    pub fn problem(self, request_id: &str) -> String {
+        let problem = Problem {
+            r#type: format!("{TYPE_PREFIX}{}", self.code()),
+            title: self.title(),
+            status: self.status(),
+            detail: self.detail(),
+            code: self.code(),
+            retryable: self.is_retryable(),
+            request_id,
+        };
+        serde_json::to_string(&problem).unwrap_or_default()
+    }
+
+    fn retry_after_s(self) -> Option<u64> {
+        if let Self::QuotaExceeded { retry_after_s } = self {
+            return Some(retry_after_s);
+        }
+        matches!(self.status(), 429 | 503).then_some(WAIT_S)
+    }
+}

@@ -1,0 +1,393 @@
+//! Which operation a method and a path ask for.
+//!
+//! The words of a path are matched in any case, names and tokens in it exactly. Nothing is
+//! decoded: no path of this API needs a percent sign, so a name that holds one is a bad name.
+
+use crate::decode::FieldError;
+use crate::reject::Reject;
+use model::{AccountName, CardToken, Kind, Scope};
+
+/// The operations of the API; with a [`Verb`], what is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    Gateways,
+    Charge,
+    Authorize,
+    Capture,
+    Refund,
+    Void,
+    Status,
+    Accounts,
+    Account(AccountName),
+    StringTokens,
+    StringToken(CardToken),
+    StringTokenMeta(CardToken),
+    ApiKey,
+    OpenApi,
+}
+
+/// The methods that some route takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verb {
+    Delete,
+    /// Also for HEAD, whose answer has no body.
+    Get,
+    Post,
+    Put,
+}
+
+/// A route and how it is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Matched {
+    pub route: Route,
+    pub method: Verb,
+}
+
+/// Why a method and a path ask for nothing that there is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteError {
+    /// The name or token in the path is not of the documented form.
+    BadName(FieldError),
+    /// There is such a path, but not with this method.
+    MethodNotAllowed {
+        allow: &'static str,
+    },
+    NotFound,
+}
+
+/// One line of the table of routes.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// The documented path, with `{name}` or `{token}` where a parameter stands.
+    pub path: &'static str,
+    pub verbs: &'static [Verb],
+    /// The value of the `Allow` header.
+    pub allow: &'static str,
+    place: Place,
+}
+
+/// A route before the name in its path is read.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Plain(fn() -> Route),
+    Account,
+    Token(fn(CardToken) -> Route),
+}
+
+const GET: (&[Verb], &str) = (&[Verb::Get], "GET, HEAD");
+const POST: (&[Verb], &str) = (&[Verb::Post], "POST");
+const PUT: (&[Verb], &str) = (&[Verb::Put], "PUT");
+const DELETE: (&[Verb], &str) = (&[Verb::Delete], "DELETE");
+const GET_DELETE: (&[Verb], &str) = (&[Verb::Get, Verb::Delete], "GET, HEAD, DELETE");
+const GET_PUT_DELETE: (&[Verb], &str) =
+    (&[Verb::Get, Verb::Put, Verb::Delete], "GET, HEAD, PUT, DELETE");
+
+/// Every path of the API.
+pub const ROUTES: [Entry; 14] = [
+    entry("/PaymentGateway", GET, Place::Plain(|| Route::Gateways)),
+    entry("/PaymentGateway/charge", POST, Place::Plain(|| Route::Charge)),
+    entry("/PaymentGateway/authorize", POST, Place::Plain(|| Route::Authorize)),
+    entry("/PaymentGateway/capture", PUT, Place::Plain(|| Route::Capture)),
+    entry("/PaymentGateway/refund", PUT, Place::Plain(|| Route::Refund)),
+    entry("/PaymentGateway/void", DELETE, Place::Plain(|| Route::Void)),
+    entry("/PaymentGateway/status", POST, Place::Plain(|| Route::Status)),
+    entry("/PaymentGatewayAccounts", GET, Place::Plain(|| Route::Accounts)),
+    entry("/PaymentGatewayAccounts/{name}", GET_PUT_DELETE, Place::Account),
+    entry("/StringTokens", POST, Place::Plain(|| Route::StringTokens)),
+    entry("/StringTokens/{token}", GET_DELETE, Place::Token(Route::StringToken)),
+    entry("/StringTokens/{token}/meta", GET, Place::Token(Route::StringTokenMeta)),
+    entry("/Utils/apiKey", GET, Place::Plain(|| Route::ApiKey)),
+    entry("/openapi.json", GET, Place::Plain(|| Route::OpenApi)),
+];
+
+/// Finds what `method` on `path` (without its query) asks for.
+///
+/// The method is judged before the name in the path, so that a method which is not taken is always
+/// answered in the same way.
+///
+/// # Errors
+/// When there is no such path, or not with this method, or its name is not of the documented form.
+pub fn route(method: &str, path: &str) -> Result<Matched, RouteError> {
+    let (entry, name) = ROUTES
+        .iter()
+        .find_map(|entry| Some((entry, matches(entry.path, path)?)))
+        .ok_or(RouteError::NotFound)?;
+    let verb = Verb::read(method)
+        .filter(|verb| entry.verbs.contains(verb))
+        .ok_or(RouteError::MethodNotAllowed { allow: entry.allow })?;
+    Ok(Matched { route: entry.place.route(name)?, method: verb })
+}
+
+const fn entry(
+    path: &'static str,
+    allowed: (&'static [Verb], &'static str),
+    place: Place,
+) -> Entry {
+    Entry { path, verbs: allowed.0, allow: allowed.1, place }
+}
+
+/// The parameter in `path` if it has the form of `pattern`; empty where the pattern has none.
+fn matches<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
+    let mut name = "";
+    let mut segments = path.split('/');
+    for expected in pattern.split('/') {
+        let segment = segments.next()?;
+        if expected.starts_with('{') && !segment.is_empty() {
+            name = segment;
+        } else if !segment.eq_ignore_ascii_case(expected) {
+            return None;
+        }
+    }
+    segments.next().is_none().then_some(name)
+}
+
+// === impl Route ===
+
+impl Route {
+    /// What a key must have been given for this; none where every key will do, or none is asked.
+    pub fn scope(&self, verb: Verb) -> Option<Scope> {
+        match (self, verb) {
+            (Self::Gateways | Self::ApiKey | Self::OpenApi, _) => None,
+            (Self::Accounts | Self::Account(_), _) => Some(Scope::Accounts),
+            (Self::StringToken(_), Verb::Get) => Some(Scope::Reveal),
+            (Self::StringTokens | Self::StringToken(_) | Self::StringTokenMeta(_), _) => {
+                Some(Scope::Tokens)
+            }
+            (
+                Self::Charge
+                | Self::Authorize
+                | Self::Capture
+                | Self::Refund
+                | Self::Void
+                | Self::Status,
+                _,
+            ) => Some(Scope::Payments),
+        }
+    }
+
+    /// Whether an API key must be presented at all.
+    pub fn needs_key(&self) -> bool {
+        !matches!(self, Self::OpenApi)
+    }
+
+    /// The documented path, for metrics and logs: it never holds a name or a token.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Gateways => "/PaymentGateway",
+            Self::Charge => "/PaymentGateway/charge",
+            Self::Authorize => "/PaymentGateway/authorize",
+            Self::Capture => "/PaymentGateway/capture",
+            Self::Refund => "/PaymentGateway/refund",
+            Self::Void => "/PaymentGateway/void",
+            Self::Status => "/PaymentGateway/status",
+            Self::Accounts => "/PaymentGatewayAccounts",
+            Self::Account(_) => "/PaymentGatewayAccounts/{name}",
+            Self::StringTokens => "/StringTokens",
+            Self::StringToken(_) => "/StringTokens/{token}",
+            Self::StringTokenMeta(_) => "/StringTokens/{token}/meta",
+            Self::ApiKey => "/Utils/apiKey",
+            Self::OpenApi => "/openapi.json",
+        }
+    }
+
+    /// Whether a JSON body belongs to it.
+    pub fn takes_body(&self, verb: Verb) -> bool {
+        match self {
+            Self::StringTokens => true,
+            Self::Account(_) => verb == Verb::Put,
+            Self::Gateways
+            | Self::Accounts
+            | Self::StringToken(_)
+            | Self::StringTokenMeta(_)
+            | Self::ApiKey
+            | Self::OpenApi => false,
+            Self::Charge
+            | Self::Authorize
+            | Self::Capture
+            | Self::Refund
+            | Self::Void
+            | Self::Status => true,
+        }
+    }
+
+    /// The payment operation that it is, where it is one.
+    pub fn kind(&self) -> Option<Kind> {
+        match self {
+            Self::Charge => Some(Kind::Charge),
+            Self::Authorize => Some(Kind::Authorize),
+            Self::Capture => Some(Kind::Capture),
+            Self::Refund => Some(Kind::Refund),
+            Self::Void => Some(Kind::Void),
+            Self::Status => Some(Kind::Status),
+            Self::Gateways
+            | Self::Accounts
+            | Self::Account(_)
+            | Self::StringTokens
+            | Self::StringToken(_)
+            | Self::StringTokenMeta(_)
+            | Self::ApiKey
+            | Self::OpenApi => None,
+        }
+    }
+}
+
+// === impl Verb ===
+
+impl Verb {
+    /// Reads a method as it stands on the wire: methods have a case.
+    fn read(method: &str) -> Option<Self> {
+        match method {
+            "DELETE" => Some(Self::Delete),
+            "GET" | "HEAD" => Some(Self::Get),
+            "POST" => Some(Self::Post),
+            "PUT" => Some(Self::Put),
+            _ => None,
+        }
+    }
+
+    /// The word for it, as on the wire.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Delete => "DELETE",
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+        }
+    }
+}
+
+// === impl RouteError ===
+
+impl RouteError {
+    /// What the caller hears: a bad name is a bad field, and the rest are rejects.
+    ///
+    /// # Errors
+    /// The field that is wrong.
+    pub fn into_reject(self) -> Result<Reject, FieldError> {
+        match self {
+            Self::BadName(error) => Err(error),
+            Self::MethodNotAllowed { allow } => Ok(Reject::MethodNotAllowed { allow }),
+            Self::NotFound => Ok(Reject::NotFound),
+        }
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    fn route(self, name: &str) -> Result<Route, RouteError> {
+        match self {
+            Self::Plain(route) => Ok(route()),
+            Self::Account => AccountName::parse(name)
+                .map(Route::Account)
+                .map_err(|_| bad("name", "must be 3 to 64 characters A-Z, a-z, 0-9, '_' or '-'")),
+            Self::Token(route) => CardToken::parse(name)
+                .map(route)
+                .map_err(|_| bad("token", "must be 32 characters A-Z, a-z or 0-9")),
+        }
+    }
+}
+
+fn bad(field: &'static str, problem: &'static str) -> RouteError {
+    RouteError::BadName(FieldError::new(field, problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ROUTES, Route, RouteError, Verb, route};
+    use model::Scope;
+
+    const TOKEN: &str = "nQGywsQE9gbURtrXEjTZwtWqeMdK9nsO";
+
+    #[test]
+    fn every_documented_path_is_found_by_its_own_methods_only() {
+        for entry in ROUTES {
+            let path = entry.path.replace("{name}", "stripe-primary").replace("{token}", TOKEN);
+            for method in ["DELETE", "GET", "HEAD", "POST", "PUT", "PATCH", "TRACE", "get", ""] {
+                let found = route(method, &path);
+                if entry.allow.split(", ").any(|allowed| allowed == method) {
+                    assert_eq!(found.unwrap().route.label(), entry.path, "{method} {path}");
+                } else {
+                    let allow = entry.allow;
+                    assert_eq!(found, Err(RouteError::MethodNotAllowed { allow }), "{method}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn allow_says_the_verbs_and_head_with_get() {
+        for entry in ROUTES {
+            let words: Vec<&str> = entry.verbs.iter().map(|verb| verb.word()).collect();
+            assert_eq!(entry.allow, words.join(", ").replace("GET", "GET, HEAD"));
+        }
+    }
+
+    #[test]
+    fn words_have_any_case_and_names_keep_theirs() {
+        let found = route("GET", "/paymentgatewayACCOUNTS/Stripe-Primary").unwrap().route;
+        assert!(matches!(found, Route::Account(name) if name.as_str() == "Stripe-Primary"));
+        assert!(route("GET", "/utils/APIKEY").is_ok());
+    }
+
+    #[test]
+    fn what_there_is_not_is_not_found() {
+        for path in [
+            "",
+            "/",
+            "/PaymentGateway/",
+            "//PaymentGateway",
+            "/PaymentGateway/tokenize",
+            "/PaymentGatewayAccounts/",
+            "/PaymentGatewayAccounts/abc/meta",
+            "/StringTokens/",
+            "/StringTokens//meta",
+            "/openapi.json/",
+            "PaymentGateway",
+            "/PaymentGateway/{name}",
+        ] {
+            assert_eq!(route("GET", path), Err(RouteError::NotFound), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_bad_name_is_a_bad_field_and_is_not_repeated() {
+        for (path, field) in [
+            ("/PaymentGatewayAccounts/ab", "name"),
+            ("/PaymentGatewayAccounts/a%20b", "name"),
+            ("/StringTokens/4111111111111111", "token"),
+            ("/StringTokens/4111111111111111/meta", "token"),
+        ] {
+            let Err(RouteError::BadName(error)) = route("GET", path) else { panic!("{path}") };
+            assert_eq!(error.field, field);
+            assert!(!format!("{error:?}").contains("4111"));
+        }
+    }
+
+    #[test]
+    fn only_reading_a_token_back_asks_for_the_scope_that_reveals() {
+        let scope = |method, path: &str| {
+            let found = route(method, path).unwrap();
+            found.route.scope(found.method)
+        };
+        let token = format!("/StringTokens/{TOKEN}");
+        assert_eq!(scope("GET", &token), Some(Scope::Reveal));
+        assert_eq!(scope("DELETE", &token), Some(Scope::Tokens));
+        assert_eq!(scope("GET", &format!("{token}/meta")), Some(Scope::Tokens));
+        assert_eq!(scope("DELETE", "/PaymentGateway/void"), Some(Scope::Payments));
+        assert_eq!(scope("PUT", "/PaymentGatewayAccounts/abc"), Some(Scope::Accounts));
+        assert_eq!(scope("GET", "/PaymentGateway"), None);
+    }
+
+    #[test]
+    fn bodies_belong_to_writes() {
+        for entry in ROUTES {
+            let path = entry.path.replace("{name}", "abc").replace("{token}", TOKEN);
+            for verb in entry.verbs {
+                let takes = route(verb.word(), &path).unwrap().route.takes_body(*verb);
+                let writes = matches!(verb, Verb::Post | Verb::Put) || path.ends_with("/void");
+                assert_eq!(takes, writes, "{} {path}", verb.word());
+            }
+        }
+    }
+}
