@@ -1,1 +1,11 @@
-//! Not written yet.
+//! What is measured, and how.
+//!
+//! The program `bench` puts the same charges through a bare Pingora pass-through and through
+//! Orchestra, in turn and interleaved, and says what the difference costs. `README.md` says how to
+//! read it and how not to be fooled by it.
+
+pub mod histogram;
+pub mod load;
+pub mod process;
+pub mod report;
+pub mod script;
