@@ -161,6 +161,16 @@ fn doubted(report: Report) -> Report {
     }
 }
 
+// === impl Gateway ===
+
+impl Gateway {
+    /// The first credential that an account must have and `credentials` lacks.
+    pub fn missing(&self, credentials: &Credentials) -> Option<&'static CredentialSpec> {
+        let cx = Cx { credentials };
+        self.credentials.iter().find(|spec| spec.required && cx.find(spec).is_none())
+    }
+}
+
 // === impl Cx ===
 
 impl<'a> Cx<'a> {
