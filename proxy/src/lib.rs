@@ -1,1 +1,28 @@
-//! The program `orchestra`.
+//! The program `orchestra`: Pingora, listeners, exchanges, logs, metrics, the command line.
+//!
+//! It is thin and outermost: what a payment is stands in `model`, what providers say in
+//! `providers`, what is kept in `vault`, what is refused in `filters`. Only this crate names
+//! Pingora.
+
+mod access_log;
+pub mod admin;
+mod admission;
+mod body;
+mod certificates;
+mod clock;
+// pub mod command;
+mod context;
+mod drain;
+mod exchange;
+mod gateway;
+mod guard;
+mod health;
+mod metrics;
+mod payment;
+mod program_log;
+mod reply;
+mod resource;
+mod result;
+pub mod serve;
+mod shared;
+mod upstream;

@@ -1,0 +1,426 @@
+//! What operators ask of a vault, and how it is answered.
+//!
+//! The command line asks a running program over its Unix socket ([`spawn`]), since the store is
+//! open in one process only, and opens the vault itself when none runs. Both ways end in
+//! [`answer`]. What does not belong here: how an answer is shown.
+
+pub(crate) mod socket;
+mod wire;
+
+pub use socket::{Listening, spawn};
+
+use crate::clock;
+use model::{AccountName, Credentials, KeyId, MerchantId, Scope, Secret};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use vault::{AccountBrief, Created, KeyBrief, KeySpec, MerchantBrief, Vault, VaultError};
+
+/// What an operator asks for.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Request {
+    CreateKey(CreateKey),
+    CreateMerchant(Merchant),
+    DeleteAccount(Account),
+    ListAccounts(Merchant),
+    ListKeys(Merchant),
+    ListMerchants,
+    PutAccount(PutAccount),
+    RevokeKey(Key),
+    Status,
+}
+
+/// A merchant, by name.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Merchant {
+    #[serde(with = "wire::word")]
+    pub merchant: MerchantId,
+}
+
+/// A key, by its public part.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Key {
+    #[serde(with = "wire::word")]
+    pub id: KeyId,
+}
+
+/// A new key.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CreateKey {
+    #[serde(with = "wire::word")]
+    pub merchant: MerchantId,
+    pub name: Box<str>,
+    pub is_sandbox: bool,
+    #[serde(with = "wire::words")]
+    pub scopes: Vec<Scope>,
+    pub expires_days: Option<u32>,
+}
+
+/// An account, by its merchant and its name.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Account {
+    #[serde(with = "wire::word")]
+    pub merchant: MerchantId,
+    #[serde(with = "wire::word")]
+    pub name: AccountName,
+}
+
+/// A new account, or another content for one that is there.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutAccount {
+    #[serde(with = "wire::word")]
+    pub merchant: MerchantId,
+    #[serde(with = "wire::word")]
+    pub name: AccountName,
+    pub gateway: Box<str>,
+    #[serde(with = "wire::credentials")]
+    pub credentials: Credentials,
+}
+
+/// What an operator hears.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Answer {
+    Account(AccountLine),
+    Accounts(Vec<AccountLine>),
+    /// What was named is gone.
+    Gone,
+    Key(NewKey),
+    Keys(Vec<KeyLine>),
+    Merchant(NewMerchant),
+    Merchants(Vec<MerchantLine>),
+    Status(Status),
+}
+
+/// A key that was made just now: the one time that its text is shown.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct NewKey {
+    pub id: Box<str>,
+    #[serde(with = "wire::secret")]
+    pub key: Secret,
+}
+
+/// A key as it is listed.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyLine {
+    pub id: Box<str>,
+    pub name: Box<str>,
+    pub is_sandbox: bool,
+    pub scopes: Vec<Box<str>>,
+    pub created: String,
+    pub expires: Option<String>,
+}
+
+/// A merchant that is there now.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NewMerchant {
+    pub id: Box<str>,
+    /// False: it was there before.
+    pub is_new: bool,
+}
+
+/// A merchant as it is listed.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct MerchantLine {
+    pub id: Box<str>,
+    pub created: String,
+}
+
+/// An account as it is listed, without its credentials.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AccountLine {
+    pub name: Box<str>,
+    pub gateway: Box<str>,
+    pub created: String,
+}
+
+/// The state of a vault.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// Whether the store works.
+    pub store: bool,
+    /// Whether the hardware security module answers.
+    pub hsm: bool,
+    pub merchants: usize,
+    pub keys: usize,
+    pub accounts: usize,
+}
+
+/// Why there is no answer, in words for the operator. It holds no secret.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal(String);
+
+/// How long the name of a key may be, in bytes.
+pub const KEY_NAME_BYTES_MAX: usize = 64;
+/// How many days a key may be good for.
+pub const EXPIRES_DAYS_MAX: u32 = 3_650;
+const DAY_S: u64 = 86_400;
+
+/// Does what is asked. The socket and the command line both come here.
+///
+/// # Errors
+/// What was named is not there, or the vault failed.
+pub async fn answer(vault: &Vault, request: Request) -> Result<Answer, Refusal> {
+    match request {
+        Request::CreateKey(key) => create_key(vault, key).await,
+        Request::CreateMerchant(Merchant { merchant }) => create_merchant(vault, merchant).await,
+        Request::DeleteAccount(account) => delete_account(vault, account).await,
+        Request::ListAccounts(Merchant { merchant }) => {
+            Ok(Answer::Accounts(lines(vault.accounts(&merchant)?)))
+        }
+        Request::ListKeys(Merchant { merchant }) => Ok(Answer::Keys(lines(vault.keys(&merchant)?))),
+        Request::ListMerchants => Ok(Answer::Merchants(lines(vault.merchants()?))),
+        Request::PutAccount(account) => put_account(vault, account).await,
+        Request::RevokeKey(Key { id }) => {
+            gone(vault.revoke_key(&id).await?, format!("there is no key {id}"))
+        }
+        Request::Status => status(vault),
+    }
+}
+
+async fn create_merchant(vault: &Vault, merchant: MerchantId) -> Result<Answer, Refusal> {
+    let created = vault.create_merchant(&merchant, clock::now_seconds()).await?;
+    let id = merchant.as_str().into();
+    Ok(Answer::Merchant(NewMerchant { id, is_new: created == Created::New }))
+}
+
+async fn create_key(vault: &Vault, key: CreateKey) -> Result<Answer, Refusal> {
+    let now = clock::now_seconds();
+    let spec = key.spec(now)?;
+    let issued = vault.create_key(&key.merchant, spec, now).await?;
+    Ok(Answer::Key(NewKey { id: issued.id.as_str().into(), key: issued.key }))
+}
+
+async fn put_account(vault: &Vault, account: PutAccount) -> Result<Answer, Refusal> {
+    let PutAccount { merchant, name, gateway, credentials } = account;
+    let gateway = gateway_for(&gateway, &credentials)?;
+    let now = clock::now_millis();
+    let brief = vault.put_account(&merchant, &name, gateway, credentials, now).await?;
+    Ok(Answer::Account(brief.into()))
+}
+
+/// The gateway's own name, if there is one and the credentials are enough for it.
+fn gateway_for(gateway: &str, credentials: &Credentials) -> Result<&'static str, Refusal> {
+    let Some(provider) = providers::by_gateway(gateway) else {
+        return Err(Refusal(format!("there is no such gateway; there are {}", gateways())));
+    };
+    let gateway = provider.gateway();
+    let missing = gateway.credentials.iter().filter(|spec| spec.required).find(|spec| {
+        let value = credentials.find(&[spec.name]).or_else(|| credentials.find(spec.aliases));
+        value.is_none_or(Secret::is_empty)
+    });
+    match missing {
+        Some(spec) => Err(Refusal(format!("{} needs the credential {}", gateway.id, spec.name))),
+        None => Ok(gateway.id),
+    }
+}
+
+/// The names of all gateways.
+pub(crate) fn gateways() -> String {
+    let ids: Vec<_> = providers::PROVIDERS.iter().map(|one| one.gateway().id).collect();
+    ids.join(", ")
+}
+
+async fn delete_account(vault: &Vault, account: Account) -> Result<Answer, Refusal> {
+    let Account { merchant, name } = account;
+    let deleted = vault.delete_account(&merchant, &name).await?;
+    gone(deleted, format!("{merchant} has no account {name}"))
+}
+
+fn gone(gone: bool, otherwise: String) -> Result<Answer, Refusal> {
+    gone.then_some(Answer::Gone).ok_or(Refusal(otherwise))
+}
+
+fn status(vault: &Vault) -> Result<Answer, Refusal> {
+    let merchants = vault.merchants()?;
+    let (mut keys, mut accounts) = (0_usize, 0_usize);
+    for merchant in &merchants {
+        keys = keys.saturating_add(vault.keys(&merchant.id)?.len());
+        accounts = accounts.saturating_add(vault.accounts(&merchant.id)?.len());
+    }
+    let vault::Health { store, hsm } = vault.health();
+    Ok(Answer::Status(Status { store, hsm, merchants: merchants.len(), keys, accounts }))
+}
+
+fn lines<T: Into<L>, L>(briefs: Vec<T>) -> Vec<L> {
+    briefs.into_iter().map(Into::into).collect()
+}
+
+fn time_of(seconds: u64) -> String {
+    clock::timestamp(seconds.saturating_mul(1_000))
+}
+
+// === impl CreateKey ===
+
+impl CreateKey {
+    /// The key that is asked for at `now`. The socket is another way in, so it is checked here.
+    fn spec(&self, now: u64) -> Result<KeySpec, Refusal> {
+        if !is_key_name(&self.name) {
+            return Err(Refusal("a key's name is 1 to 64 printable characters".into()));
+        }
+        if self.scopes.is_empty() {
+            return Err(Refusal("a key needs at least one scope".into()));
+        }
+        if !matches!(self.expires_days, None | Some(1..=EXPIRES_DAYS_MAX)) {
+            return Err(Refusal("a key is good for 1 to 3650 days".into()));
+        }
+        let lifetime = self.expires_days.map(|days| u64::from(days).saturating_mul(DAY_S));
+        Ok(KeySpec {
+            name: self.name.clone(),
+            sandbox: self.is_sandbox,
+            scopes: self.scopes.clone(),
+            expires: lifetime.map(|seconds| now.saturating_add(seconds)),
+        })
+    }
+}
+
+/// Whether `name` can be shown on one line, and is not too long.
+pub(crate) fn is_key_name(name: &str) -> bool {
+    matches!(name.len(), 1..=KEY_NAME_BYTES_MAX)
+        && !name.trim().is_empty()
+        && !name.chars().any(char::is_control)
+}
+
+// === impl AccountLine ===
+
+impl From<AccountBrief> for AccountLine {
+    fn from(brief: AccountBrief) -> Self {
+        let AccountBrief { name, gateway, created } = brief;
+        Self { name: name.as_str().into(), gateway, created: clock::timestamp(created) }
+    }
+}
+
+// === impl KeyLine ===
+
+impl From<KeyBrief> for KeyLine {
+    fn from(brief: KeyBrief) -> Self {
+        Self {
+            id: brief.id.as_str().into(),
+            name: brief.name,
+            is_sandbox: brief.sandbox,
+            scopes: brief.scopes.iter().map(|scope| scope.word().into()).collect(),
+            created: time_of(brief.created),
+            expires: brief.expires.map(time_of),
+        }
+    }
+}
+
+// === impl MerchantLine ===
+
+impl From<MerchantBrief> for MerchantLine {
+    fn from(brief: MerchantBrief) -> Self {
+        Self { id: brief.id.as_str().into(), created: time_of(brief.created) }
+    }
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    /// A refusal with these words.
+    pub(crate) fn new(words: &'static str) -> Self {
+        Self(words.to_owned())
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl From<VaultError> for Refusal {
+    fn from(error: VaultError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Answer, CreateKey, NewKey, Request, gateway_for};
+    use model::{Credentials, Secret};
+
+    #[test]
+    fn a_request_is_read_as_it_was_written() {
+        for text in [
+            r#"{"createMerchant":{"merchant":"acme"}}"#,
+            r#"{"createKey":{"merchant":"acme","name":"till","isSandbox":false,"scopes":["payments"],"expiresDays":30}}"#,
+            r#"{"putAccount":{"merchant":"acme","name":"stripe-primary","gateway":"Stripe","credentials":[["SecretKey","a \" b"]]}}"#,
+            r#""listMerchants""#,
+        ] {
+            let request: Request = serde_json::from_str(text).unwrap();
+            assert_eq!(serde_json::to_string(&request).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused() {
+        let long = "x".repeat(1_025);
+        for text in [
+            r#"{"createMerchant":{"merchant":"A B"}}"#,
+            r#"{"createMerchant":{"merchant":"acme","more":1}}"#,
+            r#"{"createKey":{"merchant":"acme","name":"till","isSandbox":false,"scopes":["all"],"expiresDays":null}}"#,
+            r#"{"revokeKey":{"id":"short"}}"#,
+            r#"{"putAccount":{"merchant":"acme","name":"one","gateway":"Stripe","credentials":[["a","b"],["A","c"]]}}"#,
+            &format!(r#"{{"putAccount":{{"merchant":"acme","name":"one","gateway":"Stripe","credentials":[["a","{long}"]]}}}}"#),
+            r#""rotate""#,
+        ] {
+            assert!(serde_json::from_str::<Request>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_meant_is_refused() {
+        let key = |name: &str, scopes: &[_], expires_days| CreateKey {
+            merchant: model::MerchantId::parse("acme").unwrap(),
+            name: name.into(),
+            is_sandbox: true,
+            scopes: scopes.to_vec(),
+            expires_days,
+        };
+        let payments = [model::Scope::Payments];
+        assert_eq!(key("till", &payments, Some(2)).spec(1_000).unwrap().expires, Some(173_800));
+        assert_eq!(key("till", &payments, None).spec(1_000).unwrap().expires, None);
+        for refused in [
+            key("", &payments, None),
+            key(" ", &payments, None),
+            key("a\nb", &payments, None),
+            key(&"x".repeat(65), &payments, None),
+            key("till", &[], None),
+            key("till", &payments, Some(0)),
+            key("till", &payments, Some(3_651)),
+        ] {
+            assert!(refused.spec(1_000).is_err(), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn an_account_needs_a_gateway_and_what_it_requires() {
+        let none = Credentials::default();
+        let key = Credentials::new(vec![("secretkey".into(), Secret::new("sk_canary"))]);
+        let empty = Credentials::new(vec![("SecretKey".into(), Secret::new(""))]);
+        assert_eq!(gateway_for("nullsuccess", &none), Ok("NULLSuccess"));
+        assert_eq!(gateway_for("stripe", &key), Ok("Stripe"));
+        for (gateway, credentials) in [("stripe", &none), ("stripe", &empty), ("strope", &key)] {
+            assert!(gateway_for(gateway, credentials).is_err(), "{gateway}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let answer = Answer::Key(NewKey { id: "id".into(), key: Secret::new("ork_canary") });
+        assert!(!format!("{answer:?}").contains("canary"));
+        let text = r#"{"putAccount":{"merchant":"acme","name":"one","gateway":"Stripe","credentials":[["a","canary"]]}}"#;
+        let request: Request = serde_json::from_str(text).unwrap();
+        assert!(!format!("{request:?}").contains("canary"));
+    }
+}

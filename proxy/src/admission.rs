@@ -1,0 +1,126 @@
+//! Who may come in: the checks on a request's head, in one order.
+
+use crate::clock;
+use crate::context::Cx;
+use crate::shared::Shared;
+use filters::decode::FieldError;
+use filters::head::{self, Head, Version};
+use filters::reject::Reject;
+use filters::route::{self, Matched, Route, RouteError};
+use model::Principal;
+use pingora_proxy::Session;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Why a request does not come in.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    Invalid(FieldError),
+    Reject(Reject),
+}
+
+/// Lets a request in, or says why not. The order, and the reason for each place:
+pub(crate) fn admit(shared: &Shared, session: &Session, cx: &mut Cx) -> Result<Matched, Refused> {
+    // First, because it is the cheapest way to say no, and what guards everything below.
+    check_flood(shared, session)?;
+    // Before anything is believed that the head says.
+    check_head(shared, session)?;
+    // Before the key, so that the public route needs none; paths are no secret.
+    let request = session.req_header();
+    let matched = route::route(request.method.as_str(), request.uri.path())?;
+    cx.route = matched.route.label();
+    if matched.route != Route::OpenApi {
+        // The key before the quota, which belongs to it. The quota before the scope, so that a key
+        // cannot knock for ever at doors that are not its own.
+        let principal = authenticate(shared, session)?;
+        check_quota(shared, &principal, cx)?;
+        check_scope(&principal, &matched)?;
+        cx.principal = Some(principal);
+    }
+    cx.phases.admit = cx.started.elapsed();
+    Ok(matched)
+}
+
+fn check_flood(shared: &Shared, session: &Session) -> Result<(), Reject> {
+    match address(session) {
+        Some(address) if !shared.flood.allow(address) => {
+            shared.metrics.limited("flood");
+            Err(Reject::Flood)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_head(shared: &Shared, session: &Session) -> Result<(), Reject> {
+    with_head(session, |head| head::check(head, &shared.head_limits))
+}
+
+/// Checks what the head says of the body, once it is known that there may be one.
+pub(crate) fn check_body_head(shared: &Shared, session: &Session) -> Result<(), Reject> {
+    with_head(session, |head| head::check_body_head(head, &shared.head_limits))
+}
+
+fn with_head<T>(session: &Session, check: impl FnOnce(&Head<'_>) -> T) -> T {
+    let request = session.req_header();
+    let headers: Vec<_> =
+        request.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    let path = request.uri.path_and_query().map_or("/", |path| path.as_str());
+    let version = match request.version {
+        http::Version::HTTP_2 => Version::Http2,
+        http::Version::HTTP_11 => Version::Http11,
+        _ => Version::Http10,
+    };
+    check(&Head { method: request.method.as_str(), path, headers: &headers, version })
+}
+
+fn authenticate(shared: &Shared, session: &Session) -> Result<Arc<Principal>, Reject> {
+    let mut presented = session.req_header().headers.get_all("x-api-key").iter();
+    let (Some(key), None) = (presented.next(), presented.next()) else {
+        return Err(Reject::Unauthorized);
+    };
+    let principal = shared.vault.authenticate(key.as_bytes(), clock::now_seconds());
+    principal.ok_or(Reject::Unauthorized)
+}
+
+/// Counts the request against its key, and keeps what the client is to be told of it.
+fn check_quota(shared: &Shared, principal: &Principal, cx: &mut Cx) -> Result<(), Reject> {
+    let verdict = shared.quota.check(&principal.key);
+    cx.limit_headers.push(("ratelimit-policy", shared.quota_policy.clone()));
+    cx.limit_headers.push(("ratelimit", verdict.header().into()));
+    if verdict.allowed {
+        return Ok(());
+    }
+    shared.metrics.limited("quota");
+    Err(Reject::QuotaExceeded { retry_after_s: verdict.retry_after_s })
+}
+
+fn check_scope(principal: &Principal, matched: &Matched) -> Result<(), Reject> {
+    match matched.route.scope(matched.method) {
+        Some(scope) if !principal.may(scope) => Err(Reject::Forbidden { scope }),
+        _ => Ok(()),
+    }
+}
+
+fn address(session: &Session) -> Option<IpAddr> {
+    Some(session.client_addr()?.as_inet()?.ip())
+}
+
+// === impl Refused ===
+
+impl From<Reject> for Refused {
+    fn from(reject: Reject) -> Self {
+        Self::Reject(reject)
+    }
+}
+
+impl From<RouteError> for Refused {
+    fn from(error: RouteError) -> Self {
+        match error {
+            RouteError::BadName(error) => Self::Invalid(error),
+            RouteError::MethodNotAllowed { allow } => {
+                Self::Reject(Reject::MethodNotAllowed { allow })
+            }
+            RouteError::NotFound => Self::Reject(Reject::NotFound),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Reading a request's body, within bounds of size and time.
+
+use bytes::Bytes;
+use filters::reject::Reject;
+use pingora::BError;
+use pingora_proxy::Session;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// Why there is no body.
+#[derive(Debug)]
+pub(crate) enum NoBody {
+    /// The client is gone or broke the protocol: there is nobody to answer.
+    Gone(BError),
+    /// The body breaks a limit.
+    Refused(Reject),
+}
+
+/// Reads the whole body: at most `bytes_max` bytes, within `limit`.
+///
+/// The buffer is made in its final size, so that it never grows and leaves copies of a card behind.
+pub(crate) async fn read(
+    session: &mut Session,
+    bytes_max: usize,
+    limit: Duration,
+) -> Result<Zeroizing<Vec<u8>>, NoBody> {
+    let declared = declared_length(session);
+    if declared.is_some_and(|length| length > bytes_max) {
+        return Err(NoBody::Refused(Reject::BodyTooLarge));
+    }
+    if expects_continue(session) {
+        session.write_continue_response().await.map_err(NoBody::Gone)?;
+    }
+    let mut body = Zeroizing::new(Vec::with_capacity(declared.unwrap_or(bytes_max)));
+    match tokio::time::timeout(limit, fill(session, &mut body, bytes_max)).await {
+        Ok(Ok(())) => Ok(body),
+        Ok(Err(refused)) => Err(refused),
+        Err(_) => Err(NoBody::Refused(Reject::SlowBody)),
+    }
+}
+
+async fn fill(session: &mut Session, body: &mut Vec<u8>, bytes_max: usize) -> Result<(), NoBody> {
+    while let Some(part) = next(session).await? {
+        if body.len().saturating_add(part.len()) > bytes_max {
+            return Err(NoBody::Refused(Reject::BodyTooLarge));
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(())
+}
+
+async fn next(session: &mut Session) -> Result<Option<Bytes>, NoBody> {
+    session.as_downstream_mut().read_request_body().await.map_err(NoBody::Gone)
+}
+
+fn declared_length(session: &Session) -> Option<usize> {
+    session.get_header("content-length")?.to_str().ok()?.parse().ok()
+}
+
+/// HTTP/1.1 clients may wait for `100 Continue`; it is given only to those who may send.
+fn expects_continue(session: &Session) -> bool {
+    let expect = session.get_header("expect");
+    !session.as_downstream().is_http2()
+        && expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}

@@ -1,0 +1,267 @@
+//! The merchants' listener as Pingora's phases: each one calls one function of ours.
+//!
+//! `request_filter` admits a request (address, key, quota), reads and decodes its body, and answers
+//! whatever asks no provider. `proxy_upstream_filter` carries out payments. Pingora's own way to an
+//! upstream is never taken: no route of ours is streamed.
+
+use crate::admission;
+use crate::body::{self, NoBody};
+use crate::clock;
+use crate::context::Cx;
+use crate::guard::HeadDeadline;
+use crate::payment::{Performed, Plan};
+use crate::reply::Reply;
+use crate::resource::{self, Refused};
+use crate::shared::Shared;
+use async_trait::async_trait;
+use filters::decode::{self, FieldError, YearMonth};
+use filters::reject::Reject;
+use filters::route::{Matched, Route};
+use model::Kind;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{BError, Error, ErrorType};
+use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+use zeroize::Zeroizing;
+
+/// The one implementation of Pingora's trait.
+pub(crate) struct Gateway(pub(crate) Arc<Shared>);
+
+/// What a phase does next.
+enum Next {
+    /// A payment is planned.
+    Pay,
+    /// The request is answered.
+    Reply(Reply),
+}
+
+/// Why a request has no ordinary answer.
+enum Stop {
+    /// Nobody is left to be answered.
+    Gone(BError),
+    Invalid(FieldError),
+    Reject(Reject),
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Cx;
+
+    fn new_ctx(&self) -> Cx {
+        Cx::new()
+    }
+
+    async fn early_request_filter(&self, session: &mut Session, cx: &mut Cx) -> Result<(), BError> {
+        cx.begin();
+        HeadDeadline::head_done(session);
+        session.set_write_timeout(Some(self.0.limits.write_timeout));
+        if session.get_keepalive().is_some() {
+            // Without this, an idle connection would be kept for ever.
+            session.set_keepalive(Some(self.0.limits.idle_timeout.as_secs()));
+        }
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, cx: &mut Cx) -> Result<bool, BError> {
+        let reply = match self.take(session, cx).await {
+            Ok(Next::Pay) => return Ok(false),
+            Ok(Next::Reply(reply)) => reply,
+            Err(Stop::Gone(error)) => return Err(error),
+            Err(Stop::Invalid(error)) => Self::invalid(&error, cx),
+            Err(Stop::Reject(reject)) => Self::refuse(reject, cx),
+        };
+        reply.write(session, cx).await.map(|()| true)
+    }
+
+    async fn proxy_upstream_filter(
+        &self,
+        session: &mut Session,
+        cx: &mut Cx,
+    ) -> Result<bool, BError> {
+        let Some(plan) = cx.plan.take() else {
+            return Error::e_explain(ErrorType::InternalError, "no plan");
+        };
+        let reply = match plan.perform(&self.0).await {
+            Performed::Finished(finished) => {
+                let reply = finished.reply();
+                cx.summary = Some(finished.summary());
+                reply
+            }
+            Performed::Invalid(error) => Self::invalid(&error, cx),
+        };
+        reply.write(session, cx).await.map(|()| false)
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, _: &mut Cx) -> Result<Box<HttpPeer>, BError> {
+        Error::e_explain(ErrorType::InternalError, "no route leads here")
+    }
+
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        _: &mut Session,
+        mut error: BError,
+        _: &mut Cx,
+        _: bool,
+    ) -> BError {
+        // Whatever the method and however the connection was kept: nothing is ever sent twice.
+        error.set_retry(false);
+        error
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        cx: &mut Cx,
+    ) -> FailToProxy {
+        let ours = *error.etype() == ErrorType::InternalError;
+        let reject = if ours { Reject::Internal } else { Reject::MalformedHead };
+        if session.response_written().is_none() {
+            // When this fails as well, the client is gone, and `logging` says so.
+            drop(Self::refuse(reject, cx).write(session, cx).await);
+        }
+        FailToProxy { error_code: reject.status(), can_reuse_downstream: false }
+    }
+
+    /// Pingora's own line would hold the path and query as the client sent them.
+    fn suppress_error_log(&self, _: &Session, _: &Cx, _: &Error) -> bool {
+        true
+    }
+
+    fn request_summary(&self, _: &Session, cx: &Cx) -> String {
+        format!("request {} {}", cx.id.as_str(), cx.route)
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, cx: &mut Cx) {
+        HeadDeadline::next_request(session);
+        let status = session.response_written().map_or(0, |written| written.status.as_u16());
+        self.0.metrics.request_done(cx, status);
+        self.0.access_log.request(session, cx, status, error.is_some());
+    }
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    /// Takes a request as far as it goes without a provider.
+    async fn take(&self, session: &mut Session, cx: &mut Cx) -> Result<Next, Stop> {
+        let Matched { route, method: verb } = admission::admit(&self.0, session, cx)?;
+        if route == Route::OpenApi {
+            return Ok(Next::Reply(Reply::raw_json(filters::OPENAPI)));
+        }
+        let body = if route.takes_body(verb) {
+            self.read_body(session, cx).await?
+        } else {
+            Zeroizing::default()
+        };
+        if let Some(kind) = payment_kind(&route) {
+            return self.plan(kind, &body, cx);
+        }
+        let principal = cx.principal.clone().ok_or(Stop::Reject(Reject::Unauthorized))?;
+        let reply = resource::answer(&self.0, &principal, &route, verb, &body).await?;
+        Ok(Next::Reply(reply))
+    }
+
+    async fn read_body(
+        &self,
+        session: &mut Session,
+        cx: &mut Cx,
+    ) -> Result<Zeroizing<Vec<u8>>, Stop> {
+        admission::check_body_head(&self.0, session)?;
+        let began = Instant::now();
+        let limits = &self.0.limits;
+        let body = body::read(session, limits.body_bytes_max, limits.body_timeout).await?;
+        cx.phases.body = began.elapsed();
+        Ok(body)
+    }
+
+    fn plan(&self, kind: Kind, body: &[u8], cx: &mut Cx) -> Result<Next, Stop> {
+        if self.0.draining.load(Ordering::Relaxed) {
+            return Err(Stop::Reject(Reject::Overloaded));
+        }
+        let began = Instant::now();
+        let (year, month) = clock::year_month(clock::now_millis());
+        let request = decode::payment(kind, body, YearMonth { year, month })?;
+        cx.phases.decode = began.elapsed();
+        let merchant = match &cx.principal {
+            Some(principal) => principal.merchant.clone(),
+            None => return Err(Stop::Reject(Reject::Unauthorized)),
+        };
+        cx.plan = Some(Box::new(Plan::new(request, merchant)));
+        Ok(Next::Pay)
+    }
+
+    fn refuse(reject: Reject, cx: &mut Cx) -> Reply {
+        cx.refusal = Some(reject.code());
+        Reply::refusal(reject, cx.id.as_str())
+    }
+
+    fn invalid(error: &FieldError, cx: &mut Cx) -> Reply {
+        cx.refusal = Some("invalid-field");
+        Reply::invalid(error)
+    }
+}
+
+/// The kind of payment operation that a route stands for.
+fn payment_kind(route: &Route) -> Option<Kind> {
+    match route {
+        Route::Authorize => Some(Kind::Authorize),
+        Route::Capture => Some(Kind::Capture),
+        Route::Charge => Some(Kind::Charge),
+        Route::Refund => Some(Kind::Refund),
+        Route::Status => Some(Kind::Status),
+        Route::Void => Some(Kind::Void),
+        Route::Account(_)
+        | Route::Accounts
+        | Route::ApiKey
+        | Route::Gateways
+        | Route::OpenApi
+        | Route::StringToken(_)
+        | Route::StringTokenMeta(_)
+        | Route::StringTokens => None,
+    }
+}
+
+// === impl Stop ===
+
+impl From<FieldError> for Stop {
+    fn from(error: FieldError) -> Self {
+        Self::Invalid(error)
+    }
+}
+
+impl From<NoBody> for Stop {
+    fn from(no_body: NoBody) -> Self {
+        match no_body {
+            NoBody::Gone(error) => Self::Gone(error),
+            NoBody::Refused(reject) => Self::Reject(reject),
+        }
+    }
+}
+
+impl From<Refused> for Stop {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Invalid(error) => Self::Invalid(error),
+            Refused::Reject(reject) => Self::Reject(reject),
+        }
+    }
+}
+
+impl From<Reject> for Stop {
+    fn from(reject: Reject) -> Self {
+        Self::Reject(reject)
+    }
+}
+
+impl From<admission::Refused> for Stop {
+    fn from(refused: admission::Refused) -> Self {
+        match refused {
+            admission::Refused::Invalid(error) => Self::Invalid(error),
+            admission::Refused::Reject(reject) => Self::Reject(reject),
+        }
+    }
+}

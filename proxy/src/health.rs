@@ -1,0 +1,56 @@
+//! The operators' listener: metrics and health. It belongs on a network that clients cannot reach.
+
+use crate::shared::Shared;
+use async_trait::async_trait;
+use http::{Response, StatusCode};
+use pingora::apps::http_app::ServeHttp;
+use pingora::protocols::http::ServerSession;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Answers `/metrics`, `/healthz` and `/readyz`.
+pub(crate) struct Operators(pub(crate) Arc<Shared>);
+
+/// The text format of Prometheus.
+const PROMETHEUS: &str = "text/plain; version=0.0.4";
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+// === impl Operators ===
+
+#[async_trait]
+impl ServeHttp for Operators {
+    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        match session.req_header().uri.path() {
+            "/healthz" => reply(StatusCode::OK, PLAIN, b"ok\n".to_vec()),
+            "/metrics" => reply(StatusCode::OK, PROMETHEUS, self.0.metrics.text(&self.0.vault)),
+            "/readyz" => self.readiness(),
+            _ => reply(StatusCode::NOT_FOUND, PLAIN, b"not found\n".to_vec()),
+        }
+    }
+}
+
+impl Operators {
+    /// Each part on a line, so that an operator sees at once which one is missing.
+    fn readiness(&self) -> Response<Vec<u8>> {
+        let health = self.0.vault.health();
+        let serving = !self.0.draining.load(Ordering::Relaxed);
+        let parts = [("store", health.store), ("hsm", health.hsm), ("serving", serving)];
+        let word = |up| if up { "ok" } else { "down" };
+        let text: String =
+            parts.iter().map(|(part, up)| format!("{part} {}\n", word(*up))).collect();
+        let all = parts.iter().all(|(_, up)| *up);
+        let status = if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        reply(status, PLAIN, text.into_bytes())
+    }
+}
+
+fn reply(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Vec<u8>> {
+    let length = body.len();
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+    headers.insert(http::header::CONTENT_LENGTH, length.into());
+    headers.insert(http::header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,344 @@
+//! What an operator sees: counters, gauges and histograms in the Prometheus text format.
+//!
+//! Labels come from fixed sets only (documented routes, providers, outcome words), so that nothing
+//! a client sends can become a label, or make their number grow.
+
+use crate::context::Cx;
+use crate::result::Finished;
+use prometheus::{
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+use std::time::Duration;
+use vault::{Figures, Vault};
+
+/// All metrics of the program.
+pub(crate) struct Metrics {
+    connections: IntGauge,
+    connections_refused: IntCounterVec,
+    exchange_seconds: HistogramVec,
+    exchanges: IntCounterVec,
+    limited: IntCounterVec,
+    log_lines_dropped: IntCounter,
+    operations: IntCounterVec,
+    payments_in_flight: IntGauge,
+    phase_seconds: HistogramVec,
+    refusals: IntCounterVec,
+    registry: Registry,
+    request_seconds: HistogramVec,
+    requests: IntCounterVec,
+    unmapped: IntCounterVec,
+    vault: IntGaugeVec,
+}
+
+/// Counts something that goes on for as long as it lives.
+pub(crate) struct Ongoing(IntGauge);
+
+/// Bounds of the latency buckets in seconds: from 50 us to a minute.
+#[expect(clippy::disallowed_types, reason = "the metrics library counts seconds in f64")]
+const BUCKETS: [f64; 18] = [
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+    1.0, 2.5, 5.0, 10.0, 60.0,
+];
+
+// === impl Metrics ===
+
+impl Metrics {
+    /// Makes and registers all metrics.
+    ///
+    /// # Errors
+    /// When a name is used twice or not valid: a mistake in this file.
+    pub(crate) fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let build =
+            gauges(&registry, "build_info", "The version that runs; always 1.", &["version"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        Ok(Self {
+            connections: gauge(&registry, "connections", "Open client connections.")?,
+            connections_refused: counters(
+                &registry,
+                "connections_refused_total",
+                "Connections closed at once because a limit was reached.",
+                &["limit"],
+            )?,
+            exchange_seconds: histograms(
+                &registry,
+                "exchange_seconds",
+                "Time at a provider, summed over the exchanges of one operation.",
+                &["provider"],
+            )?,
+            exchanges: counters(
+                &registry,
+                "exchanges_total",
+                "Requests sent to a provider, by whether a kept connection was used.",
+                &["provider", "connection"],
+            )?,
+            limited: counters(
+                &registry,
+                "limited_total",
+                "Requests refused because of a limit on their rate.",
+                &["limit"],
+            )?,
+            log_lines_dropped: counter(
+                &registry,
+                "access_log_dropped_total",
+                "Lines that could not be written to the access log.",
+            )?,
+            operations: counters(
+                &registry,
+                "operations_total",
+                "Payment operations by provider, kind and outcome.",
+                &["provider", "operation", "outcome"],
+            )?,
+            payments_in_flight: gauge(
+                &registry,
+                "payments_in_flight",
+                "Payment operations that have begun and not ended.",
+            )?,
+            phase_seconds: histograms(
+                &registry,
+                "phase_seconds",
+                "Time in one phase of a request.",
+                &["phase"],
+            )?,
+            refusals: counters(
+                &registry,
+                "refusals_total",
+                "Requests refused, by the stable code that the client was given.",
+                &["code"],
+            )?,
+            request_seconds: histograms(
+                &registry,
+                "request_seconds",
+                "Time from the complete head of a request to the end of its answer.",
+                &["route"],
+            )?,
+            requests: counters(
+                &registry,
+                "requests_total",
+                "Requests by route and status.",
+                &["route", "status"],
+            )?,
+            unmapped: counters(
+                &registry,
+                "unmapped_total",
+                "Answers of a provider with a word that no table knows; each is worth a mapping.",
+                &["provider"],
+            )?,
+            vault: gauges(
+                &registry,
+                "vault",
+                "Figures of the vault since its start.",
+                &["figure"],
+            )?,
+            registry,
+        })
+    }
+
+    /// Counts a connection for as long as the value lives.
+    pub(crate) fn connection_opened(&self) -> Ongoing {
+        Ongoing::begin(&self.connections)
+    }
+
+    /// Counts a connection that was closed because of `limit`.
+    pub(crate) fn connection_refused(&self, limit: &str) {
+        self.connections_refused.with_label_values(&[limit]).inc();
+    }
+
+    /// Counts a payment for as long as the value lives.
+    pub(crate) fn payment_begun(&self) -> Ongoing {
+        Ongoing::begin(&self.payments_in_flight)
+    }
+
+    /// How many payments have begun and not ended.
+    pub(crate) fn payments_in_flight(&self) -> i64 {
+        self.payments_in_flight.get()
+    }
+
+    /// Counts a request that `limit` refused.
+    pub(crate) fn limited(&self, limit: &str) {
+        self.limited.with_label_values(&[limit]).inc();
+    }
+
+    /// Counts a line that the access log lost.
+    pub(crate) fn log_line_dropped(&self) {
+        self.log_lines_dropped.inc();
+    }
+
+    /// Counts a request that has been answered with `status`.
+    pub(crate) fn request_done(&self, cx: &Cx, status: u16) {
+        self.requests.with_label_values(&[cx.route, status_word(status)]).inc();
+        self.request_seconds.with_label_values(&[cx.route]).observe(seconds(cx.started.elapsed()));
+        if let Some(code) = cx.refusal {
+            self.refusals.with_label_values(&[code]).inc();
+        }
+        for (phase, time) in
+            [("admit", cx.phases.admit), ("body", cx.phases.body), ("decode", cx.phases.decode)]
+        {
+            if !time.is_zero() {
+                self.phase_seconds.with_label_values(&[phase]).observe(seconds(time));
+            }
+        }
+    }
+
+    /// Counts an operation that has ended, whether or not anybody is left to be told.
+    pub(crate) fn operation_done(&self, finished: &Finished) {
+        let Finished { provider, tally, .. } = finished;
+        let labels = [*provider, finished.kind.word(), finished.outcome_word()];
+        self.operations.with_label_values(&labels).inc();
+        if finished.is_unmapped() {
+            self.unmapped.with_label_values(&[provider]).inc();
+        }
+        if tally.exchanges == 0 {
+            return;
+        }
+        self.exchange_seconds.with_label_values(&[provider]).observe(seconds(tally.time));
+        let fresh = tally.exchanges.saturating_sub(tally.reused);
+        for (connection, count) in [("kept", tally.reused), ("new", fresh)] {
+            let count = u64::try_from(count).unwrap_or(u64::MAX);
+            self.exchanges.with_label_values(&[provider, connection]).inc_by(count);
+        }
+    }
+
+    /// Everything in the Prometheus text format 0.0.4.
+    pub(crate) fn text(&self, vault: &Vault) -> Vec<u8> {
+        for (figure, value) in rows(&vault.figures()) {
+            self.vault.with_label_values(&[figure]).set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+        let health = vault.health();
+        self.vault.with_label_values(&["store_up"]).set(i64::from(health.store));
+        self.vault.with_label_values(&["hsm_up"]).set(i64::from(health.hsm));
+        let mut text = Vec::new();
+        if TextEncoder::new().encode(&self.registry.gather(), &mut text).is_err() {
+            log::error!("the metrics could not be written");
+        }
+        text
+    }
+}
+
+/// Every figure by its name; one that is added must be thought of here.
+fn rows(figures: &Figures) -> [(&'static str, u64); 12] {
+    let Figures {
+        commits,
+        commit_wait_sum_us,
+        commit_wait_max_us,
+        flushes,
+        hsm_calls,
+        hsm_errors,
+        seals,
+        opens,
+        opens_refused,
+        tokens_kept,
+        tokens_opened,
+        cvvs_in_memory,
+    } = *figures;
+    [
+        ("commits", commits),
+        ("commit_wait_sum_us", commit_wait_sum_us),
+        ("commit_wait_max_us", commit_wait_max_us),
+        ("flushes", flushes),
+        ("hsm_calls", hsm_calls),
+        ("hsm_errors", hsm_errors),
+        ("seals", seals),
+        ("opens", opens),
+        ("opens_refused", opens_refused),
+        ("tokens_kept", tokens_kept),
+        ("tokens_opened", tokens_opened),
+        ("cvvs_in_memory", cvvs_in_memory),
+    ]
+}
+
+#[expect(clippy::disallowed_types, reason = "the metrics library counts seconds in f64")]
+fn seconds(time: Duration) -> f64 {
+    time.as_secs_f64()
+}
+
+/// The statuses that this program answers with, so that the label needs no text to be made.
+fn status_word(status: u16) -> &'static str {
+    match status {
+        200 => "200",
+        201 => "201",
+        202 => "202",
+        400 => "400",
+        401 => "401",
+        403 => "403",
+        404 => "404",
+        405 => "405",
+        408 => "408",
+        409 => "409",
+        411 => "411",
+        413 => "413",
+        414 => "414",
+        415 => "415",
+        429 => "429",
+        431 => "431",
+        500 => "500",
+        503 => "503",
+        _ => "other",
+    }
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace("orchestra")
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+    let made = IntCounter::with_opts(opts(name, help))?;
+    registry.register(Box::new(made.clone()))?;
+    Ok(made)
+}
+
+fn counters(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> prometheus::Result<IntCounterVec> {
+    let made = IntCounterVec::new(opts(name, help), labels)?;
+    registry.register(Box::new(made.clone()))?;
+    Ok(made)
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    let made = IntGauge::with_opts(opts(name, help))?;
+    registry.register(Box::new(made.clone()))?;
+    Ok(made)
+}
+
+fn gauges(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> prometheus::Result<IntGaugeVec> {
+    let made = IntGaugeVec::new(opts(name, help), labels)?;
+    registry.register(Box::new(made.clone()))?;
+    Ok(made)
+}
+
+fn histograms(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> prometheus::Result<HistogramVec> {
+    let opts = HistogramOpts::from(opts(name, help)).buckets(BUCKETS.to_vec());
+    let made = HistogramVec::new(opts, labels)?;
+    registry.register(Box::new(made.clone()))?;
+    Ok(made)
+}
+
+// === impl Ongoing ===
+
+impl Ongoing {
+    fn begin(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Ongoing {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -1,0 +1,114 @@
+//! What a client is told: the one place that turns refusals into answers, and writes them.
+
+use crate::context::Cx;
+use bytes::Bytes;
+use filters::decode::FieldError;
+use filters::reject::{PROBLEM_JSON, Reject};
+use pingora::BError;
+use pingora::http::ResponseHeader;
+use pingora_proxy::Session;
+use serde::Serialize;
+use std::borrow::Cow;
+
+/// A whole answer, not yet written.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) body: Bytes,
+    /// Whether the connection ends with this answer.
+    pub(crate) closes: bool,
+    pub(crate) content_type: &'static str,
+    /// Headers beyond those that every answer has.
+    pub(crate) headers: Vec<(&'static str, Cow<'static, str>)>,
+    pub(crate) status: u16,
+}
+
+/// The media type of the API's own bodies.
+const JSON: &str = "application/json; charset=utf-8";
+/// Room for the headers of the usual answer.
+const HEADERS_ROOM: usize = 10;
+
+/// The API's own form of a 400.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ValidationErrorMessage<'a> {
+    field_name: &'a str,
+    errors: &'a [&'static str],
+}
+
+// === impl Reply ===
+
+impl Reply {
+    /// An answer whose body is `value` as JSON.
+    pub(crate) fn json(status: u16, value: &impl Serialize) -> Self {
+        match serde_json::to_vec(value) {
+            Ok(body) => Self::new(status, JSON, body),
+            // Our own types are always writable; were one not, the client must still be answered.
+            Err(_) => Self::new(500, JSON, &b"{}"[..]),
+        }
+    }
+
+    /// An answer with a body that is JSON already.
+    pub(crate) fn raw_json(body: &'static str) -> Self {
+        Self::new(200, JSON, body)
+    }
+
+    /// An answer without a body.
+    pub(crate) fn empty(status: u16) -> Self {
+        Self::new(status, JSON, Bytes::new())
+    }
+
+    fn new(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        Self { body: body.into(), closes: false, content_type, headers: Vec::new(), status }
+    }
+
+    /// The answer to a request that goes no further.
+    pub(crate) fn refusal(reject: Reject, request_id: &str) -> Self {
+        let mut reply = Self::new(reject.status(), PROBLEM_JSON, reject.problem(request_id));
+        reply.closes = reject.closes();
+        reply.headers.extend(reject.header());
+        reply
+    }
+
+    /// The answer to a body that says something that cannot be.
+    pub(crate) fn invalid(error: &FieldError) -> Self {
+        let FieldError { field, errors } = error;
+        Self::json(400, &ValidationErrorMessage { field_name: field, errors })
+    }
+
+    /// Adds a header.
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Writes the answer. An error means that the client is gone.
+    pub(crate) async fn write(self, session: &mut Session, cx: &Cx) -> Result<(), BError> {
+        if self.closes {
+            session.set_keepalive(None);
+        }
+        let header = self.header(cx)?;
+        let bodiless = self.body.is_empty() || session.req_header().method == http::Method::HEAD;
+        session.write_response_header(Box::new(header), bodiless).await?;
+        if bodiless {
+            return Ok(());
+        }
+        session.write_response_body(Some(self.body), true).await
+    }
+
+    fn header(&self, cx: &Cx) -> Result<ResponseHeader, BError> {
+        let mut header = ResponseHeader::build(self.status, Some(HEADERS_ROOM))?;
+        if !self.body.is_empty() {
+            header.insert_header("content-type", self.content_type)?;
+        }
+        header.insert_header("content-length", self.body.len())?;
+        header.insert_header("cache-control", "no-store")?;
+        header.insert_header("x-request-id", cx.id.as_str())?;
+        for (name, value) in &cx.limit_headers {
+            header.insert_header(*name, value.as_ref())?;
+        }
+        for (name, value) in &self.headers {
+            header.insert_header(*name, value.as_ref())?;
+        }
+        Ok(header)
+    }
+}

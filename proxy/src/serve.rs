@@ -1,0 +1,122 @@
+//! Puts the program together and runs it until it is told to end.
+
+use crate::access_log::AccessLog;
+use crate::admin;
+use crate::certificates::{Acceptor, Certificates};
+use crate::drain::Watch;
+use crate::gateway::Gateway;
+use crate::guard::Guard;
+use crate::health::Operators;
+use crate::metrics::Metrics;
+use crate::program_log;
+use crate::shared::Shared;
+use crate::upstream::Upstreams;
+use anyhow::{Context, Result, anyhow};
+use conf::Config;
+use filters::flood::Flood;
+use filters::quota::Quota;
+use pingora::apps::HttpServerOptions;
+use pingora::listeners::tls::TlsSettings;
+use pingora::server::configuration::ServerConf;
+use pingora::server::{RunArgs, Server};
+use pingora::services::listening::Service;
+use pingora::tls::ssl::SslVersion;
+use pingora_proxy::{HttpProxy, http_proxy};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use vault::Vault;
+
+/// How many idle connections to providers are kept, for each thread.
+const IDLE_UPSTREAM_CONNECTIONS: usize = 128;
+
+/// Serves merchants and operators until a signal says to end.
+///
+/// # Errors
+/// When the configuration names what is not there, or an address cannot be listened on.
+pub fn run(config: Config, vault: Arc<Vault>) -> Result<()> {
+    program_log::start();
+    let server_conf = server_conf(&config);
+    let shared = shared(&config, &server_conf, vault.clone())?;
+    let tls = config.listen.tls.as_ref();
+    let certificates = tls.map(|tls| Certificates::load(&tls.certificates)).transpose()?;
+    let mut server = Server::new_with_opt_and_conf(None, server_conf);
+    server.bootstrap();
+    server.add_service(merchants(&config, &server, &shared, certificates.as_ref())?);
+    server.add_service(operators(&config, &shared));
+    let _admin = admin::spawn(vault, &config.listen.admin)?;
+    let grace = config.grace;
+    let watch = Watch { certificates, grace, shared };
+    server.run(RunArgs { shutdown_signal: Box::new(watch) });
+    Ok(())
+}
+
+fn server_conf(config: &Config) -> ServerConf {
+    ServerConf {
+        threads: config.threads,
+        // One attempt. Nought would be none at all.
+        max_retries: 1,
+        upstream_keepalive_pool_size: IDLE_UPSTREAM_CONNECTIONS,
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(1),
+        ..ServerConf::default()
+    }
+}
+
+fn shared(config: &Config, server: &ServerConf, vault: Arc<Vault>) -> Result<Arc<Shared>> {
+    let metrics = Arc::new(Metrics::new()?);
+    let limits = config.limits.clone();
+    let requests = NonZeroU32::new(limits.quota.requests).unwrap_or(NonZeroU32::MIN);
+    let quota = Quota::new(requests, limits.quota.window);
+    Ok(Arc::new(Shared {
+        access_log: AccessLog::start(config.log.access.as_deref(), metrics.clone())?,
+        draining: AtomicBool::new(false),
+        flood: Flood::new(limits.flood_per_address_per_s),
+        head_limits: filters::head::Limits::new(limits.body_bytes_max),
+        metrics,
+        quota_policy: quota.policy().into(),
+        quota,
+        upstreams: Upstreams::new(server, config)?,
+        limits,
+        vault,
+    }))
+}
+
+/// The merchants' listeners, with and without TLS, in front of one application.
+fn merchants(
+    config: &Config,
+    server: &Server,
+    shared: &Arc<Shared>,
+    certificates: Option<&Arc<Certificates>>,
+) -> Result<Service<Guard<HttpProxy<Gateway>>>> {
+    let mut proxy = http_proxy(&server.configuration, Gateway(shared.clone()));
+    let mut options = HttpServerOptions::default();
+    options.h2_idle_timeout = Some(config.limits.idle_timeout);
+    proxy.server_options = Some(options);
+    let guard = Guard::new(proxy, &config.limits, shared.metrics.clone());
+    let mut service = Service::new("merchants".to_owned(), guard);
+    if let Some(address) = config.listen.plain {
+        service.add_tcp(&address.to_string());
+    }
+    if let (Some(tls), Some(certificates)) = (&config.listen.tls, certificates) {
+        let settings = tls_settings(certificates.clone())?;
+        service.add_tls_with_settings(&tls.address.to_string(), None, settings);
+    }
+    Ok(service)
+}
+
+/// TLS 1.2 or newer, HTTP/2 where the client speaks it.
+fn tls_settings(certificates: Arc<Certificates>) -> Result<TlsSettings> {
+    let mut settings = TlsSettings::with_callbacks(Box::new(Acceptor(certificates)))
+        .map_err(|error| anyhow!("the TLS listener cannot be made: {}", error.etype().as_str()))?;
+    settings.set_min_proto_version(Some(SslVersion::TLS1_2)).context("TLS 1.2 is not there")?;
+    settings.enable_h2();
+    Ok(settings)
+}
+
+fn operators(config: &Config, shared: &Arc<Shared>) -> Service<Operators> {
+    let mut service = Service::new("operators".to_owned(), Operators(shared.clone()));
+    service.threads = Some(1);
+    service.add_tcp(&config.listen.metrics.to_string());
+    service
+}

@@ -1,0 +1,27 @@
+//! What all requests share.
+
+use crate::access_log::AccessLog;
+use crate::metrics::Metrics;
+use crate::upstream::Upstreams;
+use filters::flood::Flood;
+use filters::quota::Quota;
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use vault::Vault;
+
+/// Everything that lives as long as the program serves.
+pub(crate) struct Shared {
+    pub(crate) access_log: AccessLog,
+    /// Whether the program is about to end and takes no new payments.
+    pub(crate) draining: AtomicBool,
+    pub(crate) flood: Flood,
+    pub(crate) head_limits: filters::head::Limits,
+    pub(crate) limits: conf::Limits,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) quota: Quota,
+    /// The value of `RateLimit-Policy`, which never changes.
+    pub(crate) quota_policy: Cow<'static, str>,
+    pub(crate) upstreams: Upstreams,
+    pub(crate) vault: Arc<Vault>,
+}
