@@ -1,12 +1,36 @@
 //! Bodies of requests, read into the words of `model`.
+//!
+//! Strict, because what is guessed here is money there: a field that is not documented, a key that
+//! comes twice, a wrong type and a null where a value is needed are all refused. Names and words
+//! of enums are read in any ASCII case. A field that is optional may be null, which is the same as
+//! leaving it out.
+//!
+//! When several things are wrong, one is told, and it is always the same one:
+//! 1. the body as a whole: missing, byte order mark, UTF-8, depth, syntax, not an object;
+//! 2. in each object, from the outermost in: fields that are not documented, then fields that come
+//!    twice;
+//! 3. fields in the order of their schema in [`schema`], each with all that is inside it.
+//!
+//! No text of an error holds anything of the input but the name of an unknown field, and that only
+//! when it is a plain short word. Texts of serde_json quote what they read, so none is kept.
 
+mod card;
+mod object;
+mod payment;
+pub mod schema;
+mod text;
+
+use crate::decode::object::{Object, Place};
 use model::{AccountName, Action, CardRef, Credentials, Kind, Secret};
+use serde::Serialize;
 use std::borrow::Cow;
+use std::fmt;
 
 /// A payment operation as a merchant asks for it, without the key that the proxy gives it.
 #[derive(Debug)]
 pub struct PaymentRequest {
     pub action: Action<CardRef>,
+    /// `myRef`.
     pub merchant_reference: Option<Box<str>>,
     pub account: AccountChoice,
 }
@@ -15,7 +39,10 @@ pub struct PaymentRequest {
 #[derive(Debug)]
 pub enum AccountChoice {
     /// Credentials in the request itself. They win over a name.
-    Inline(AccountInput),
+    Inline {
+        gateway: Box<str>,
+        credentials: Credentials,
+    },
     Named(AccountName),
 }
 
@@ -33,7 +60,7 @@ pub struct YearMonth {
     pub month: u8,
 }
 
-/// What is wrong in a body. It names a field as documented, and holds nothing of the input.
+/// What is wrong in a body. It names a field as documented, and holds no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldError {
     /// Dotted, as in `card.cardNumber`; empty when it is the body as a whole.
@@ -41,19 +68,61 @@ pub struct FieldError {
     pub errors: Vec<&'static str>,
 }
 
-/// Reads the body of a payment operation.
-pub fn payment(_kind: Kind, _body: &[u8], _today: YearMonth) -> Result<PaymentRequest, FieldError> {
-    Err(FieldError::new("", "is not read yet"))
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ValidationErrorMessage<'a> {
+    field_name: Option<&'a str>,
+    errors: &'a [&'static str],
+}
+
+/// Reads the body of a payment operation. A card that was good for the last time before `today` is
+/// refused for a new payment.
+///
+/// # Errors
+/// The first field that is wrong, in the order that this module documents.
+pub fn payment(kind: Kind, body: &[u8], today: YearMonth) -> Result<PaymentRequest, FieldError> {
+    payment::read(kind, &Object::body(schema::of(kind), body)?, today)
 }
 
 /// Reads the body of `PUT /PaymentGatewayAccounts/{name}`.
-pub fn account(_body: &[u8]) -> Result<AccountInput, FieldError> {
-    Err(FieldError::new("", "is not read yet"))
+///
+/// # Errors
+/// The first field that is wrong, in the order that this module documents.
+pub fn account(body: &[u8]) -> Result<AccountInput, FieldError> {
+    payment::account(&Object::body(&schema::ACCOUNT, body)?)
 }
 
 /// Reads the body of `POST /StringTokens`.
-pub fn string_token(_body: &[u8]) -> Result<Secret, FieldError> {
-    Err(FieldError::new("", "is not read yet"))
+///
+/// # Errors
+/// The first field that is wrong, in the order that this module documents.
+pub fn string_token(body: &[u8]) -> Result<Secret, FieldError> {
+    Ok(Object::body(&schema::STRING_TOKEN, body)?.required_text("payload")?.into_secret())
+}
+
+// === impl YearMonth ===
+
+impl YearMonth {
+    /// The month in which it still is somewhere on Earth at a time in seconds since 1970 UTC, so
+    /// that no card is refused while its last day lasts.
+    pub fn anywhere_at(unix_s: u64) -> Self {
+        const HALF_A_DAY_S: u64 = 43_200;
+        let mut days = unix_s.saturating_sub(HALF_A_DAY_S) / 86_400;
+        for year in 1970..=9_998 {
+            for (month, length) in (1..).zip(days_of_months(year)) {
+                match days.checked_sub(length) {
+                    Some(rest) => days = rest,
+                    None => return Self { year, month },
+                }
+            }
+        }
+        Self { year: 9_999, month: 12 }
+    }
+}
+
+fn days_of_months(year: u16) -> [u64; 12] {
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    [31, if leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
 }
 
 // === impl FieldError ===
@@ -63,4 +132,27 @@ impl FieldError {
     pub fn new(field: impl Into<Cow<'static, str>>, problem: &'static str) -> Self {
         Self { field: field.into(), errors: vec![problem] }
     }
+
+    /// The body of the answer with status 400.
+    pub fn json(&self) -> String {
+        let field_name = Some(&*self.field).filter(|name| !name.is_empty());
+        let message = ValidationErrorMessage { field_name, errors: &self.errors };
+        serde_json::to_string(&message).unwrap_or_default()
+    }
+
+    fn at(place: Place<'_>, problem: &'static str) -> Self {
+        Self::new(place.name(), problem)
+    }
 }
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let field = if self.field.is_empty() { "body" } else { &self.field };
+        write!(f, "{field}: {}", self.errors.join(", "))
+    }
+}
+
+impl std::error::Error for FieldError {}
+
+#[cfg(test)]
+mod tests;

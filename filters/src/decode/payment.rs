@@ -1,0 +1,163 @@
+//! Payment operations and the accounts they go through.
+
+use crate::decode::card;
+use crate::decode::object::Object;
+use crate::decode::{AccountChoice, AccountInput, FieldError, PaymentRequest, YearMonth};
+use model::money::NotAnAmount;
+use model::{
+    AccountName, Action, Amount, Authorization, Capture, Credentials, Currency, Find, Kind,
+    NetworkTokenBrand, Payer, Secret,
+};
+
+/// Reads a payment operation of this kind.
+pub(super) fn read(
+    kind: Kind,
+    body: &Object<'_, '_>,
+    today: YearMonth,
+) -> Result<PaymentRequest, FieldError> {
+    let action = match kind {
+        Kind::Authorize => authorization(body, Capture::Later, today)?,
+        Kind::Charge => authorization(body, Capture::Now, today)?,
+        Kind::Capture => {
+            let (amount, reference) = follow_up(body)?;
+            Action::Capture { amount, reference }
+        }
+        Kind::Refund => {
+            let (amount, reference) = refund(body)?;
+            Action::Refund { amount, reference }
+        }
+        Kind::Void => {
+            let (amount, reference) = follow_up(body)?;
+            Action::Void { amount, reference }
+        }
+        Kind::Status => Action::Status(find(body)?),
+    };
+    let account = account_choice(body)?;
+    let merchant_reference = body.boxed("myRef")?;
+    body.reserved("certificateName")?;
+    Ok(PaymentRequest { action, merchant_reference, account })
+}
+
+/// Reads an account with its credentials.
+pub(super) fn account(object: &Object<'_, '_>) -> Result<AccountInput, FieldError> {
+    let gateway = object.required_text("paymentGatewayName")?.to_box();
+    let mut pairs: Vec<(Box<str>, Secret)> = Vec::new();
+    object.list("credentials", |item| {
+        let name = item.required_text("key")?.to_box();
+        if pairs.iter().any(|(have, _)| have.eq_ignore_ascii_case(&name)) {
+            return Err(item.wrong("key", "is given more than once"));
+        }
+        pairs.push((name, item.required_text("value")?.into_secret()));
+        Ok(())
+    })?;
+    Ok(AccountInput { gateway, credentials: Credentials::new(pairs) })
+}
+
+fn authorization(
+    body: &Object<'_, '_>,
+    capture: Capture,
+    today: YearMonth,
+) -> Result<Action, FieldError> {
+    let amount = amount(body)?;
+    let (card, three_ds) = card::read(&body.required_object("card")?, Some(today))?;
+    let payer = payer(body)?;
+    let digital = body.flag("isDigital")?;
+    let description = body.boxed("orderDesc")?;
+    let network_token = network_token(body)?;
+    Ok(Action::Authorize(Box::new(Authorization {
+        amount,
+        capture,
+        card,
+        description,
+        digital,
+        network_token,
+        payer,
+        three_ds,
+    })))
+}
+
+/// Reads what a capture, a void and a refund share.
+///
+/// A card may be sent again, as the API has it. No provider needs it to find the payment, so it is
+/// checked and dropped; that it expired since then does not matter.
+fn follow_up(body: &Object<'_, '_>) -> Result<(Amount, Box<str>), FieldError> {
+    let amount = amount(body)?;
+    let reference = body.required_text("refTransId")?.to_box();
+    if let Some(card) = body.object("card")? {
+        drop(card::read(&card, None)?);
+    }
+    network_token(body)?;
+    Ok((amount, reference))
+}
+
+fn refund(body: &Object<'_, '_>) -> Result<(Amount, Box<str>), FieldError> {
+    let found = follow_up(body)?;
+    payer(body)?;
+    Ok(found)
+}
+
+fn find(body: &Object<'_, '_>) -> Result<Find, FieldError> {
+    let reference = body.boxed("refTransId")?.map(Find::Reference);
+    let merchant_reference = body.boxed("myRef")?.map(Find::MerchantReference);
+    let found = reference
+        .or(merchant_reference)
+        .ok_or_else(|| body.wrong("refTransId", "refTransId or myRef is required"))?;
+    network_token(body)?;
+    Ok(found)
+}
+
+fn amount(body: &Object<'_, '_>) -> Result<Amount, FieldError> {
+    let code = body.required_text("currency")?;
+    let currency = Currency::parse(code.as_str())
+        .map_err(|_| body.wrong("currency", "is not a supported ISO 4217 code"))?;
+    let amount = Amount::parse(body.required_number("amount")?, currency)
+        .map_err(|error| body.wrong("amount", amount_problem(error)))?;
+    if amount.minor() == 0 {
+        return Err(body.wrong("amount", "must be greater than zero"));
+    }
+    Ok(amount)
+}
+
+fn amount_problem(error: NotAnAmount) -> &'static str {
+    match error {
+        NotAnAmount::Negative => "must not be negative",
+        NotAnAmount::NotANumber => "must be a decimal number",
+        NotAnAmount::TooFine => "has more decimal places than the currency",
+        NotAnAmount::TooLarge => "is larger than the largest amount",
+    }
+}
+
+fn payer(body: &Object<'_, '_>) -> Result<Option<Payer>, FieldError> {
+    let Some(payer) = body.object("payerDetails")? else { return Ok(None) };
+    let ip = payer.required_text("clientIPAddress")?;
+    let ip = ip.as_str().parse();
+    let ip = ip.map_err(|_| payer.wrong("clientIPAddress", "must be an IPv4 or IPv6 address"))?;
+    let country = payer.required_text("countryCode")?.to_box();
+    let address = [payer.boxed("address1")?, payer.boxed("address2")?, payer.boxed("address3")?];
+    let post_code = payer.boxed("postCode")?;
+    let city = payer.boxed("city")?;
+    let state = payer.boxed("stateProvince")?;
+    Ok(Some(Payer { address, city, country, ip, post_code, state }))
+}
+
+fn network_token(body: &Object<'_, '_>) -> Result<Option<NetworkTokenBrand>, FieldError> {
+    Ok(match body.word("networkTokenBrand")? {
+        Some("Amex") => Some(NetworkTokenBrand::Amex),
+        Some("MasterCard") => Some(NetworkTokenBrand::MasterCard),
+        Some("Visa") => Some(NetworkTokenBrand::Visa),
+        _ => None,
+    })
+}
+
+fn account_choice(body: &Object<'_, '_>) -> Result<AccountChoice, FieldError> {
+    const NAME: &str = "paymentGatewayAccountName";
+    let name = body.text(NAME)?;
+    if let Some(inline) = body.object("paymentGatewayAccount")? {
+        let AccountInput { gateway, credentials } = account(&inline)?;
+        return Ok(AccountChoice::Inline { gateway, credentials });
+    }
+    let problem = "paymentGatewayAccountName or paymentGatewayAccount is required";
+    name.and_then(|name| AccountName::parse(name.as_str()).ok())
+        .map(AccountChoice::Named)
+        .ok_or_else(|| body.wrong(NAME, problem))
+}
