@@ -1,0 +1,341 @@
+//! One thread that makes everybody's writes durable.
+//!
+//! Whoever wrote waits here. The thread takes all that wait, flushes once for all of them, and
+//! wakes them; who comes while it flushes is taken by the next round, because a flush vouches only
+//! for what was written before it began. Changes that need a transaction are made by this thread
+//! as well, between two flushes: sled's transactions and its flush exclude each other by one lock
+//! for the whole process, and a writer that waited for it would hold up every reader behind it.
+
+use super::figures::Counters;
+use super::{Collection, StoreError, Write};
+use std::mem;
+use std::process;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// The most commits that wait at one time.
+const WAITING_MAX: usize = 65_536;
+
+/// How long a closing store waits for its last flush before it leaves the thread behind.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the committer works on.
+pub(super) trait Engine: Send + 'static {
+    /// Makes a change, all of it or nothing, and says whether its condition held.
+    fn apply(&self, change: &Change) -> Result<bool, StoreError>;
+
+    /// Makes durable what was applied before the call. An error ends the process.
+    fn flush(&self) -> Result<(), String>;
+}
+
+/// A change that takes more than one record.
+#[derive(Debug)]
+pub(super) enum Change {
+    Batch(Vec<Write>),
+    Swap { collection: Collection, key: Vec<u8>, old: Option<Vec<u8>>, new: Option<Vec<u8>> },
+}
+
+/// The handle on the thread.
+#[derive(Debug)]
+pub(super) struct Committer {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// Something to do, or closing.
+    filled: Condvar,
+    /// The thread is at its end.
+    finished: Condvar,
+    counters: Arc<Counters>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    commits: Vec<Commit>,
+    closing: bool,
+    finished: bool,
+}
+
+#[derive(Debug)]
+struct Commit {
+    since: Instant,
+    /// What is still to be applied, if anything.
+    change: Option<Change>,
+    answer: oneshot::Sender<Result<bool, StoreError>>,
+}
+
+/// Ends the process when the thread panics: nobody would ever be woken again.
+struct AbortOnPanic;
+
+/// Ends the process, because what was written cannot be vouched for any more.
+///
+/// After a sync has failed the kernel may have dropped the pages, and a second sync would succeed
+/// without them. Only opening the store again shows what the disk really holds.
+pub(super) fn abort(what: &str, error: &str) -> ! {
+    log::error!("store: {what}: {error}; the process ends, nothing more is acknowledged");
+    log::logger().flush();
+    process::abort()
+}
+
+fn run(shared: &Shared, engine: &impl Engine) {
+    let _guard = AbortOnPanic;
+    while let Some(commits) = shared.take() {
+        round(&shared.counters, engine, commits);
+    }
+    flush(&shared.counters, engine);
+    shared.lock().finished = true;
+    shared.finished.notify_all();
+}
+
+fn round(counters: &Counters, engine: &impl Engine, commits: Vec<Commit>) {
+    let decided: Vec<_> = commits.into_iter().map(|commit| commit.decide(engine)).collect();
+    flush(counters, engine);
+    for (commit, result) in decided {
+        counters.committed(commit.since.elapsed());
+        // Who no longer waits has been answered by silence; the write stays.
+        commit.answer.send(result).ok();
+    }
+}
+
+fn flush(counters: &Counters, engine: &impl Engine) {
+    counters.flush_begins();
+    if let Err(error) = engine.flush() {
+        abort("a flush failed", &error);
+    }
+    counters.flush_ends();
+}
+
+// === impl Committer ===
+
+impl Committer {
+    pub(super) fn start(engine: impl Engine, counters: Arc<Counters>) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            filled: Condvar::new(),
+            finished: Condvar::new(),
+            counters,
+        });
+        let thread = {
+            let shared = Arc::clone(&shared);
+            thread::Builder::new().name("committer".into()).spawn(move || {
+                run(&shared, &engine);
+            })?
+        };
+        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        !self.shared.lock().closing
+    }
+
+    /// Waits until everything that was written before the call is durable.
+    pub(super) async fn durable(&self) -> Result<(), StoreError> {
+        self.commit(None).await.map(|_| ())
+    }
+
+    /// Has `change` made, and waits until it is durable.
+    pub(super) async fn change(&self, change: Change) -> Result<bool, StoreError> {
+        self.commit(Some(change)).await
+    }
+
+    async fn commit(&self, change: Option<Change>) -> Result<bool, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.shared.push(Commit { since: Instant::now(), change, answer })?;
+        answered.await.unwrap_or(Err(StoreError::Unavailable))
+    }
+
+    /// Takes no more commits, finishes those that wait, and ends the thread.
+    ///
+    /// A thread that is stuck in a flush is left behind after a while, with what it works on.
+    pub(super) fn close(&self) {
+        self.shared.close();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(thread) = thread else { return };
+        if !self.shared.wait_finished(CLOSE_TIMEOUT) {
+            log::error!("store: the last flush does not end; its thread is left behind");
+        } else if thread.join().is_err() {
+            log::error!("store: the committer panicked at its end");
+        }
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, commit: Commit) -> Result<(), StoreError> {
+        let mut queue = self.lock();
+        if queue.closing || queue.commits.len() >= WAITING_MAX {
+            return Err(StoreError::Unavailable);
+        }
+        queue.commits.push(commit);
+        self.counters.commit_begins();
+        drop(queue);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// All that wait; `None` when there will be no more.
+    fn take(&self) -> Option<Vec<Commit>> {
+        let mut queue = self.lock();
+        while queue.commits.is_empty() && !queue.closing {
+            queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        let commits = mem::take(&mut queue.commits);
+        (!commits.is_empty()).then_some(commits)
+    }
+
+    fn close(&self) {
+        self.lock().closing = true;
+        self.filled.notify_all();
+    }
+
+    fn wait_finished(&self, timeout: Duration) -> bool {
+        let (queue, _) = self
+            .finished
+            .wait_timeout_while(self.lock(), timeout, |queue| !queue.finished)
+            .unwrap_or_else(PoisonError::into_inner);
+        queue.finished
+    }
+}
+
+// === impl Commit ===
+
+impl Commit {
+    fn decide(mut self, engine: &impl Engine) -> (Self, Result<bool, StoreError>) {
+        let result = match self.change.take() {
+            Some(change) => engine.apply(&change),
+            None => Ok(true),
+        };
+        (self, result)
+    }
+}
+
+// === impl AbortOnPanic ===
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            abort("the committer failed", "it panicked");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+    use std::sync::mpsc;
+    use std::task::{Context, Poll, Waker};
+
+    /// An engine whose flushes begin and end when the test says so.
+    #[derive(Debug)]
+    struct Stepped {
+        begun: mpsc::Sender<()>,
+        end: mpsc::Receiver<()>,
+    }
+
+    impl Engine for Stepped {
+        fn apply(&self, _: &Change) -> Result<bool, StoreError> {
+            Ok(true)
+        }
+
+        fn flush(&self) -> Result<(), String> {
+            self.begun.send(()).map_err(|_| "the test is over".to_owned())?;
+            self.end.recv().map_err(|_| "the test is over".to_owned())
+        }
+    }
+
+    fn ready<F: Future>(future: std::pin::Pin<&mut F>) -> bool {
+        matches!(future.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(_))
+    }
+
+    fn stepped() -> (Committer, Arc<Counters>, mpsc::Receiver<()>, mpsc::Sender<()>) {
+        let (begun, begins) = mpsc::channel();
+        let (ends, end) = mpsc::channel();
+        let counters = Arc::new(Counters::default());
+        let committer = Committer::start(Stepped { begun, end }, Arc::clone(&counters)).unwrap();
+        (committer, counters, begins, ends)
+    }
+
+    #[test]
+    fn a_flush_vouches_only_for_what_came_before_it() {
+        let (committer, counters, begins, ends) = stepped();
+        let mut first = pin!(committer.durable());
+        assert!(!ready(first.as_mut()));
+        begins.recv().unwrap();
+        // The flush has begun: who comes now needs the next one.
+        let mut second = pin!(committer.durable());
+        assert!(!ready(second.as_mut()));
+        ends.send(()).unwrap();
+        begins.recv().unwrap();
+        // The second flush has begun, so the first round is over.
+        assert!(ready(first.as_mut()));
+        assert!(!ready(second.as_mut()), "woken by a flush that began before its write");
+        assert_eq!(counters.read().waiting, 1);
+        ends.send(()).unwrap();
+        super::super::wait(second).unwrap();
+        assert_eq!((counters.read().flushes, counters.read().commits), (2, 2));
+        // The one of closing.
+        ends.send(()).unwrap();
+        committer.close();
+    }
+
+    #[test]
+    fn all_that_wait_share_one_flush() {
+        let (committer, counters, begins, ends) = stepped();
+        let mut opener = pin!(committer.durable());
+        assert!(!ready(opener.as_mut()));
+        begins.recv().unwrap();
+        let mut waiters: Vec<_> = (0..100).map(|_| Box::pin(committer.durable())).collect();
+        assert!(waiters.iter_mut().all(|waiter| !ready(waiter.as_mut())));
+        ends.send(()).unwrap();
+        ends.send(()).unwrap();
+        for waiter in waiters {
+            super::super::wait(waiter).unwrap();
+        }
+        assert_eq!((counters.read().flushes, counters.read().commits), (2, 101));
+        ends.send(()).unwrap();
+        committer.close();
+    }
+
+    #[test]
+    fn a_closed_committer_has_finished_what_waited_and_takes_nothing() {
+        let (committer, counters, _begins, ends) = stepped();
+        let mut waiter = pin!(committer.durable());
+        assert!(!ready(waiter.as_mut()));
+        ends.send(()).unwrap();
+        ends.send(()).unwrap();
+        committer.close();
+        assert!(ready(waiter.as_mut()));
+        assert_eq!(super::super::wait(committer.durable()), Err(StoreError::Unavailable));
+        assert_eq!(counters.read().waiting, 0);
+        assert!(!committer.is_open());
+        committer.close();
+    }
+
+    #[test]
+    fn who_no_longer_waits_stops_nobody() {
+        let (committer, _, begins, ends) = stepped();
+        {
+            let mut gone = pin!(committer.durable());
+            assert!(!ready(gone.as_mut()));
+        }
+        begins.recv().unwrap();
+        let mut stays = pin!(committer.durable());
+        assert!(!ready(stays.as_mut()));
+        ends.send(()).unwrap();
+        ends.send(()).unwrap();
+        super::super::wait(stays).unwrap();
+        ends.send(()).unwrap();
+        committer.close();
+    }
+}
