@@ -14,7 +14,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
+mod commit;
 mod engine;
+mod figures;
+mod opening;
+mod record;
+mod space;
+mod sync;
+mod trees;
+
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+#[path = "../tests/store/scratch.rs"]
+mod scratch;
 
 pub use engine::SledStore;
 
@@ -175,7 +188,7 @@ pub enum OpenError {
         "the store in {directory} is damaged and does not open ({detail}). Keep a copy of the \
          directory, check the disk, and restore a backup"
     )]
-    Corrupt { directory: PathBuf, detail: String },
+    Corrupt { directory: PathBuf, detail: &'static str },
     #[error("cannot {what} {path}: {source}. Check owner, permissions and the health of the disk")]
     Io {
         what: &'static str,
@@ -232,9 +245,6 @@ impl Wake for Unpark {
 // === impl Collection ===
 
 impl Collection {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Meta, Self::Keys, Self::Merchants, Self::ApiKeys, Self::Accounts, Self::Tokens];
-
     /// The name under which the engine keeps it.
     pub fn name(self) -> &'static str {
         match self {

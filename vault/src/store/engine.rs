@@ -1,71 +1,297 @@
-//! The store on sled.
+//! The store on sled 0.34.7, as one machine's disk allows it.
 
-use super::{Collection, Entry, OpenError, Pending, Store, StoreError, StoreFigures, Write};
+use super::commit::{self, Change, Committer, Engine};
+use super::figures::Counters;
+use super::opening::{self, Opened};
+use super::record::{self, Head, Record};
+use super::space::Space;
+use super::sync::DataFile;
+use super::trees::{self, NotMade, Trees};
+use super::{
+    BATCH_BYTES_MAX, BATCH_WRITES_MAX, Collection, Entry, KEY_BYTES_MAX, OpenError,
+    PAGE_ENTRIES_MAX, Pending, Store, StoreError, StoreFigures, VALUE_BYTES_MAX, Write,
+};
+use sled::{Db, IVec, Tree};
+use std::fs::File;
+use std::ops::Bound;
 use std::path::Path;
+use std::sync::Arc;
 
-/// The embedded store of one machine.
+/// How often a read begins anew because the value was replaced under its hands.
+const READ_TRIES_MAX: usize = 1_000;
+
+/// The store of one machine, in a directory that belongs to it alone.
+///
+/// It has threads: open it after any fork. Dropping it closes it.
 #[derive(Debug)]
-pub struct SledStore {}
+pub struct SledStore {
+    committer: Committer,
+    counters: Arc<Counters>,
+    trees: Trees<Tree>,
+    space: Arc<Space>,
+    data: DataFile,
+    /// Held as long as anything above may touch the files.
+    _lock: File,
+}
+
+/// What the committer thread has of the store.
+#[derive(Debug)]
+struct Sled {
+    db: Db,
+    trees: Trees<Tree>,
+    space: Arc<Space>,
+}
+
+// === impl SledStore ===
 
 impl SledStore {
-    /// Makes a new store in `directory`, which is missing or empty.
-    pub fn create(directory: &Path, _cache_bytes: u64) -> Result<Self, OpenError> {
-        Err(OpenError::Missing(directory.to_owned()))
+    /// Makes a new store in `directory`, which is missing or empty, and opens it.
+    ///
+    /// # Errors
+    /// Each says what to do next.
+    pub fn create(directory: &Path, cache_bytes: u64) -> Result<Self, OpenError> {
+        Self::start(directory, opening::create(directory, cache_bytes)?)
     }
 
-    /// Opens the store that is in `directory`.
-    pub fn open(directory: &Path, _cache_bytes: u64) -> Result<Self, OpenError> {
-        Err(OpenError::Missing(directory.to_owned()))
+    /// Opens the store that is in `directory`. It never makes one: a directory that was lost must
+    /// not come back empty.
+    ///
+    /// # Errors
+    /// Each says what to do next.
+    pub fn open(directory: &Path, cache_bytes: u64) -> Result<Self, OpenError> {
+        Self::start(directory, opening::open(directory, cache_bytes)?)
     }
 
-    /// Whether writes get through: the store is open, and no flush has been stuck for long.
+    fn start(directory: &Path, opened: Opened) -> Result<Self, OpenError> {
+        let Opened { trees, db, data, space, lock } = opened;
+        let (counters, space) = (Arc::new(Counters::default()), Arc::new(space));
+        let engine = Sled { db, trees: trees.clone(), space: Arc::clone(&space) };
+        let committer = Committer::start(engine, Arc::clone(&counters)).map_err(|source| {
+            OpenError::Io { what: "start a thread for", path: directory.to_owned(), source }
+        })?;
+        Ok(Self { committer, counters, trees, space, data, _lock: lock })
+    }
+
+    /// Whether writes get through: the store is open, and no flush is stuck.
     pub fn healthy(&self) -> bool {
-        false
+        self.committer.is_open() && !self.counters.is_stuck()
     }
 
     /// What was counted since the store was opened.
     pub fn figures(&self) -> StoreFigures {
-        StoreFigures::default()
+        StoreFigures { syncs: self.data.syncs(), ..self.counters.read() }
     }
 
-    /// Makes everything durable and refuses further writes. Reading goes on until it is dropped.
-    pub fn close(&self) {}
+    /// Makes everything durable and ends the committer. Writes are refused from here on; reading
+    /// goes on until the store is dropped. It blocks, for some seconds at the most.
+    pub fn close(&self) {
+        self.committer.close();
+    }
+
+    /// Whether a write may begin.
+    fn admit(&self) -> Result<(), StoreError> {
+        if !self.committer.is_open() {
+            return Err(StoreError::Unavailable);
+        }
+        self.space.check().inspect_err(|_| self.counters.refused_full())
+    }
+
+    async fn swap(
+        &self,
+        collection: Collection,
+        key: Vec<u8>,
+        old: Option<Vec<u8>>,
+        new: Option<Vec<u8>>,
+    ) -> Result<bool, StoreError> {
+        check_key(&key)?;
+        old.iter().chain(&new).try_for_each(|value| check_value(value))?;
+        self.admit()?;
+        match (one_record(old.as_deref()), one_record(new.as_deref())) {
+            (Some(old), Some(new)) => self.swap_records(collection, &key, old, new).await,
+            _ => self.committer.change(Change::Swap { collection, key, old, new }).await,
+        }
+    }
+
+    /// Swaps what needs no transaction, here and now. A value in parts never equals `old`.
+    async fn swap_records(
+        &self,
+        collection: Collection,
+        key: &[u8],
+        old: Option<Vec<u8>>,
+        new: Option<Vec<u8>>,
+    ) -> Result<bool, StoreError> {
+        let swapped = self.trees.of(collection).compare_and_swap(key, old, new);
+        // Also after a failure, which ends the process if the log is at an end; and when another
+        // was first, since its write may not be durable yet.
+        self.committer.durable().await?;
+        swapped.map(|swapped| swapped.is_ok()).map_err(|error| trees::of_sled(&error))
+    }
+
+    async fn write_all(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+        check_batch(&writes)?;
+        self.admit()?;
+        self.committer.change(Change::Batch(writes)).await.map(|_| ())
+    }
+
+    /// The value of `record`, which was found under `key`.
+    fn value(
+        &self,
+        collection: Collection,
+        key: &[u8],
+        mut record: IVec,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        for _ in 0..READ_TRIES_MAX {
+            let head = match record::read(&record)? {
+                Record::Whole(value) => return Ok(Some(value.to_vec())),
+                Record::Parted(head) => head,
+            };
+            if let Some(value) = self.assemble(head)? {
+                return Ok(Some(value));
+            }
+            match self.record(collection, key)? {
+                None => return Ok(None),
+                Some(same) if same == record => return Err(StoreError::Corrupt),
+                Some(newer) => record = newer,
+            }
+        }
+        Err(StoreError::Unavailable)
+    }
+
+    fn record(&self, collection: Collection, key: &[u8]) -> Result<Option<IVec>, StoreError> {
+        self.trees.of(collection).get(key).map_err(|error| trees::of_sled(&error))
+    }
+
+    fn assemble(&self, head: Head) -> Result<Option<Vec<u8>>, StoreError> {
+        head.assemble(|key| self.trees.parts.get(key).map_err(|error| trees::of_sled(&error)))
+    }
+}
+
+/// What the tests of faults must reach.
+#[cfg(test)]
+impl SledStore {
+    pub(super) fn space(&self) -> &Space {
+        &self.space
+    }
+
+    pub(super) fn parts_len(&self) -> usize {
+        self.trees.parts.len()
+    }
+
+    pub(super) fn lose_a_part(&self) {
+        self.trees.parts.pop_min().unwrap();
+    }
 }
 
 impl Store for SledStore {
-    fn get(&self, _: Collection, _: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Err(StoreError::Unavailable)
+    fn get(&self, collection: Collection, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.record(collection, key)? {
+            Some(record) => self.value(collection, key, record),
+            None => Ok(None),
+        }
     }
 
     fn page(
         &self,
-        _: Collection,
-        _: Option<&[u8]>,
-        _: &[u8],
-        _: usize,
+        collection: Collection,
+        after: Option<&[u8]>,
+        prefix: &[u8],
+        limit: usize,
     ) -> Result<Vec<Entry>, StoreError> {
-        Err(StoreError::Unavailable)
+        let from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            Some(_) | None => Bound::Included(prefix),
+        };
+        let limit = limit.min(PAGE_ENTRIES_MAX);
+        let mut page = Vec::new();
+        for entry in self.trees.of(collection).range::<&[u8], _>((from, Bound::Unbounded)) {
+            let (key, record) = entry.map_err(|error| trees::of_sled(&error))?;
+            if page.len() >= limit || !key.starts_with(prefix) {
+                break;
+            }
+            // What was deleted in the meantime is left out.
+            if let Some(value) = self.value(collection, &key, record)? {
+                page.push((key.to_vec(), value));
+            }
+        }
+        Ok(page)
     }
 
-    fn put_if_absent(&self, _: Collection, _: Vec<u8>, _: Vec<u8>) -> Pending<'_, bool> {
-        Box::pin(async { Err(StoreError::Unavailable) })
+    fn put_if_absent(
+        &self,
+        collection: Collection,
+        key: Vec<u8>,
+        value: Vec<u8>,
+    ) -> Pending<'_, bool> {
+        Box::pin(self.swap(collection, key, None, Some(value)))
     }
 
     fn compare_and_swap(
         &self,
-        _: Collection,
-        _: Vec<u8>,
-        _: Option<Vec<u8>>,
-        _: Option<Vec<u8>>,
+        collection: Collection,
+        key: Vec<u8>,
+        old: Option<Vec<u8>>,
+        new: Option<Vec<u8>>,
     ) -> Pending<'_, bool> {
-        Box::pin(async { Err(StoreError::Unavailable) })
+        Box::pin(self.swap(collection, key, old, new))
     }
 
-    fn batch(&self, _: Vec<Write>) -> Pending<'_, ()> {
-        Box::pin(async { Err(StoreError::Unavailable) })
+    fn batch(&self, writes: Vec<Write>) -> Pending<'_, ()> {
+        Box::pin(self.write_all(writes))
     }
 
     fn durable(&self) -> Pending<'_, ()> {
-        Box::pin(async { Err(StoreError::Unavailable) })
+        Box::pin(self.committer.durable())
+    }
+}
+
+impl Drop for SledStore {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// The record of a value that is one, `Some(None)` for no value, `None` when it needs parts.
+fn one_record(value: Option<&[u8]>) -> Option<Option<Vec<u8>>> {
+    value.map_or(Some(None), |value| record::whole(value).map(Some))
+}
+
+fn check_key(key: &[u8]) -> Result<(), StoreError> {
+    if key.len() > KEY_BYTES_MAX { Err(StoreError::TooLarge) } else { Ok(()) }
+}
+
+fn check_value(value: &[u8]) -> Result<(), StoreError> {
+    if value.len() > VALUE_BYTES_MAX { Err(StoreError::TooLarge) } else { Ok(()) }
+}
+
+fn check_batch(writes: &[Write]) -> Result<(), StoreError> {
+    let mut bytes: usize = 0;
+    for write in writes {
+        let (key, value) = match write {
+            Write::Put { key, value, .. } => (key, value.as_slice()),
+            Write::Delete { key, .. } => (key, &[][..]),
+        };
+        check_key(key)?;
+        check_value(value)?;
+        bytes = bytes.saturating_add(key.len()).saturating_add(value.len());
+    }
+    let fits = bytes <= BATCH_BYTES_MAX && writes.len() <= BATCH_WRITES_MAX;
+    if fits { Ok(()) } else { Err(StoreError::TooLarge) }
+}
+
+// === impl Sled ===
+
+impl Engine for Sled {
+    fn apply(&self, change: &Change) -> Result<bool, StoreError> {
+        match self.trees.apply(change) {
+            Ok(made) => Ok(made),
+            Err(NotMade::Refused(error)) => Err(error),
+            Err(NotMade::Torn(error)) => commit::abort("a batch was cut short", &error.to_string()),
+        }
+    }
+
+    fn flush(&self) -> Result<(), String> {
+        self.db.flush().map_err(|error| error.to_string())?;
+        self.space.look();
+        Ok(())
     }
 }

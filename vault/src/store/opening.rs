@@ -1,0 +1,255 @@
+//! Creating and opening: everything that must hold before the first write is acknowledged.
+
+use super::OpenError;
+use super::space::{FREE_BYTES_MIN, Space};
+use super::sync::DataFile;
+use super::trees::Trees;
+use sled::{Db, Tree};
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+/// How the collections are laid out. It changes when an older program must not write here.
+pub(super) const FORMAT: &str = "1";
+
+/// Under which key of `Meta` the format stands.
+pub(super) const FORMAT_KEY: &[u8] = b"format";
+
+/// Under which key of sled's own tree each opening leaves its trace, for the self-test.
+const OPENED_KEY: &[u8] = b"opened";
+
+/// sled cleans up its log only in the thread that this keeps alive.
+const FLUSH_EVERY_MS: u64 = 500;
+
+/// Below this sled's cache, which is in 256 pieces, is of no use.
+const CACHE_BYTES_MIN: u64 = 8 << 20;
+
+/// How long the threads of a store that was just closed in this process may hold its file.
+const STRAGGLER_TRIES: u32 = 100;
+const STRAGGLER_PAUSE: Duration = Duration::from_millis(20);
+
+/// A store that is open. The lock goes last.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) trees: Trees<Tree>,
+    pub(super) db: Db,
+    pub(super) data: DataFile,
+    pub(super) space: Space,
+    pub(super) lock: File,
+}
+
+/// Makes a store in a directory that is missing or empty.
+pub(super) fn create(directory: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
+    make_directory(directory)?;
+    if !is_vacant(directory).map_err(failed("read", directory))? {
+        return Err(OpenError::Exists(directory.to_owned()));
+    }
+    let (space, lock) = enter(directory)?;
+    let db = open_sled(directory, cache_bytes)?;
+    if db.was_recovered() {
+        // Another process was faster.
+        return Err(OpenError::Exists(directory.to_owned()));
+    }
+    let opened = prove(directory, db, space, lock)?;
+    // Last, so that what has a format is complete.
+    opened.trees.write_format().map_err(of_sled(directory))?;
+    opened.db.flush().map_err(of_sled(directory))?;
+    Ok(opened)
+}
+
+/// Opens the store of a directory. What is not there is not made.
+pub(super) fn open(directory: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
+    if !directory.join("db").is_file() {
+        return Err(OpenError::Missing(directory.to_owned()));
+    }
+    let (space, lock) = enter(directory)?;
+    remove_half_snapshots(directory)?;
+    let db = open_sled(directory, cache_bytes)?;
+    check_format(directory, &db)?;
+    prove(directory, db, space, lock)
+}
+
+/// Takes the lock, before anything in the directory is touched, and looks for room.
+fn enter(directory: &Path) -> Result<(Space, File), OpenError> {
+    let lock = take_lock(directory)?;
+    let space = Space::new(directory);
+    let free = space.free().map_err(failed("look for room in", directory))?;
+    if free < FREE_BYTES_MIN {
+        let directory = directory.to_owned();
+        return Err(OpenError::Full { directory, free, wanted: FREE_BYTES_MIN });
+    }
+    Ok((space, lock))
+}
+
+/// Shows that writes become durable here, and makes what sled itself never syncs durable.
+fn prove(directory: &Path, db: Db, space: Space, lock: File) -> Result<Opened, OpenError> {
+    let path = directory.join("db");
+    let data = DataFile::register(&path).map_err(failed("open", &path))?;
+    let trees = Trees::open(&db).map_err(of_sled(directory))?;
+    test_flush(directory, &db, &data)?;
+    check_blobs(directory)?;
+    sync_files(directory)?;
+    Ok(Opened { trees, db, data, space, lock })
+}
+
+/// Refuses when a flush does not reach our sync, in which case it reaches nothing that lasts.
+fn test_flush(directory: &Path, db: &Db, data: &DataFile) -> Result<(), OpenError> {
+    let before = data.syncs();
+    let openings = db.get(OPENED_KEY).map_err(of_sled(directory))?;
+    let openings = openings.as_deref().and_then(|count| count.try_into().ok());
+    let openings = openings.map_or(0, u64::from_be_bytes).wrapping_add(1);
+    db.insert(OPENED_KEY, &openings.to_be_bytes()).map_err(of_sled(directory))?;
+    db.flush().map_err(of_sled(directory))?;
+    if data.syncs() == before { Err(OpenError::NotDurable) } else { Ok(()) }
+}
+
+fn check_format(directory: &Path, db: &Db) -> Result<(), OpenError> {
+    match Trees::read_format(db).map_err(of_sled(directory))? {
+        Some(found) if found == FORMAT => Ok(()),
+        Some(found) => Err(foreign(directory, found)),
+        None => Err(OpenError::Unfinished(directory.to_owned())),
+    }
+}
+
+// What follows is about files.
+
+/// Makes the directory, for its owner only, and the way to it durable.
+fn make_directory(directory: &Path) -> Result<(), OpenError> {
+    let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let missing = directory.ancestors().take_while(is_missing).count();
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    made.map_err(failed("create", directory))?;
+    directory.ancestors().take(missing).try_for_each(sync_parent)
+}
+
+/// Whether nothing is in the directory but what a file system puts there itself.
+fn is_vacant(directory: &Path) -> io::Result<bool> {
+    let mut entries = fs::read_dir(directory)?;
+    entries.try_fold(true, |vacant, entry| Ok(vacant && entry?.file_name() == "lost+found"))
+}
+
+fn take_lock(directory: &Path) -> Result<File, OpenError> {
+    let path = directory.join("lock");
+    let lock = File::options().create(true).truncate(false).write(true).open(&path);
+    let lock = lock.map_err(failed("open", &path))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(directory.to_owned())),
+        Err(TryLockError::Error(source)) => Err(failed("lock", &path)(source)),
+    }
+}
+
+/// Removes snapshots that were being written when the machine stopped.
+///
+/// sled would take one for its newest and not open. The previous snapshot is still there, and the
+/// log is read from it on.
+fn remove_half_snapshots(directory: &Path) -> Result<(), OpenError> {
+    for path in snapshots(directory)? {
+        if path.extension().is_some_and(|extension| extension == "generating") {
+            log::warn!("store: removing {}, which a crash left half-written", path.display());
+            fs::remove_file(&path).map_err(failed("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+fn snapshots(directory: &Path) -> Result<Vec<PathBuf>, OpenError> {
+    let list = || -> io::Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(directory)?.collect::<io::Result<Vec<_>>>()?;
+        let named =
+            |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(b"snap.");
+        Ok(entries.iter().filter(|entry| named(entry)).map(fs::DirEntry::path).collect())
+    };
+    list().map_err(failed("read", directory))
+}
+
+/// sled puts pages there that are too large for its log, and never syncs them.
+fn check_blobs(directory: &Path) -> Result<(), OpenError> {
+    let blobs = directory.join("blobs");
+    let mut entries = fs::read_dir(&blobs).map_err(failed("read", &blobs))?;
+    if entries.next().is_some() { Err(OpenError::Blobs(blobs)) } else { Ok(()) }
+}
+
+/// sled syncs its log only: not its settings, not its snapshots, and no directory.
+fn sync_files(directory: &Path) -> Result<(), OpenError> {
+    let named = ["conf", "db", "blobs"].map(|name| directory.join(name));
+    named.into_iter().chain(snapshots(directory)?).try_for_each(|path| sync(&path))?;
+    sync(directory)?;
+    sync_parent(directory)
+}
+
+fn sync(path: &Path) -> Result<(), OpenError> {
+    let synced = File::open(path).and_then(|file| file.sync_all());
+    synced.map_err(failed("sync", path))
+}
+
+/// A parent that this user may pass but not read was there before us, and its entry with it.
+fn sync_parent(path: &Path) -> Result<(), OpenError> {
+    let path = path.canonicalize().map_err(failed("find", path))?;
+    let Some(parent) = path.parent() else { return Ok(()) };
+    match sync(parent) {
+        Err(OpenError::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+            log::warn!("store: {} may not be read, and is not synced", parent.display());
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
+// What follows is about sled.
+
+fn open_sled(directory: &Path, cache_bytes: u64) -> Result<Db, OpenError> {
+    let config = sled::Config::new()
+        .path(directory)
+        .cache_capacity(cache_bytes.max(CACHE_BYTES_MIN))
+        .flush_every_ms(Some(FLUSH_EVERY_MS));
+    for _ in 0..STRAGGLER_TRIES {
+        match open_once(directory, &config) {
+            Err(OpenError::Locked(_)) => pause(),
+            opened => return opened,
+        }
+    }
+    open_once(directory, &config)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a store is opened before anything runs")]
+fn pause() {
+    thread::sleep(STRAGGLER_PAUSE);
+}
+
+/// sled answers some kinds of damage with a panic. Its text may quote records: it is not kept.
+fn open_once(directory: &Path, config: &sled::Config) -> Result<Db, OpenError> {
+    match catch_unwind(AssertUnwindSafe(|| config.open())) {
+        Ok(opened) => opened.map_err(of_sled(directory)),
+        Err(_) => Err(damaged(directory, "the engine panicked while it read it")),
+    }
+}
+
+fn of_sled(directory: &Path) -> impl Fn(sled::Error) -> OpenError {
+    move |error| match error {
+        sled::Error::Io(source) if source.to_string().contains("could not acquire lock") => {
+            OpenError::Locked(directory.to_owned())
+        }
+        sled::Error::Io(source) => failed("use", directory)(source),
+        sled::Error::Unsupported(_) => foreign(directory, "of another engine".to_owned()),
+        sled::Error::Corruption { .. } => damaged(directory, "a checksum does not match"),
+        sled::Error::CollectionNotFound(_) => damaged(directory, "a collection is missing"),
+        sled::Error::ReportableBug(_) => damaged(directory, "the engine contradicts itself"),
+    }
+}
+
+fn failed(what: &'static str, path: &Path) -> impl Fn(io::Error) -> OpenError {
+    move |source| OpenError::Io { what, path: path.to_owned(), source }
+}
+
+fn foreign(directory: &Path, found: String) -> OpenError {
+    OpenError::Format { directory: directory.to_owned(), found, expected: FORMAT }
+}
+
+fn damaged(directory: &Path, detail: &'static str) -> OpenError {
+    OpenError::Corrupt { directory: directory.to_owned(), detail }
+}

@@ -1,0 +1,69 @@
+//! Whether there is disk left to write to.
+//!
+//! sled does not survive a full disk: the failed write stops its log for good, and the process
+//! with it. So the store stops writing while there is still room, and goes on reading; when there
+//! is room again, so does writing.
+
+use super::StoreError;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+/// What must stay free on the disk: many times what can be written between two looks at it.
+pub(super) const FREE_BYTES_MIN: u64 = 64 << 20;
+
+/// The room on the disk of one directory.
+#[derive(Debug)]
+pub(super) struct Space {
+    directory: PathBuf,
+    least: AtomicU64,
+    full: AtomicBool,
+}
+
+// === impl Space ===
+
+impl Space {
+    pub(super) fn new(directory: &Path) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            least: AtomicU64::new(FREE_BYTES_MIN),
+            full: AtomicBool::new(false),
+        }
+    }
+
+    /// Refuses a write when the disk is full. While it is not, this costs nothing.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        if self.full.load(Relaxed) {
+            self.look();
+        }
+        if self.full.load(Relaxed) { Err(StoreError::Full) } else { Ok(()) }
+    }
+
+    /// Looks at the disk, for the checks that follow.
+    pub(super) fn look(&self) {
+        // A disk that cannot be asked is judged by what becomes of the writes.
+        let full = self.free().is_ok_and(|free| free < self.least.load(Relaxed));
+        if self.full.swap(full, Relaxed) != full {
+            self.tell(full);
+        }
+    }
+
+    pub(super) fn free(&self) -> io::Result<u64> {
+        fs2::available_space(&self.directory)
+    }
+
+    fn tell(&self, full: bool) {
+        let directory = self.directory.display();
+        if full {
+            log::error!("store: the disk under {directory} is full; writes are refused");
+        } else {
+            log::warn!("store: the disk under {directory} has room again");
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn pretend_least(&self, least: u64) {
+        self.least.store(least, Relaxed);
+        self.look();
+    }
+}

@@ -1,0 +1,196 @@
+//! The collections as trees of sled, and the changes that take a transaction over them.
+
+use super::commit::Change;
+use super::opening::{FORMAT, FORMAT_KEY};
+use super::record::{self, Head, Record};
+use super::{Collection, StoreError, Write};
+use sled::transaction::{
+    ConflictableTransactionError as Abort, TransactionError, Transactional, TransactionalTree,
+    UnabortableTransactionError as Unabortable,
+};
+use sled::{Db, IVec, Tree};
+
+/// The name of the tree that holds the parts of long values.
+const PARTS: &str = "parts";
+
+/// One of something for each tree.
+#[derive(Clone, Debug)]
+pub(super) struct Trees<T> {
+    pub(super) meta: T,
+    pub(super) keys: T,
+    pub(super) merchants: T,
+    pub(super) api_keys: T,
+    pub(super) accounts: T,
+    pub(super) tokens: T,
+    pub(super) parts: T,
+}
+
+/// The trees within a transaction.
+type View<'a> = Trees<&'a TransactionalTree>;
+
+/// Why a change was not made.
+#[derive(Debug)]
+pub(super) enum NotMade {
+    /// Before anything was touched.
+    Refused(StoreError),
+    /// In the middle: memory may hold half of it, and the process cannot go on.
+    Torn(sled::Error),
+}
+
+/// What an error of the engine means to the caller.
+pub(super) fn of_sled(error: &sled::Error) -> StoreError {
+    match error {
+        sled::Error::Corruption { .. } | sled::Error::ReportableBug(_) => StoreError::Corrupt,
+        sled::Error::Io(_) | sled::Error::CollectionNotFound(_) | sled::Error::Unsupported(_) => {
+            StoreError::Unavailable
+        }
+    }
+}
+
+fn of_read(error: Unabortable) -> Abort<StoreError> {
+    match error {
+        Unabortable::Conflict => Abort::Conflict,
+        Unabortable::Storage(error) => Abort::Abort(of_sled(&error)),
+    }
+}
+
+// === impl Trees ===
+
+impl<T> Trees<T> {
+    pub(super) fn of(&self, collection: Collection) -> &T {
+        match collection {
+            Collection::Meta => &self.meta,
+            Collection::Keys => &self.keys,
+            Collection::Merchants => &self.merchants,
+            Collection::ApiKeys => &self.api_keys,
+            Collection::Accounts => &self.accounts,
+            Collection::Tokens => &self.tokens,
+        }
+    }
+}
+
+impl Trees<Tree> {
+    pub(super) fn open(db: &Db) -> sled::Result<Self> {
+        let tree = |collection: Collection| db.open_tree(collection.name());
+        Ok(Self {
+            meta: tree(Collection::Meta)?,
+            keys: tree(Collection::Keys)?,
+            merchants: tree(Collection::Merchants)?,
+            api_keys: tree(Collection::ApiKeys)?,
+            accounts: tree(Collection::Accounts)?,
+            tokens: tree(Collection::Tokens)?,
+            parts: db.open_tree(PARTS)?,
+        })
+    }
+
+    /// The format of the store, without making anything that is not there.
+    pub(super) fn read_format(db: &Db) -> sled::Result<Option<String>> {
+        let meta = Collection::Meta.name();
+        if !db.tree_names().iter().any(|name| &**name == meta.as_bytes()) {
+            return Ok(None);
+        }
+        let record = db.open_tree(meta)?.get(FORMAT_KEY)?;
+        Ok(record.map(|record| match record::read(&record) {
+            Ok(Record::Whole(format)) => String::from_utf8_lossy(format).into_owned(),
+            Ok(Record::Parted(_)) | Err(_) => "that cannot be read".to_owned(),
+        }))
+    }
+
+    pub(super) fn write_format(&self) -> sled::Result<()> {
+        let record = record::whole(FORMAT.as_bytes()).unwrap_or_default();
+        self.meta.insert(FORMAT_KEY, record).map(|_| ())
+    }
+
+    /// Makes `change` in one transaction. Its closure may run more than once.
+    pub(super) fn apply(&self, change: &Change) -> Result<bool, NotMade> {
+        let Self { meta, keys, merchants, api_keys, accounts, tokens, parts } = self;
+        let made = (meta, keys, merchants, api_keys, accounts, tokens, parts).transaction(
+            |(meta, keys, merchants, api_keys, accounts, tokens, parts)| {
+                View { meta, keys, merchants, api_keys, accounts, tokens, parts }.apply(change)
+            },
+        );
+        made.map_err(|error| match error {
+            TransactionError::Abort(refused) => NotMade::Refused(refused),
+            TransactionError::Storage(error) => NotMade::Torn(error),
+        })
+    }
+}
+
+impl View<'_> {
+    fn apply(&self, change: &Change) -> Result<bool, Abort<StoreError>> {
+        match change {
+            Change::Batch(writes) => {
+                writes.iter().try_for_each(|write| self.write(write))?;
+                Ok(true)
+            }
+            Change::Swap { collection, key, old, new } => {
+                let same = self.value(*collection, key)? == *old;
+                if same {
+                    self.replace(*collection, key, new.as_deref())?;
+                }
+                Ok(same)
+            }
+        }
+    }
+
+    fn write(&self, write: &Write) -> Result<(), Abort<StoreError>> {
+        match write {
+            Write::Put { collection, key, value } => self.replace(*collection, key, Some(value)),
+            Write::Delete { collection, key } => self.replace(*collection, key, None),
+        }
+    }
+
+    fn value(
+        &self,
+        collection: Collection,
+        key: &[u8],
+    ) -> Result<Option<Vec<u8>>, Abort<StoreError>> {
+        let Some(found) = self.of(collection).get(key).map_err(of_read)? else { return Ok(None) };
+        match record::read(&found).map_err(Abort::Abort)? {
+            Record::Whole(value) => Ok(Some(value.to_vec())),
+            Record::Parted(head) => {
+                let value = head.assemble(|key| self.parts.get(key).map_err(of_read))?;
+                // Within a transaction nothing moves: what is missing is lost.
+                value.ok_or(Abort::Abort(StoreError::Corrupt)).map(Some)
+            }
+        }
+    }
+
+    /// Puts `new` under `key`, or removes it, with the parts of both.
+    fn replace(
+        &self,
+        collection: Collection,
+        key: &[u8],
+        new: Option<&[u8]>,
+    ) -> Result<(), Abort<StoreError>> {
+        let old = match new {
+            Some(value) => self.of(collection).insert(key, self.record(value)?),
+            None => self.of(collection).remove(key),
+        };
+        match old.map_err(of_read)? {
+            Some(old) => self.remove_parts(&old),
+            None => Ok(()),
+        }
+    }
+
+    /// The record of `value`, whose parts are put beside it.
+    fn record(&self, value: &[u8]) -> Result<Vec<u8>, Abort<StoreError>> {
+        if let Some(record) = record::whole(value) {
+            return Ok(record);
+        }
+        let head = Head::new(value).map_err(Abort::Abort)?;
+        for (key, part) in head.parts(value) {
+            self.parts.insert(key, part).map_err(of_read)?;
+        }
+        Ok(head.record())
+    }
+
+    fn remove_parts(&self, old: &IVec) -> Result<(), Abort<StoreError>> {
+        match record::read(old).map_err(Abort::Abort)? {
+            Record::Whole(_) => Ok(()),
+            Record::Parted(head) => {
+                head.keys().try_for_each(|key| self.parts.remove(key).map(|_| ()).map_err(of_read))
+            }
+        }
+    }
+}
