@@ -1,7 +1,23 @@
 //! A merchant's accounts at payment gateways.
+//!
+//! An account is one row: a version, a sealed brief, and each credential sealed on its own. The
+//! brief is no secret, but who could change it could send credentials to another gateway.
 
-use crate::{UnixMillis, Vault, VaultError};
-use model::{AccountName, Credentials, MerchantId};
+use crate::frame::{Fields, frame};
+use crate::seal::{OVERHEAD_BYTES, Place};
+use crate::store::{Collection, Entry, PAGE_ENTRIES_MAX, Store, VALUE_BYTES_MAX};
+use crate::{StoreError, UnixMillis, Vault, VaultError};
+use model::{AccountName, Credentials, MerchantId, Secret};
+use zeroize::Zeroizing;
+
+/// How many accounts a merchant may have.
+pub const ACCOUNTS_MAX: usize = 1_000;
+/// How long the name of a gateway may be, in bytes.
+const GATEWAY_BYTES_MAX: usize = 64;
+/// How often a replacement is tried when others replace the same account.
+const REPLACE_TRIES_MAX: usize = 8;
+/// What errors call the rows.
+const WHAT: &str = "accounts";
 
 /// What there is to say of an account without its credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,41 +35,230 @@ pub struct Account {
     pub credentials: Credentials,
 }
 
+/// A row whose brief was opened.
+struct Opened<'a> {
+    version: u64,
+    brief: AccountBrief,
+    /// How many credentials there must be.
+    count: u64,
+    sealed: Fields<'a>,
+}
+
+/// Where an account is in the store. A merchant's name has no NUL.
+fn row(merchant: &MerchantId, name: &AccountName) -> Vec<u8> {
+    [merchant.as_str().as_bytes(), b"\0", name.as_str().as_bytes()].concat()
+}
+
+fn prefix(merchant: &MerchantId) -> Vec<u8> {
+    [merchant.as_str().as_bytes(), b"\0"].concat()
+}
+
+fn place<'a>(
+    merchant: &'a MerchantId,
+    name: &'a AccountName,
+    field: &'a str,
+    version: u64,
+) -> Place<'a> {
+    Place { owner: merchant.as_str(), record: name.as_str(), field, version }
+}
+
+/// The name of the field in which credential number `index` stands.
+fn credential_field(index: u64) -> String {
+    format!("credential/{index}")
+}
+
+fn check_sizes(gateway: &str, credentials: &Credentials) -> Result<(), VaultError> {
+    let size = |what, max| Err(VaultError::Size { what, max });
+    if !matches!(gateway.len(), 1..=GATEWAY_BYTES_MAX) {
+        return size("the name of a gateway", GATEWAY_BYTES_MAX);
+    }
+    if credentials.len() > Credentials::PAIRS_MAX {
+        return Err(VaultError::TooMany { what: "credentials", max: Credentials::PAIRS_MAX });
+    }
+    for (name, value) in credentials.iter() {
+        if !matches!(name.len(), 1..=Credentials::NAME_BYTES_MAX) {
+            return size("the name of a credential", Credentials::NAME_BYTES_MAX);
+        }
+        if value.len() > Credentials::VALUE_BYTES_MAX {
+            return size("a credential", Credentials::VALUE_BYTES_MAX);
+        }
+    }
+    Ok(())
+}
+
 // === impl Vault ===
 
 impl Vault {
-    /// Adds an account, or replaces the whole of it.
+    /// Adds an account, or replaces the whole of it and keeps the time of its creation.
     pub async fn put_account(
         &self,
-        _merchant: &MerchantId,
-        _name: &AccountName,
-        _gateway: &str,
-        _credentials: Credentials,
-        _now: UnixMillis,
+        merchant: &MerchantId,
+        name: &AccountName,
+        gateway: &str,
+        credentials: Credentials,
+        now: UnixMillis,
     ) -> Result<AccountBrief, VaultError> {
-        Err(VaultError::NoSuchMerchant)
+        check_sizes(gateway, &credentials)?;
+        for _ in 0..REPLACE_TRIES_MAX {
+            let key = row(merchant, name);
+            let old = self.store.get(Collection::Accounts, &key)?;
+            let (created, version) = self.follow(merchant, name, old.as_deref(), now)?;
+            let brief = AccountBrief { name: name.clone(), gateway: gateway.into(), created };
+            let new = self.seal_account(merchant, &brief, &credentials, version)?;
+            let swap = self.store.compare_and_swap(Collection::Accounts, key, old, Some(new));
+            if swap.await? {
+                return Ok(brief);
+            }
+        }
+        // So many replacements of one account at once are no use of it.
+        Err(VaultError::Store(StoreError::Unavailable))
     }
 
     /// An account with its credentials.
     pub fn account(
         &self,
-        _merchant: &MerchantId,
-        _name: &AccountName,
+        merchant: &MerchantId,
+        name: &AccountName,
     ) -> Result<Option<Account>, VaultError> {
-        Err(VaultError::NoSuchMerchant)
+        let Some(value) = self.store.get(Collection::Accounts, &row(merchant, name))? else {
+            return Ok(None);
+        };
+        let opened = self.open_brief(merchant, name, &value)?;
+        let credentials = self.open_credentials(merchant, &opened)?;
+        Ok(Some(Account { brief: opened.brief, credentials }))
     }
 
     /// The accounts of a merchant, by name.
-    pub fn accounts(&self, _merchant: &MerchantId) -> Result<Vec<AccountBrief>, VaultError> {
-        Err(VaultError::NoSuchMerchant)
+    pub fn accounts(&self, merchant: &MerchantId) -> Result<Vec<AccountBrief>, VaultError> {
+        self.account_rows(merchant)?
+            .iter()
+            .map(|(key, value)| {
+                let name = key
+                    .get(prefix(merchant).len()..)
+                    .and_then(|name| AccountName::parse(str::from_utf8(name).ok()?).ok())
+                    .ok_or_else(|| self.refused(WHAT))?;
+                Ok(self.open_brief(merchant, &name, value)?.brief)
+            })
+            .collect()
     }
 
     /// Deletes an account. False when there is none.
     pub async fn delete_account(
         &self,
-        _merchant: &MerchantId,
-        _name: &AccountName,
+        merchant: &MerchantId,
+        name: &AccountName,
     ) -> Result<bool, VaultError> {
-        Err(VaultError::NoSuchMerchant)
+        Ok(self.delete(Collection::Accounts, row(merchant, name)).await?)
+    }
+
+    fn account_rows(&self, merchant: &MerchantId) -> Result<Vec<Entry>, VaultError> {
+        let max = ACCOUNTS_MAX.min(PAGE_ENTRIES_MAX);
+        Ok(self.store.page(Collection::Accounts, None, &prefix(merchant), max)?)
+    }
+
+    /// When the account that is put was created, and which version it is.
+    ///
+    /// Versions also grow over a deletion, so that no field of a deleted account opens in a new
+    /// one of the same name.
+    fn follow(
+        &self,
+        merchant: &MerchantId,
+        name: &AccountName,
+        old: Option<&[u8]>,
+        now: UnixMillis,
+    ) -> Result<(UnixMillis, u64), VaultError> {
+        match old {
+            Some(old) => {
+                let opened = self.open_brief(merchant, name, old)?;
+                Ok((opened.brief.created, now.max(opened.version.saturating_add(1))))
+            }
+            None if self.account_rows(merchant)?.len() >= ACCOUNTS_MAX => {
+                Err(VaultError::TooMany { what: WHAT, max: ACCOUNTS_MAX })
+            }
+            None => Ok((now, now)),
+        }
+    }
+
+    fn seal_account(
+        &self,
+        merchant: &MerchantId,
+        brief: &AccountBrief,
+        credentials: &Credentials,
+        version: u64,
+    ) -> Result<Vec<u8>, VaultError> {
+        let keys = self.keys_of(merchant)?;
+        let seal = |field: &str, text: &[u8]| {
+            self.counts.seals.add();
+            keys.credential.active().seal(place(merchant, &brief.name, field, version), text)
+        };
+        let count = u64::try_from(credentials.len()).unwrap_or(u64::MAX);
+        let told = [&brief.created.to_be_bytes(), &count.to_be_bytes(), brief.gateway.as_bytes()];
+        let mut sealed = vec![version.to_be_bytes().to_vec(), seal("brief", &frame(&told))];
+        for (index, (name, value)) in (0..).zip(credentials.iter()) {
+            // Exposed to be sealed.
+            let text = frame(&[name.as_bytes(), value.expose().as_bytes()]);
+            sealed.push(seal(&credential_field(index), &Zeroizing::new(text)));
+        }
+        let row = frame(&sealed.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let fits = row.len() <= VALUE_BYTES_MAX;
+        fits.then_some(row).ok_or(VaultError::Size { what: "an account", max: VALUE_BYTES_MAX })
+    }
+
+    fn open_brief<'a>(
+        &self,
+        merchant: &MerchantId,
+        name: &AccountName,
+        row: &'a [u8],
+    ) -> Result<Opened<'a>, VaultError> {
+        let keys = self.keys_of(merchant)?;
+        let mut sealed = Fields::new(row);
+        let (version, brief) =
+            sealed.number().zip(sealed.bytes()).ok_or_else(|| self.refused(WHAT))?;
+        let place = place(merchant, name, "brief", version);
+        let text = self.unseal(WHAT, &keys.credential, place, brief)?;
+        let (brief, count) = read_brief(name, &text).ok_or_else(|| self.refused(WHAT))?;
+        Ok(Opened { version, brief, count, sealed })
+    }
+
+    fn open_credentials(
+        &self,
+        merchant: &MerchantId,
+        opened: &Opened<'_>,
+    ) -> Result<Credentials, VaultError> {
+        let keys = self.keys_of(merchant)?;
+        let mut sealed = opened.sealed;
+        let mut pairs = Vec::new();
+        for index in 0..opened.count {
+            let field = credential_field(index);
+            let place = place(merchant, &opened.brief.name, &field, opened.version);
+            let record = sealed.bytes().ok_or_else(|| self.refused(WHAT))?;
+            let text = self.unseal(WHAT, &keys.credential, place, record)?;
+            pairs.push(read_credential(&text).ok_or_else(|| self.refused(WHAT))?);
+        }
+        sealed.end().ok_or_else(|| self.refused(WHAT))?;
+        Ok(Credentials::new(pairs))
     }
 }
+
+fn read_brief(name: &AccountName, text: &[u8]) -> Option<(AccountBrief, u64)> {
+    let mut fields = Fields::new(text);
+    let created = fields.number()?;
+    let count = fields.number()?;
+    let gateway = fields.text()?.into();
+    fields.end()?;
+    Some((AccountBrief { name: name.clone(), gateway, created }, count))
+}
+
+fn read_credential(text: &[u8]) -> Option<(Box<str>, Secret)> {
+    let mut fields = Fields::new(text);
+    let name = fields.text()?.into();
+    let value = Secret::new(fields.text()?);
+    fields.end()?;
+    Some((name, value))
+}
+
+/// An account at every maximum is refused by its size, and not by the store: see `seal_account`.
+const _: () = assert!(
+    VALUE_BYTES_MAX > 24 * (Credentials::VALUE_BYTES_MAX + 128 + OVERHEAD_BYTES),
+    "24 of the longest credentials fit into a row"
+);

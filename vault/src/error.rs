@@ -57,23 +57,15 @@ pub enum OpenError {
     /// The token failed in another way.
     #[error("the token failed: {0}; see the log of the module")]
     Hsm(#[from] HsmError),
-    /// There is no vault in the directory.
-    #[error(
-        "there is no vault in {}; make one with `orchestra vault init`, or correct \
-         vault.directory",
-        directory.display()
-    )]
-    NoStore { directory: PathBuf },
-    /// There is a vault in the directory, and it is not overwritten.
-    #[error(
-        "there is a vault in {} already and it is left alone; use it, or choose another \
-         vault.directory",
-        directory.display()
-    )]
-    StoreExists { directory: PathBuf },
-    /// The store does not open.
-    #[error("the store in {} does not open: {source}", directory.display())]
-    Store { directory: PathBuf, source: StoreError },
+    /// The store does not open, or is not made.
+    #[error(transparent)]
+    Store(#[from] crate::store::OpenError),
+    /// The store opened, and failed while the vault read it.
+    #[error("the store failed: {0}; check the disk, or restore a backup")]
+    Read(#[from] StoreError),
+    /// The system gives no thread.
+    #[error("the system gives no thread; raise the limit of processes of this user")]
+    NoThread,
     /// The store was written by a version that this one does not know.
     #[error("the vault has format {found}; this program knows format {known}: use a newer one")]
     Format { found: u32, known: u32 },

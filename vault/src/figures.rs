@@ -1,20 +1,27 @@
 //! What the vault did, in numbers.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 /// What the vault did since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// Writes that were made durable.
+    /// Commits that were waited for, and became durable.
     pub commits: u64,
-    /// How long writers waited for that, in all.
+    /// How long these waited in all.
     pub commit_wait_sum_us: u64,
     /// How long the slowest of them waited.
     pub commit_wait_max_us: u64,
+    /// Commits that wait now.
+    pub commits_waiting: u64,
     /// Flushes, each shared by all writers that waited.
     pub flushes: u64,
+    /// Writes that were refused because the disk is full.
+    pub refused_full: u64,
     pub hsm_calls: u64,
     pub hsm_errors: u64,
-    /// Records sealed and opened.
+    /// Records that were sealed.
     pub seals: u64,
+    /// Records that were opened.
     pub opens: u64,
     /// Records that did not open: someone should look.
     pub opens_refused: u64,
@@ -28,4 +35,30 @@ pub struct Figures {
 pub struct Health {
     pub store: bool,
     pub hsm: bool,
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub(crate) struct Count(AtomicU64);
+
+/// What the vault itself counts.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) seals: Count,
+    pub(crate) opens: Count,
+    pub(crate) opens_refused: Count,
+    pub(crate) tokens_kept: Count,
+    pub(crate) tokens_opened: Count,
+}
+
+// === impl Count ===
+
+impl Count {
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn total(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }

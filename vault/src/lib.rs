@@ -9,36 +9,50 @@
 
 mod accounts;
 mod api_keys;
+mod cvvs;
 mod error;
 mod figures;
+mod frame;
 mod harden;
 mod hsm;
+mod keyring;
 mod merchants;
+mod random;
+mod seal;
 pub mod store;
 mod tokens;
 
-pub use accounts::{Account, AccountBrief};
-pub use api_keys::{IssuedKey, KeyBrief, KeySpec};
+pub use accounts::{ACCOUNTS_MAX, Account, AccountBrief};
+pub use api_keys::{IssuedKey, KEY_NAME_BYTES_MAX, KEYS_MAX, KeyBrief, KeySpec};
 pub use error::{CardError, HsmError, OpenError, VaultError};
 pub use figures::{Figures, Health};
 pub use harden::{Hardening, harden_process};
-pub use merchants::{Created, MerchantBrief};
-pub use tokens::TokenMeta;
+pub use merchants::{Created, MERCHANTS_MAX, MerchantBrief};
+pub use store::{StoreError, wait};
+pub use tokens::{PAYLOAD_BYTES_MAX, TokenMeta};
 
-use model::Secret;
+use api_keys::ApiKeys;
+use cryptoki::types::AuthPin;
+use cvvs::{Cvvs, Sweeper};
+use figures::Counts;
+use hsm::{Access, Hsm, Kek};
+use keyring::{Keyring, MerchantKeys};
+use model::{MerchantId, Secret};
+use seal::{Deks, Place};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use store::{Collection, SledStore, Store, Write};
+use zeroize::Zeroizing;
 
 /// Seconds since 1970-01-01T00:00:00Z.
 pub type UnixSeconds = u64;
 /// Milliseconds since 1970-01-01T00:00:00Z.
 pub type UnixMillis = u64;
 
-/// Why the store did not do what it was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    #[error("unavailable")]
-    Unavailable,
-}
+/// The form in which the vault writes its rows.
+const FORMAT: u32 = 1;
+/// The row of [`Collection::Meta`] that names the key in the token.
+const VAULT_ROW: &[u8] = b"vault";
 
 /// Where the vault is, and how its token is reached.
 #[derive(Debug)]
@@ -63,7 +77,17 @@ pub struct InitReport {
 
 /// An open vault. It is shared behind an `Arc`.
 #[derive(Debug)]
-pub struct Vault(());
+pub struct Vault {
+    store: SledStore,
+    hsm: Hsm,
+    keyring: Keyring,
+    api_keys: ApiKeys,
+    cvvs: Arc<Cvvs>,
+    _sweeper: Sweeper,
+    counts: Counts,
+    /// Held while the lists in memory are changed, so that their maxima hold.
+    changes: tokio::sync::Mutex<()>,
+}
 
 // === impl Vault ===
 
@@ -73,7 +97,23 @@ impl Vault {
     /// # Errors
     /// Refuses when there is a vault in the directory already.
     pub fn init(settings: &Settings) -> Result<InitReport, OpenError> {
-        Err(unfinished(settings))
+        let access = Access::new(settings);
+        // Before anything is made, so that a wrong PIN leaves nothing behind.
+        hsm::check_access(&access)?;
+        let store = SledStore::create(&settings.directory, settings.cache_bytes)?;
+        let (kek, serial) = hsm::create_kek(&access)?;
+        let hsm = Hsm::open(access, kek.clone())?;
+        let mut writes = keyring::make_system(&hsm)?;
+        let value = frame::frame(&[&FORMAT.to_be_bytes(), &kek.0]);
+        let key = VAULT_ROW.to_vec();
+        writes.push(Write::Put { collection: Collection::Meta, key, value });
+        wait(store.batch(writes))?;
+        store.close();
+        Ok(InitReport {
+            kek: kek.to_string().into(),
+            token_label: settings.token_label.as_str().into(),
+            token_serial: serial,
+        })
     }
 
     /// Makes a token in the first free slot, with a PIN for its security officer and one for us.
@@ -82,11 +122,13 @@ impl Vault {
     /// Refuses when a token with the label exists.
     pub fn init_token(
         module: &Path,
-        _label: &str,
-        _so_pin: &Secret,
-        _pin: &Secret,
+        label: &str,
+        so_pin: &Secret,
+        pin: &Secret,
     ) -> Result<(), OpenError> {
-        Err(OpenError::Module { path: module.into(), problem: "unfinished".into() })
+        // The PINs go to the token.
+        let (so_pin, pin) = (AuthPin::from(so_pin.expose()), AuthPin::from(pin.expose()));
+        hsm::init_token(module, label, &so_pin, &pin)
     }
 
     /// Opens the vault, which takes the token, the PIN, the key in the token and the store.
@@ -94,20 +136,100 @@ impl Vault {
     /// # Errors
     /// Each says what to do.
     pub fn open(settings: &Settings) -> Result<Self, OpenError> {
-        Err(unfinished(settings))
+        let store = SledStore::open(&settings.directory, settings.cache_bytes)?;
+        let kek = kek_of(&store, &settings.directory)?;
+        let hsm = Hsm::open(Access::new(settings), kek)?;
+        let keyring = Keyring::open(&store, &hsm)?;
+        merchants::check(&store, &keyring)?;
+        let api_keys = ApiKeys::open(&store, &keyring)?;
+        let cvvs = Arc::new(Cvvs::default());
+        let sweeper = Sweeper::start(cvvs.clone()).ok_or(OpenError::NoThread)?;
+        Ok(Self {
+            store,
+            hsm,
+            keyring,
+            api_keys,
+            cvvs,
+            _sweeper: sweeper,
+            counts: Counts::default(),
+            changes: tokio::sync::Mutex::default(),
+        })
     }
 
-    /// Whether the store and the token work, as of the last look at them.
+    /// Whether the store and the token work, as of the last look at them. It does not block.
     pub fn health(&self) -> Health {
-        Health::default()
+        Health { store: self.store.healthy(), hsm: self.hsm.works() }
     }
 
     /// What the vault did since it was opened.
     pub fn figures(&self) -> Figures {
-        Figures::default()
+        let store = self.store.figures();
+        let (hsm_calls, hsm_errors) = self.hsm.counts();
+        Figures {
+            commits: store.commits,
+            commit_wait_sum_us: store.commit_wait_us_sum,
+            commit_wait_max_us: store.commit_wait_us_max,
+            commits_waiting: store.waiting,
+            flushes: store.flushes,
+            refused_full: store.refused_full,
+            hsm_calls,
+            hsm_errors,
+            seals: self.counts.seals.total(),
+            opens: self.counts.opens.total(),
+            opens_refused: self.counts.opens_refused.total(),
+            tokens_kept: self.counts.tokens_kept.total(),
+            tokens_opened: self.counts.tokens_opened.total(),
+            cvvs_in_memory: u64::try_from(self.cvvs.count()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Makes everything durable and refuses further writes.
+    pub fn close(&self) {
+        self.store.close();
+    }
+
+    fn keys_of(&self, merchant: &MerchantId) -> Result<Arc<MerchantKeys>, VaultError> {
+        self.keyring.merchant(merchant).ok_or(VaultError::NoSuchMerchant)
+    }
+
+    fn unseal(
+        &self,
+        what: &'static str,
+        keys: &Deks,
+        place: Place<'_>,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        self.counts.opens.add();
+        keys.open(place, sealed).map_err(|_| self.refused(what))
+    }
+
+    /// Counts a record that does not open, and says so.
+    fn refused(&self, what: &'static str) -> VaultError {
+        self.counts.opens_refused.add();
+        VaultError::Sealed { what }
+    }
+
+    /// Deletes a row, and says whether there was one. Either answer is durable.
+    async fn delete(&self, collection: Collection, key: Vec<u8>) -> Result<bool, StoreError> {
+        match self.store.get(collection, &key)? {
+            Some(old) => self.store.compare_and_swap(collection, key, Some(old), None).await,
+            None => self.store.durable().await.map(|()| false),
+        }
     }
 }
 
-fn unfinished(settings: &Settings) -> OpenError {
-    OpenError::NoStore { directory: settings.directory.clone() }
+/// The name of the key in the token with which the vault was made.
+fn kek_of(store: &dyn Store, directory: &Path) -> Result<Kek, OpenError> {
+    let Some(row) = store.get(Collection::Meta, VAULT_ROW)? else {
+        return Err(store::OpenError::Unfinished(directory.into()).into());
+    };
+    let damaged = || OpenError::Damaged { what: "own row" };
+    let mut fields = frame::Fields::new(&row);
+    let format = u32::from_be_bytes(fields.array().ok_or_else(damaged)?);
+    if format != FORMAT {
+        return Err(OpenError::Format { found: format, known: FORMAT });
+    }
+    let kek = fields.array().map(Kek).ok_or_else(damaged)?;
+    fields.end().ok_or_else(damaged)?;
+    Ok(kek)
 }

@@ -1,7 +1,12 @@
-//! The merchants.
+//! The merchants, each with keys of its own.
 
-use crate::{UnixSeconds, Vault, VaultError};
+use crate::keyring::{DEKS_MAX, Keyring, make_merchant};
+use crate::store::{Collection, Entry, PAGE_ENTRIES_MAX, Store, Write};
+use crate::{OpenError, StoreError, UnixSeconds, Vault, VaultError};
 use model::MerchantId;
+
+/// How many merchants there may be.
+pub const MERCHANTS_MAX: usize = 10_000;
 
 /// What there is to say of a merchant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,20 +22,65 @@ pub enum Created {
     Existing,
 }
 
+/// Refuses a store in which a merchant has lost its keys.
+pub(crate) fn check(store: &dyn Store, keyring: &Keyring) -> Result<(), OpenError> {
+    for merchant in read(store)?.ok_or(OpenError::Damaged { what: "list of merchants" })? {
+        keyring.merchant(&merchant.id).ok_or(OpenError::Damaged { what: "list of keys" })?;
+    }
+    Ok(())
+}
+
+/// Every merchant, by name; nothing when a row is not in its form.
+fn read(store: &dyn Store) -> Result<Option<Vec<MerchantBrief>>, StoreError> {
+    let mut rows: Vec<Entry> = Vec::new();
+    loop {
+        let after = rows.last().map(|(key, _)| key.clone());
+        let page = store.page(Collection::Merchants, after.as_deref(), b"", PAGE_ENTRIES_MAX)?;
+        if page.is_empty() {
+            return Ok(rows.iter().map(brief).collect());
+        }
+        rows.extend(page);
+    }
+}
+
+fn brief((key, value): &Entry) -> Option<MerchantBrief> {
+    let id = MerchantId::parse(str::from_utf8(key).ok()?).ok()?;
+    let created = UnixSeconds::from_be_bytes(value.as_slice().try_into().ok()?);
+    Some(MerchantBrief { id, created })
+}
+
 // === impl Vault ===
 
 impl Vault {
     /// Makes a merchant and its keys.
     pub async fn create_merchant(
         &self,
-        _id: &MerchantId,
-        _now: UnixSeconds,
+        id: &MerchantId,
+        now: UnixSeconds,
     ) -> Result<Created, VaultError> {
-        Err(VaultError::NoSuchMerchant)
+        let _one_at_a_time = self.changes.lock().await;
+        if self.keyring.merchant(id).is_some() {
+            return Ok(Created::Existing);
+        }
+        if self.keyring.merchants() >= MERCHANTS_MAX {
+            return Err(VaultError::TooMany { what: "merchants", max: MERCHANTS_MAX });
+        }
+        let owner = id.clone();
+        let new = self.hsm.aside(move |hsm| make_merchant(hsm, &owner)).await?;
+        let merchant = Write::Put {
+            collection: Collection::Merchants,
+            key: id.as_str().as_bytes().to_vec(),
+            value: now.to_be_bytes().to_vec(),
+        };
+        self.store.batch([new.writes, vec![merchant]].concat()).await?;
+        self.keyring.add(id, new.keys);
+        Ok(Created::New)
     }
 
     /// All merchants, by name.
     pub fn merchants(&self) -> Result<Vec<MerchantBrief>, VaultError> {
-        Err(VaultError::NoSuchMerchant)
+        read(&self.store)?.ok_or(VaultError::Store(StoreError::Corrupt))
     }
 }
+
+const _: () = assert!(MERCHANTS_MAX * 2 < DEKS_MAX, "every merchant's keys fit into memory");
