@@ -81,6 +81,11 @@ fn links_and_named_files_exist() {
 }
 
 #[test]
+fn the_page_of_metrics_is_true() {
+    expect_none(&docs::metrics_apart(Tree::here()));
+}
+
+#[test]
 fn every_page_is_in_the_index() {
     expect_none(&docs::unlisted(Tree::here()));
 }

@@ -1,6 +1,7 @@
 //! Pages: their length, their links, and the files that they name.
 
 use super::tree::{File, Finding, Tree};
+use std::collections::BTreeSet;
 
 /// How many lines the pages may have that everybody reads first.
 const LINES_MAX: &[(&str, usize)] = &[("ARCHITECTURE.md", 200), ("README.md", 120)];
@@ -25,6 +26,8 @@ const FOLDERS: &[&str] = &[
 const INDEX: &str = "docs/README.md";
 /// The page that tells of files that are gone.
 const HISTORY: &str = "CHANGELOG.md";
+/// Where the metrics are made, and where they are told of.
+const METRICS: [&str; 2] = ["proxy/src/metrics.rs", "docs/reference/metrics.md"];
 
 /// Front pages that grew.
 pub(crate) fn too_long(tree: &Tree) -> Vec<Finding> {
@@ -94,6 +97,32 @@ pub(crate) fn unlisted(tree: &Tree) -> Vec<Finding> {
         .filter(|page| !listed.contains(&page.path))
         .map(|page| page.finding(0, format!("{INDEX} does not link to it")))
         .collect()
+}
+
+/// Metrics that the program has and their page does not name, and the other way round.
+pub(crate) fn metrics_apart(tree: &Tree) -> Vec<Finding> {
+    let [Some(code), Some(page)] =
+        METRICS.map(|path| tree.files.iter().find(|file| file.path == path))
+    else {
+        return vec![File::of(METRICS[0], "").finding(0, "the metrics or their page are gone")];
+    };
+    let (made, told) = (registered(&code.text), told(&page.text));
+    let untold = made.difference(&told).map(|name| page.finding(0, format!("lacks `{name}`")));
+    let unmade = told.difference(&made).map(|name| page.finding(0, format!("`{name}` is gone")));
+    untold.chain(unmade).collect()
+}
+
+/// The names that are registered: the first text after each `registry,`, with the namespace.
+fn registered(code: &str) -> BTreeSet<String> {
+    let calls = code.split("&registry,").skip(1);
+    calls.filter_map(|rest| Some(format!("orchestra_{}", rest.split('"').nth(1)?))).collect()
+}
+
+/// The names that stand as code in a page, without the labels that may follow.
+fn told(page: &str) -> BTreeSet<String> {
+    let spans = page.lines().flat_map(code_spans);
+    let names = spans.filter_map(|span| span.split('{').next());
+    names.filter(|name| name.starts_with("orchestra_")).map(str::to_owned).collect()
 }
 
 /// The lines outside of fenced code.
@@ -219,5 +248,16 @@ mod tests {
         let long = "a\n".repeat(121);
         assert_eq!(too_long(&Tree::of(&[("README.md", &long)])).len(), 1);
         assert_eq!(too_long(&Tree::of(&[("docs/README.md", &long)])).len(), 0);
+    }
+
+    #[test]
+    fn a_metric_without_a_line_is_found_and_a_line_without_a_metric() {
+        let apart =
+            |code, page| metrics_apart(&Tree::of(&[(METRICS[0], code), (METRICS[1], page)])).len();
+        let code = "gauge(&registry, \"a\", \"b\")?; counters(\n &registry,\n \"c_total\",";
+        assert_eq!(apart(code, "`orchestra_a`, `orchestra_c_total{x=\"y\"}`"), 0);
+        assert_eq!(apart(code, "`orchestra_a`"), 1);
+        assert_eq!(apart(code, "`orchestra_a`, `orchestra_c_total`, `orchestra_d`"), 1);
+        assert_eq!(metrics_apart(&Tree::of(&[])).len(), 1);
     }
 }
