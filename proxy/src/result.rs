@@ -293,3 +293,104 @@ impl Code {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Ending, Finished};
+    use crate::upstream::Tally;
+    use model::{Amount, Currency, Decline, Kind, Outcome, Rejected, Report, State, Unknown};
+
+    fn finished(kind: Kind, ending: Ending) -> Finished {
+        Finished {
+            account: None,
+            amount: Some(Amount::new(1050, Currency::USD).unwrap()),
+            ending,
+            gateway: "Stripe",
+            key: "0123".into(),
+            kind,
+            provider: "stripe",
+            tally: Tally::default(),
+        }
+    }
+
+    fn reported(outcome: Outcome) -> Ending {
+        Ending::Reported(Report::bare(outcome))
+    }
+
+    #[test]
+    fn every_ending_has_its_code_status_and_state() {
+        let outcome = |outcome| reported(outcome);
+        for (ending, kind, expected) in [
+            (Ending::Failed, Kind::Charge, "FatalFailure 500 true null"),
+            (Ending::NotSent, Kind::Charge, "TemporaryFailure 503 true null"),
+            (Ending::NotSupported, Kind::Status, "NotImplemented 409 false null"),
+            (outcome(Outcome::Approved), Kind::Charge, "Success 200 false null"),
+            (outcome(Outcome::Pending), Kind::Capture, "Accepted 202 false \"Pending\""),
+            (
+                outcome(Outcome::Declined(Decline::ExpiredCard)),
+                Kind::Charge,
+                "Rejected 409 false \"Declined\"",
+            ),
+            (
+                outcome(Outcome::Declined(Decline::InsufficientFunds)),
+                Kind::Authorize,
+                "Rejected 409 true \"Declined\"",
+            ),
+            (
+                outcome(Outcome::Rejected(Rejected::RateLimited)),
+                Kind::Charge,
+                "TemporaryFailure 503 true null",
+            ),
+            (
+                outcome(Outcome::Rejected(Rejected::Credentials)),
+                Kind::Charge,
+                "Rejected 409 false null",
+            ),
+            (
+                outcome(Outcome::Unknown(Unknown::Interrupted)),
+                Kind::Charge,
+                "Accepted 202 false \"Unknown\"",
+            ),
+            (
+                outcome(Outcome::Unknown(Unknown::UpstreamFailed)),
+                Kind::Refund,
+                "Accepted 202 false \"Unknown\"",
+            ),
+            (
+                outcome(Outcome::Unknown(Unknown::Unreadable)),
+                Kind::Status,
+                "TemporaryFailure 503 true null",
+            ),
+        ] {
+            let shown = format!("{kind:?} {ending:?}");
+            let reply = finished(kind, ending).reply();
+            let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+            let code = body["operationResultCode"].as_str().unwrap();
+            let found = format!("{code} {} {} {}", reply.status, body["retryable"], body["state"]);
+            assert_eq!(found, expected, "{shown}");
+        }
+    }
+
+    #[test]
+    fn the_body_has_every_documented_field_in_its_order() {
+        let report = Report {
+            state: Some(State::Captured),
+            authorization_code: Some("065696".into()),
+            reference: Some("pi_1".into()),
+            code: Some("succeeded".into()),
+            ..Report::bare(Outcome::Approved)
+        };
+        let reply = finished(Kind::Charge, Ending::Reported(report)).reply();
+        let expected = concat!(
+            r#"{"operationType":"Charge","operationResultCode":"Success","#,
+            r#""operationResultDescription":"The card was charged.","authorizationCode":"065696","#,
+            r#""currency":"USD","amount":10.50,"gatewayName":"Stripe","gatewayReference":"pi_1","#,
+            r#""gatewayResultCode":"succeeded","gatewayResultDescription":null,"#,
+            r#""gatewayResultSubCode":null,"gatewayResultSubDescription":null,"#,
+            r#""gatewayToken":null,"customGatewayResponse":null,"transactionId":"0123","#,
+            r#""state":"Captured","declineReason":null,"retryable":false,"#,
+            r#""attempts":[{"account":null,"gateway":"Stripe","result":"Success"}]}"#,
+        );
+        assert_eq!(std::str::from_utf8(&reply.body).unwrap(), expected);
+    }
+}
