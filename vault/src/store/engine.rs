@@ -2,7 +2,7 @@
 
 use super::commit::{self, Change, Committer, Engine};
 use super::figures::Counters;
-use super::opening::{self, Opened};
+use super::opening::{self, Lock, Opened};
 use super::record::{self, Head, Record};
 use super::space::Space;
 use super::sync::DataFile;
@@ -12,7 +12,6 @@ use super::{
     PAGE_ENTRIES_MAX, Pending, Store, StoreError, StoreFigures, VALUE_BYTES_MAX, Write,
 };
 use sled::{Db, IVec, Tree};
-use std::fs::File;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,7 +30,7 @@ pub struct SledStore {
     space: Arc<Space>,
     data: DataFile,
     /// Held as long as anything above may touch the files.
-    _lock: File,
+    _lock: Lock,
 }
 
 /// What the committer thread has of the store.

@@ -39,8 +39,12 @@ pub(super) struct Opened {
     pub(super) db: Db,
     pub(super) data: DataFile,
     pub(super) space: Space,
-    pub(super) lock: File,
+    pub(super) lock: Lock,
 }
+
+/// The right to touch the files of a directory.
+#[derive(Debug)]
+pub(super) struct Lock(File);
 
 /// Makes a store in a directory that is missing or empty.
 pub(super) fn create(directory: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
@@ -74,7 +78,7 @@ pub(super) fn open(directory: &Path, cache_bytes: u64) -> Result<Opened, OpenErr
 }
 
 /// Takes the lock, before anything in the directory is touched, and looks for room.
-fn enter(directory: &Path) -> Result<(Space, File), OpenError> {
+fn enter(directory: &Path) -> Result<(Space, Lock), OpenError> {
     let lock = take_lock(directory)?;
     let space = Space::new(directory);
     let free = space.free().map_err(failed("look for room in", directory))?;
@@ -86,7 +90,7 @@ fn enter(directory: &Path) -> Result<(Space, File), OpenError> {
 }
 
 /// Shows that writes become durable here, and makes what sled itself never syncs durable.
-fn prove(directory: &Path, db: Db, space: Space, lock: File) -> Result<Opened, OpenError> {
+fn prove(directory: &Path, db: Db, space: Space, lock: Lock) -> Result<Opened, OpenError> {
     let path = directory.join("db");
     let data = DataFile::register(&path).map_err(failed("open", &path))?;
     let trees = Trees::open(&db).map_err(of_sled(directory))?;
@@ -132,12 +136,12 @@ fn is_vacant(directory: &Path) -> io::Result<bool> {
     entries.try_fold(true, |vacant, entry| Ok(vacant && entry?.file_name() == "lost+found"))
 }
 
-fn take_lock(directory: &Path) -> Result<File, OpenError> {
+fn take_lock(directory: &Path) -> Result<Lock, OpenError> {
     let path = directory.join("lock");
     let lock = File::options().create(true).truncate(false).write(true).open(&path);
     let lock = lock.map_err(failed("open", &path))?;
     match lock.try_lock() {
-        Ok(()) => Ok(lock),
+        Ok(()) => Ok(Lock(lock)),
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked(directory.to_owned())),
         Err(TryLockError::Error(source)) => Err(failed("lock", &path)(source)),
     }
@@ -252,4 +256,15 @@ fn foreign(directory: &Path, found: String) -> OpenError {
 
 fn damaged(directory: &Path, detail: &'static str) -> OpenError {
     OpenError::Corrupt { directory: directory.to_owned(), detail }
+}
+
+// === impl Lock ===
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that was forked off just now holds the file as well.
+        if let Err(error) = self.0.unlock() {
+            log::warn!("store: the lock is not released before the file is closed: {error}");
+        }
+    }
 }
