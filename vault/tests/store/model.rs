@@ -1,0 +1,207 @@
+//! Any sequence of calls does to the store what it does to a map, also across reopening.
+
+use crate::scratch::Scratch;
+use crate::{create, open};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use vault::store::{
+    Collection, KEY_BYTES_MAX, SledStore, Store, StoreError, VALUE_BYTES_MAX, Write, wait,
+};
+
+type Model = BTreeMap<(&'static str, Vec<u8>), Vec<u8>>;
+
+const COLLECTIONS: [Collection; 2] = [Collection::Tokens, Collection::Accounts];
+
+#[derive(Clone, Debug)]
+enum Step {
+    PutIfAbsent(Collection, Vec<u8>, Value),
+    /// From what is there.
+    Swap(Collection, Vec<u8>, Option<Value>),
+    /// From what is probably not there.
+    SwapFrom(Collection, Vec<u8>, Option<Value>, Option<Value>),
+    Batch(Vec<(Collection, Vec<u8>, Option<Value>)>),
+    Page(Collection, Option<Vec<u8>>, Vec<u8>, usize),
+    Reopen,
+}
+
+/// A value that prints short.
+#[derive(Clone, Debug)]
+struct Value {
+    fill: u8,
+    bytes: usize,
+}
+
+impl Value {
+    fn bytes(&self) -> Vec<u8> {
+        vec![self.fill; self.bytes]
+    }
+}
+
+fn collection() -> impl Strategy<Value = Collection> {
+    prop::sample::select(&COLLECTIONS)
+}
+
+/// Few keys, so that they meet; among them the shortest, the longest and neighbours.
+fn key() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        1 => Just(Vec::new()),
+        1 => Just(vec![0xff; KEY_BYTES_MAX]),
+        2 => Just(vec![0xff]),
+        8 => prop::collection::vec(prop::sample::select(&[0u8, b'a', b'b']), 1..4),
+    ]
+}
+
+/// Around each size at which something changes.
+fn value() -> impl Strategy<Value = Value> {
+    let bytes = prop_oneof![
+        4 => 0usize..300,
+        2 => prop::sample::select(&[4_095usize, 4_096, 4_097, 8_192, 8_193]),
+        1 => prop::sample::select(&[16_384usize, VALUE_BYTES_MAX]),
+    ];
+    (any::<u8>(), bytes).prop_map(|(fill, bytes)| Value { fill, bytes })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let writes = prop::collection::vec((collection(), key(), prop::option::of(value())), 0..6);
+    prop_oneof![
+        4 => (collection(), key(), value()).prop_map(|(c, k, v)| Step::PutIfAbsent(c, k, v)),
+        6 => (collection(), key(), prop::option::of(value()))
+            .prop_map(|(c, k, new)| Step::Swap(c, k, new)),
+        3 => (collection(), key(), prop::option::of(value()), prop::option::of(value()))
+            .prop_map(|(c, k, old, new)| Step::SwapFrom(c, k, old, new)),
+        4 => writes.prop_map(Step::Batch),
+        3 => (collection(), prop::option::of(key()), key(), 0usize..12)
+            .prop_map(|(c, after, prefix, limit)| Step::Page(c, after, prefix, limit)),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+fn put(model: &mut Model, collection: Collection, key: Vec<u8>, value: Option<Vec<u8>>) {
+    match value {
+        Some(value) => drop(model.insert((collection.name(), key), value)),
+        None => drop(model.remove(&(collection.name(), key))),
+    }
+}
+
+fn swap(
+    store: &SledStore,
+    model: &mut Model,
+    (collection, key): (Collection, Vec<u8>),
+    old: Option<Vec<u8>>,
+    new: Option<Vec<u8>>,
+) {
+    let same = model.get(&(collection.name(), key.clone())) == old.as_ref();
+    if same {
+        put(model, collection, key.clone(), new.clone());
+    }
+    assert_eq!(wait(store.compare_and_swap(collection, key, old, new)), Ok(same));
+}
+
+fn batch(store: &SledStore, model: &mut Model, writes: Vec<(Collection, Vec<u8>, Option<Value>)>) {
+    let writes = writes.into_iter().map(|(collection, key, value)| {
+        let value = value.map(|value| value.bytes());
+        put(model, collection, key.clone(), value.clone());
+        match value {
+            Some(value) => Write::Put { collection, key, value },
+            None => Write::Delete { collection, key },
+        }
+    });
+    assert_eq!(wait(store.batch(writes.collect())), Ok(()));
+}
+
+fn page(
+    model: &Model,
+    collection: Collection,
+    after: Option<&[u8]>,
+    prefix: &[u8],
+    limit: usize,
+) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let entries = model.iter().filter(|((name, key), _)| {
+        *name == collection.name()
+            && key.starts_with(prefix)
+            && after.is_none_or(|after| key.as_slice() > after)
+    });
+    entries.map(|((_, key), value)| (key.clone(), value.clone())).take(limit).collect()
+}
+
+fn take(scratch: &Scratch, mut store: SledStore, model: &mut Model, step: Step) -> SledStore {
+    match step {
+        Step::PutIfAbsent(collection, key, value) => {
+            let absent = !model.contains_key(&(collection.name(), key.clone()));
+            if absent {
+                put(model, collection, key.clone(), Some(value.bytes()));
+            }
+            assert_eq!(wait(store.put_if_absent(collection, key, value.bytes())), Ok(absent));
+        }
+        Step::Swap(collection, key, new) => {
+            let old = model.get(&(collection.name(), key.clone())).cloned();
+            swap(&store, model, (collection, key), old, new.map(|new| new.bytes()));
+        }
+        Step::SwapFrom(collection, key, old, new) => {
+            let [old, new] = [old, new].map(|value| value.map(|value| value.bytes()));
+            swap(&store, model, (collection, key), old, new);
+        }
+        Step::Batch(writes) => batch(&store, model, writes),
+        Step::Page(collection, after, prefix, limit) => {
+            let found = store.page(collection, after.as_deref(), &prefix, limit);
+            assert_eq!(found, Ok(page(model, collection, after.as_deref(), &prefix, limit)));
+        }
+        Step::Reopen => {
+            drop(store);
+            store = open(scratch.path());
+        }
+    }
+    store
+}
+
+fn compare(store: &SledStore, model: &Model) {
+    for collection in COLLECTIONS {
+        let all = page(model, collection, None, b"", usize::MAX);
+        assert_eq!(store.page(collection, None, b"", usize::MAX), Ok(all.clone()));
+        for (key, value) in all {
+            assert_eq!(store.get(collection, &key), Ok(Some(value)));
+        }
+    }
+    assert_eq!(store.get(Collection::Tokens, b"never"), Ok(None));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn the_store_is_a_map(steps in prop::collection::vec(step(), 1..60)) {
+        let scratch = Scratch::new();
+        let mut store = create(&scratch);
+        let mut model = Model::new();
+        for step in steps {
+            store = take(&scratch, store, &mut model, step);
+        }
+        compare(&store, &model);
+        drop(store);
+        compare(&open(scratch.path()), &model);
+    }
+}
+
+#[test]
+fn what_is_too_large_is_refused_whole() {
+    let scratch = Scratch::new();
+    let store = create(&scratch);
+    let collection = Collection::Tokens;
+    let put = |key: usize, value: usize| Write::Put {
+        collection,
+        key: vec![b'k'; key],
+        value: vec![b'v'; value],
+    };
+    let over = VALUE_BYTES_MAX.saturating_add(1);
+    for writes in [
+        vec![put(1, 1), put(KEY_BYTES_MAX.saturating_add(1), 1)],
+        vec![put(1, 1), put(2, over)],
+        vec![put(1, VALUE_BYTES_MAX); 9],
+        vec![put(1, 1); 257],
+    ] {
+        assert_eq!(wait(store.batch(writes)), Err(StoreError::TooLarge));
+    }
+    let long = wait(store.put_if_absent(collection, b"k".to_vec(), vec![0; over]));
+    assert_eq!(long, Err(StoreError::TooLarge));
+    assert_eq!(store.page(collection, None, b"", 10), Ok(vec![]));
+}

@@ -1,0 +1,153 @@
+//! What is opened, what is refused, and that each refusal says what to do.
+
+use crate::scratch::Scratch;
+use crate::{CACHE, create, open};
+use std::fs;
+use std::path::Path;
+use vault::store::{Collection, OpenError, SledStore, Store, Write, wait};
+
+fn refusal(path: &Path) -> OpenError {
+    SledStore::open(path, CACHE).unwrap_err()
+}
+
+fn names(path: &Path) -> Vec<String> {
+    let entries = fs::read_dir(path).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+fn write_format(scratch: &Scratch, format: Option<&str>) {
+    let (collection, key) = (Collection::Meta, b"format".to_vec());
+    let write = match format {
+        Some(format) => Write::Put { collection, key, value: format.into() },
+        None => Write::Delete { collection, key },
+    };
+    wait(open(scratch.path()).batch(vec![write])).unwrap();
+}
+
+#[test]
+fn what_is_not_there_is_not_made() {
+    let scratch = Scratch::new();
+    for path in [scratch.path().to_owned(), scratch.path().join("nowhere")] {
+        let error = refusal(&path);
+        assert!(matches!(&error, OpenError::Missing(missing) if *missing == path), "{error:?}");
+        assert!(error.to_string().contains("orchestra vault init"), "{error}");
+    }
+    assert!(names(scratch.path()).is_empty());
+}
+
+#[test]
+fn a_store_whose_data_file_is_gone_does_not_come_back_empty() {
+    let scratch = Scratch::new();
+    drop(create(&scratch));
+    fs::remove_file(scratch.path().join("db")).unwrap();
+    assert!(matches!(refusal(scratch.path()), OpenError::Missing(_)));
+    assert!(!scratch.path().join("db").exists());
+    // Nor does one whose data file was emptied.
+    fs::write(scratch.path().join("db"), "").unwrap();
+    let error = refusal(scratch.path());
+    assert!(matches!(error, OpenError::Unfinished(_) | OpenError::Corrupt { .. }), "{error:?}");
+}
+
+#[test]
+fn a_store_is_made_only_where_nothing_is() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.path().join("lost+found")).unwrap();
+    drop(create(&scratch));
+    let again = SledStore::create(scratch.path(), CACHE).unwrap_err();
+    assert!(matches!(again, OpenError::Exists(_)), "{again:?}");
+    let other = Scratch::new();
+    fs::write(other.path().join("letter"), "dear").unwrap();
+    let foreign = SledStore::create(other.path(), CACHE).unwrap_err();
+    assert!(matches!(foreign, OpenError::Exists(_)), "{foreign:?}");
+    assert_eq!(names(other.path()), ["letter"]);
+}
+
+#[test]
+fn a_new_directory_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let scratch = Scratch::new();
+    let path = scratch.path().join("deep/down");
+    drop(SledStore::create(&path, CACHE).unwrap());
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+    drop(open(&path));
+}
+
+#[test]
+fn a_store_that_is_open_is_not_opened_again() {
+    let scratch = Scratch::new();
+    let store = create(&scratch);
+    let error = refusal(scratch.path());
+    assert!(matches!(error, OpenError::Locked(_)), "{error:?}");
+    assert!(error.to_string().contains("Stop it first"), "{error}");
+    drop(store);
+    drop(open(scratch.path()));
+}
+
+#[test]
+fn another_format_is_refused_and_named() {
+    let scratch = Scratch::new();
+    drop(create(&scratch));
+    write_format(&scratch, Some("2"));
+    let error = refusal(scratch.path());
+    assert!(matches!(&error, OpenError::Format { found, .. } if found == "2"), "{error:?}");
+    assert!(error.to_string().contains("has format 2, and this program reads format 1"), "{error}");
+}
+
+#[test]
+fn a_store_that_was_never_finished_is_refused() {
+    let scratch = Scratch::new();
+    drop(create(&scratch));
+    write_format(&scratch, None);
+    assert!(matches!(refusal(scratch.path()), OpenError::Unfinished(_)));
+}
+
+#[test]
+fn half_a_snapshot_is_removed() {
+    let scratch = Scratch::new();
+    let store = create(&scratch);
+    let value = b"value".to_vec();
+    wait(store.put_if_absent(Collection::Tokens, b"key".to_vec(), value.clone())).unwrap();
+    drop(store);
+    // Newer than any snapshot there is, and nonsense, as a cut leaves it.
+    let half = scratch.path().join("snap.7FFFFFFFFFFFFFFF.generating");
+    fs::write(&half, [0xa5; 777]).unwrap();
+    let store = open(scratch.path());
+    assert!(!half.exists());
+    assert_eq!(store.get(Collection::Tokens, b"key"), Ok(Some(value)));
+}
+
+#[test]
+fn a_file_among_the_blobs_is_refused() {
+    let scratch = Scratch::new();
+    drop(create(&scratch));
+    let blob = scratch.path().join("blobs/7");
+    fs::write(&blob, "a page").unwrap();
+    assert!(matches!(refusal(scratch.path()), OpenError::Blobs(_)));
+    fs::remove_file(&blob).unwrap();
+    drop(open(scratch.path()));
+}
+
+#[test]
+fn settings_of_another_engine_are_refused() {
+    let scratch = Scratch::new();
+    drop(create(&scratch));
+    let conf = scratch.path().join("conf");
+    let mut settings = fs::read(&conf).unwrap();
+    let version = settings.windows(4).position(|bytes| bytes == b"0.34").unwrap();
+    settings.splice(version..version + 4, *b"0.33");
+    fs::write(&conf, settings).unwrap();
+    let error = refusal(scratch.path());
+    assert!(matches!(error, OpenError::Format { .. }), "{error:?}");
+}
+
+#[test]
+fn a_damaged_snapshot_is_an_error_and_not_a_panic() {
+    let scratch = Scratch::new();
+    drop(create(&scratch));
+    drop(open(scratch.path()));
+    let snapshot = names(scratch.path()).into_iter().find(|name| name.starts_with("snap."));
+    fs::write(scratch.path().join(snapshot.unwrap()), [0xa5; 777]).unwrap();
+    let error = refusal(scratch.path());
+    assert!(matches!(error, OpenError::Corrupt { .. }), "{error:?}");
+    assert!(error.to_string().contains("restore a backup"), "{error}");
+}

@@ -1,0 +1,138 @@
+//! Many writers at once: each flush is shared, exactly one of them wins, and readers see whole
+//! values.
+
+use crate::create;
+use crate::scratch::Scratch;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+use tokio::runtime::Builder;
+use vault::store::{Collection, Store, StoreError, Write, wait};
+
+#[test]
+fn writers_share_flushes() {
+    const WRITERS: u32 = 64;
+    const WRITES: u32 = 50;
+    let scratch = Scratch::new();
+    let store = Arc::new(create(&scratch));
+    let runtime = Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| {
+            let store = Arc::clone(&store);
+            runtime.spawn(async move {
+                for nth in 0..WRITES {
+                    let key = format!("{writer}/{nth}").into_bytes();
+                    let put = store.put_if_absent(Collection::Tokens, key, vec![1; 300]);
+                    assert_eq!(put.await, Ok(true));
+                }
+            })
+        })
+        .collect();
+    writers.into_iter().for_each(|writer| runtime.block_on(writer).unwrap());
+    let figures = store.figures();
+    assert_eq!(figures.commits, u64::from(WRITERS * WRITES));
+    assert!(figures.flushes < figures.commits, "{figures:?}");
+    assert!(figures.syncs > 0 && figures.commit_wait_us_max > 0, "{figures:?}");
+    assert!(figures.commit_wait_us_sum >= figures.commit_wait_us_max, "{figures:?}");
+    assert_eq!(figures.waiting, 0);
+}
+
+#[test]
+fn one_of_many_wins() {
+    let scratch = Scratch::new();
+    let store = create(&scratch);
+    for value in [vec![1; 10], vec![1; 10_000]] {
+        let key = format!("of {}", value.len()).into_bytes();
+        let won = AtomicU32::new(0);
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let put = store.put_if_absent(Collection::Tokens, key.clone(), value.clone());
+                    won.fetch_add(u32::from(wait(put).unwrap()), Ordering::SeqCst);
+                });
+            }
+        });
+        assert_eq!(won.into_inner(), 1);
+    }
+}
+
+#[test]
+fn increments_by_compare_and_swap_are_never_lost() {
+    const WRITERS: u64 = 4;
+    const WRITES: u64 = 25;
+    let scratch = Scratch::new();
+    let store = create(&scratch);
+    // The second counter lies in parts.
+    for padding in [0, 6_000] {
+        let key = format!("padded by {padding}").into_bytes();
+        let text = |count: u64| [&count.to_be_bytes()[..], &vec![0; padding]].concat();
+        let count = |value: &[u8]| u64::from_be_bytes(*value.first_chunk().unwrap());
+        assert_eq!(wait(store.put_if_absent(Collection::Meta, key.clone(), text(0))), Ok(true));
+        thread::scope(|scope| {
+            for _ in 0..WRITERS {
+                scope.spawn(|| {
+                    let mut left = WRITES;
+                    while left > 0 {
+                        let old = store.get(Collection::Meta, &key).unwrap().unwrap();
+                        let new = text(count(&old) + 1);
+                        let swap = store.compare_and_swap(
+                            Collection::Meta,
+                            key.clone(),
+                            Some(old),
+                            Some(new),
+                        );
+                        left -= u64::from(wait(swap).unwrap());
+                    }
+                });
+            }
+        });
+        let value = store.get(Collection::Meta, &key).unwrap().unwrap();
+        assert_eq!(count(&value), WRITERS * WRITES, "padded by {padding}");
+    }
+}
+
+#[test]
+fn a_reader_sees_one_value_or_the_next_and_never_a_mixture() {
+    let scratch = Scratch::new();
+    let store = create(&scratch);
+    let (collection, key) = (Collection::Accounts, b"key".to_vec());
+    let put = |fill: u8| Write::Put {
+        collection,
+        key: key.clone(),
+        value: vec![fill; 10_000 + usize::from(fill) * 100],
+    };
+    wait(store.batch(vec![put(0)])).unwrap();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for fill in 1..=200 {
+                wait(store.batch(vec![put(fill)])).unwrap();
+            }
+            done.store(true, Ordering::SeqCst);
+        });
+        while !done.load(Ordering::SeqCst) {
+            let value = store.get(collection, &key).unwrap().unwrap();
+            let fill = *value.first().unwrap();
+            assert_eq!(value.len(), 10_000 + usize::from(fill) * 100);
+            assert!(value.iter().all(|byte| *byte == fill));
+            assert_eq!(store.page(collection, None, b"", 10).unwrap().len(), 1);
+        }
+    });
+}
+
+#[test]
+fn a_closed_store_reads_and_does_not_write() {
+    let scratch = Scratch::new();
+    let store = create(&scratch);
+    let put =
+        |key: &str| wait(store.put_if_absent(Collection::Tokens, key.into(), b"value".to_vec()));
+    assert_eq!(put("before"), Ok(true));
+    assert!(store.healthy());
+    store.close();
+    assert_eq!(put("after"), Err(StoreError::Unavailable));
+    assert_eq!(wait(store.durable()), Err(StoreError::Unavailable));
+    assert!(store.get(Collection::Tokens, b"before").unwrap().is_some());
+    assert!(store.get(Collection::Tokens, b"after").unwrap().is_none());
+    assert!(!store.healthy());
+    store.close();
+}
