@@ -18,8 +18,8 @@ const CERTIFICATES_MAX: usize = 256;
 const PROVIDERS_MAX: usize = 256;
 /// How long the name of a provider may be, in bytes.
 const PROVIDER_BYTES_MAX: usize = 32;
-/// How long the path of a Unix socket may be, in bytes (`sun_path` less its end).
-const SOCKET_BYTES_MAX: usize = 107;
+/// How long the path of a Unix socket may be, in bytes (`sun_path` less room for a suffix).
+const SOCKET_BYTES_MAX: usize = 100;
 /// How long the label of a token may be, in bytes (PKCS#11, `CK_TOKEN_INFO`).
 const LABEL_BYTES_MAX: usize = 32;
 
@@ -419,7 +419,7 @@ fn path_if(field: &str, written: Option<String>, base: &Path) -> Result<Option<P
 fn socket(field: &str, written: String, base: &Path) -> Result<PathBuf, Error> {
     let path = path(field, Some(written), base)?;
     if path.as_os_str().len() > SOCKET_BYTES_MAX {
-        return Err(Error::wrong(field, "expected a path of at most 107 bytes, as sockets have"));
+        return Err(Error::wrong(field, "expected a path of at most 100 bytes, as sockets have"));
     }
     Ok(path)
 }

@@ -225,7 +225,7 @@ const NOT_MEANT_ALONE: &[(&str, &str)] = &[
     ),
     (
         "listen: {plain: '[::1]:80', admin: /aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa}",
-        "line 1: listen.admin: expected a path of at most 107 bytes",
+        "line 1: listen.admin: expected a path of at most 100 bytes",
     ),
 ];
 

@@ -12,6 +12,7 @@ pub use socket::{Listening, spawn};
 use crate::clock;
 use model::{AccountName, Credentials, KeyId, MerchantId, Scope, Secret};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
 use vault::{AccountBrief, Created, KeyBrief, KeySpec, MerchantBrief, Vault, VaultError};
 
@@ -235,6 +236,26 @@ async fn delete_account(vault: &Vault, account: Account) -> Result<Answer, Refus
     gone(deleted, format!("{merchant} has no account {name}"))
 }
 
+/// Puts credentials together, if they keep to the maxima and no name comes twice.
+pub(crate) fn credentials(pairs: Vec<(Box<str>, Secret)>) -> Result<Credentials, &'static str> {
+    if pairs.len() > Credentials::PAIRS_MAX {
+        return Err("there may be at most 32 credentials");
+    }
+    let mut names = BTreeSet::new();
+    for (name, secret) in &pairs {
+        if !matches!(name.len(), 1..=Credentials::NAME_BYTES_MAX) {
+            return Err("the name of a credential is 1 to 64 bytes long");
+        }
+        if !matches!(secret.len(), 1..=Credentials::VALUE_BYTES_MAX) {
+            return Err("the value of a credential is 1 to 1024 bytes long");
+        }
+        if !names.insert(name.to_ascii_lowercase()) {
+            return Err("the name of a credential comes twice");
+        }
+    }
+    Ok(Credentials::new(pairs))
+}
+
 fn gone(gone: bool, otherwise: String) -> Result<Answer, Refusal> {
     gone.then_some(Answer::Gone).ok_or(Refusal(otherwise))
 }
@@ -371,7 +392,9 @@ mod tests {
             r#"{"createKey":{"merchant":"acme","name":"till","isSandbox":false,"scopes":["all"],"expiresDays":null}}"#,
             r#"{"revokeKey":{"id":"short"}}"#,
             r#"{"putAccount":{"merchant":"acme","name":"one","gateway":"Stripe","credentials":[["a","b"],["A","c"]]}}"#,
-            &format!(r#"{{"putAccount":{{"merchant":"acme","name":"one","gateway":"Stripe","credentials":[["a","{long}"]]}}}}"#),
+            &format!(
+                r#"{{"putAccount":{{"merchant":"acme","name":"one","gateway":"Stripe","credentials":[["a","{long}"]]}}}}"#
+            ),
             r#""rotate""#,
         ] {
             assert!(serde_json::from_str::<Request>(text).is_err(), "{text}");

@@ -90,12 +90,10 @@ pub(super) mod credentials {
         to.collect_seq(all.iter().map(|(name, secret)| (name, Out(secret))))
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Credentials, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Credentials, D::Error> {
         let pairs = Vec::<(Box<str>, In)>::deserialize(from)?;
         let pairs = pairs.into_iter().map(|(name, In(secret))| (name, secret)).collect();
-        crate::command::credentials(pairs).map_err(D::Error::custom)
+        crate::admin::credentials(pairs).map_err(D::Error::custom)
     }
 }
 

@@ -1,0 +1,41 @@
+//! `orchestra serve`
+
+use super::{load, open};
+use anyhow::Result;
+use clap::Args;
+use std::path::Path;
+use std::sync::Arc;
+use vault::Hardening;
+
+const EXAMPLES: &str = "\
+Examples:
+  orchestra serve
+  orchestra serve --conf /etc/orchestra/orchestra.yaml
+
+Without the hardware security module, or with a wrong PIN, it refuses to start and says what to do.
+SIGTERM ends it after the requests that are under way; SIGINT at once.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Serve {}
+
+// === impl Serve ===
+
+impl Serve {
+    pub(super) fn run(self, conf: &Path, hardening: Hardening) -> Result<()> {
+        let config = load(conf)?;
+        let vault = Arc::new(open(&config)?);
+        warn_of(hardening);
+        crate::serve::run(config, vault)
+    }
+}
+
+/// Says what the operator should know of a process that is less shut off than it could be.
+fn warn_of(hardening: Hardening) {
+    if !hardening.no_dumps {
+        log::warn!("this process can be dumped; keys may reach a core file");
+    }
+    if !hardening.memory_locked {
+        log::warn!("memory is not locked; keys may reach swap (raise LimitMEMLOCK)");
+    }
+}

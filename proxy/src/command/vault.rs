@@ -1,0 +1,138 @@
+//! `orchestra vault`
+
+use super::{Output, ask, load, settings, terminal};
+use crate::admin::Request;
+use anyhow::{Context, Result};
+use clap::builder::{StringValueParser, TypedValueParser};
+use clap::{Arg, Args, Command as Clap, Subcommand, error};
+use conf::{Config, Source};
+use serde::Serialize;
+use std::ffi::OsStr;
+use std::path::Path;
+use vault::Vault;
+
+const INIT_EXAMPLES: &str = "\
+Examples:
+  orchestra vault init
+  orchestra vault init --create-token --so-pin file:/etc/orchestra/so-pin
+
+It makes a key inside the token that vault.token_label names, which never leaves it, and an empty
+store in vault.directory. What is there is never overwritten. With --create-token it first makes the
+token, in a free slot of vault.module, with the security officer's PIN that --so-pin names and the
+user PIN that vault.pin names. Back up both: the store is worth nothing without the token.";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  orchestra vault status
+  orchestra vault status --json";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make a vault: a key in the hardware security module, and an empty store.
+    Init(Init),
+    /// Say whether the vault works, and what is in it. Shows no secret.
+    Status(Status),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = INIT_EXAMPLES)]
+pub(super) struct Init {
+    /// Make the token as well.
+    #[arg(long, requires = "so_pin")]
+    create_token: bool,
+    /// Where the security officer's PIN for the new token is: file:PATH or env:VARIABLE.
+    #[arg(long, value_name = "REFERENCE", requires = "create_token", value_parser = Unquoted)]
+    so_pin: Option<Source>,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = STATUS_EXAMPLES)]
+pub(super) struct Status {
+    #[command(flatten)]
+    output: Output,
+}
+
+/// What `vault init` made.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Made<'a> {
+    directory: &'a Path,
+    key_id: &'a str,
+    token_label: &'a str,
+    token_serial: &'a str,
+}
+
+/// Reads a reference. Its error does not repeat the argument, which may be a PIN.
+#[derive(Clone, Debug)]
+struct Unquoted;
+
+// === impl Command ===
+
+impl Command {
+    pub(super) fn run(self, conf: &Path) -> Result<()> {
+        let config = load(conf)?;
+        match self {
+            Self::Init(init) => init.run(&config),
+            Self::Status(Status { output }) => {
+                terminal::show(&ask(&config, Request::Status)?, output.json)
+            }
+        }
+    }
+}
+
+// === impl Init ===
+
+impl Init {
+    fn run(self, config: &Config) -> Result<()> {
+        let settings = settings(config)?;
+        if let Some(so_pin) = &self.so_pin {
+            let so_pin = so_pin.read().context("--so-pin")?;
+            Vault::init_token(&settings.module, &settings.token_label, &so_pin, &settings.pin)?;
+        }
+        let report = Vault::init(&settings)?;
+        Made {
+            directory: &settings.directory,
+            key_id: &report.kek,
+            token_label: &report.token_label,
+            token_serial: &report.token_serial,
+        }
+        .show(&self.output)
+    }
+}
+
+// === impl Made ===
+
+impl Made<'_> {
+    fn show(&self, output: &Output) -> Result<()> {
+        if output.json {
+            return terminal::say(&terminal::json(self)?);
+        }
+        let Self { directory, key_id, token_label, token_serial } = self;
+        terminal::say(&format!(
+            "The vault in {} is made. Its key {key_id} is in the token {token_label} (serial \
+             {token_serial}).\nBack up the token and the directory together.",
+            directory.display()
+        ))
+    }
+}
+
+// === impl Unquoted ===
+
+impl TypedValueParser for Unquoted {
+    type Value = Source;
+
+    fn parse_ref(
+        &self,
+        command: &Clap,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<Source, clap::Error> {
+        let text = StringValueParser::new().parse_ref(command, argument, value)?;
+        Source::parse(&text, Path::new("")).ok_or_else(|| {
+            let problem = "--so-pin takes file:PATH or env:VARIABLE\n";
+            clap::Error::raw(error::ErrorKind::ValueValidation, problem).with_cmd(command)
+        })
+    }
+}
