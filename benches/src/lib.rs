@@ -4,8 +4,11 @@
 //! Orchestra, in turn and interleaved, and says what the difference costs. `README.md` says how to
 //! read it and how not to be fooled by it.
 
+pub mod charge;
+pub mod contest;
 pub mod histogram;
 pub mod load;
 pub mod process;
 pub mod report;
+pub mod scene;
 pub mod script;

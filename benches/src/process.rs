@@ -1,9 +1,8 @@
 //! The programs under test: started, read from `/proc`, and ended by the id they were given.
 
 use anyhow::{Context, bail};
-use std::ffi::OsStr;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,11 +11,14 @@ use std::time::{Duration, Instant};
 const AT_CLKTCK: usize = 17;
 /// How often a program that starts is asked whether it listens.
 const LISTEN_POLL: Duration = Duration::from_millis(50);
+/// How much of what a program wrote is told when it fails.
+const LAST_LINES: usize = 10;
 
 /// A program that was started here, and that ends with this value.
 #[derive(Debug)]
 pub struct Program {
     name: String,
+    log: PathBuf,
     child: std::process::Child,
 }
 
@@ -100,21 +102,16 @@ pub fn pin(pid: u32, cpus: &str) -> anyhow::Result<()> {
 // === impl Program ===
 
 impl Program {
-    /// Starts `path`; what it writes goes to `log`.
+    /// Starts `command`; what it writes goes to `log`.
     ///
     /// # Errors
     /// It cannot be started.
-    pub fn start<A: AsRef<OsStr>>(path: &Path, args: &[A], log: &Path) -> anyhow::Result<Self> {
-        let log = fs::File::create(log)?;
-        let child = Command::new(path)
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("{} cannot be started", path.display()))?;
-        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        Ok(Self { name, child })
+    pub fn start(mut command: Command, log: &Path) -> anyhow::Result<Self> {
+        let file = fs::File::create(log)?;
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        let name = command.get_program().to_string_lossy().into_owned();
+        let child = command.spawn().with_context(|| format!("{name} cannot be started"))?;
+        Ok(Self { name, log: log.to_owned(), child })
     }
 
     /// Its process id.
@@ -125,19 +122,26 @@ impl Program {
     /// Waits until it takes connections at `address`.
     ///
     /// # Errors
-    /// It ended, or did not listen within the time.
-    pub async fn listens(&mut self, address: SocketAddr, within: Duration) -> anyhow::Result<()> {
+    /// It ended, or did not listen within the time; the text has the end of what it wrote.
+    pub fn listens(&mut self, address: SocketAddr, within: Duration) -> anyhow::Result<()> {
         let begun = Instant::now();
-        while tokio::net::TcpStream::connect(address).await.is_err() {
+        while TcpStream::connect(address).is_err() {
             if let Some(status) = self.child.try_wait()? {
-                bail!("{} ended with {status} before it listened at {address}", self.name);
+                bail!("{} ended with {status}: {}", self.name, self.last_words());
             }
             if begun.elapsed() > within {
-                bail!("{} does not listen at {address}", self.name);
+                bail!("{} does not listen at {address}: {}", self.name, self.last_words());
             }
-            tokio::time::sleep(LISTEN_POLL).await;
+            std::thread::park_timeout(LISTEN_POLL);
         }
         Ok(())
+    }
+
+    /// The end of what it wrote.
+    fn last_words(&self) -> String {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let from = text.lines().count().saturating_sub(LAST_LINES);
+        text.lines().skip(from).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -169,7 +173,9 @@ impl Cpu {
 #[cfg(test)]
 mod tests {
     use super::{Cpu, Program, cpu, cpu_in, resident_kib, ticks_per_s};
-    use std::path::Path;
+    use std::net::TcpListener;
+    use std::process::Command;
+    use std::time::Duration;
 
     #[test]
     fn the_name_of_a_process_may_have_spaces_and_brackets() {
@@ -196,11 +202,25 @@ mod tests {
     #[test]
     fn a_program_ends_with_its_value() {
         let log = std::env::temp_dir().join(format!("program-{}.log", std::process::id()));
-        let program = Program::start(Path::new("/bin/sleep"), &["600"], &log).unwrap();
+        let mut command = Command::new("sleep");
+        command.arg("600");
+        let program = Program::start(command, &log).unwrap();
         let pid = program.pid();
         assert!(cpu(pid).is_ok());
         drop(program);
         assert!(cpu(pid).is_err());
+        std::fs::remove_file(log).unwrap();
+    }
+
+    #[test]
+    fn a_program_that_ends_is_not_waited_for_and_is_heard() {
+        let log = std::env::temp_dir().join(format!("ended-{}.log", std::process::id()));
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo no luck; exit 3"]);
+        let mut program = Program::start(command, &log).unwrap();
+        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let error = program.listens(nobody, Duration::from_secs(60)).unwrap_err().to_string();
+        assert!(error.contains("no luck") && error.contains("3"), "{error}");
         std::fs::remove_file(log).unwrap();
     }
 }

@@ -1,0 +1,106 @@
+//! The same charges through two programs, in turn.
+
+use crate::load::{self, Load, Pace};
+use crate::process;
+use crate::report::{Comparison, Round, Window};
+use crate::script::Script;
+use anyhow::ensure;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Charges through the pass-through and through Orchestra.
+#[derive(Clone, Debug)]
+pub struct Contest {
+    pub name: String,
+    /// What a charge is here, in a few words.
+    pub what: String,
+    pub pass_through: Lane,
+    pub orchestra: Lane,
+}
+
+/// One way to the provider.
+#[derive(Clone, Debug)]
+pub struct Lane {
+    pub pid: u32,
+    pub address: SocketAddr,
+    pub script: Arc<Script>,
+}
+
+/// How long and how hard.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Rounds that count; one more comes before them and is dropped.
+    pub rounds: u32,
+    pub connections: u32,
+    pub pace: Pace,
+    /// At the beginning of each window, not counted.
+    pub warm_up: Duration,
+    pub window: Duration,
+}
+
+/// Gives every charge of a run a number of its own.
+#[derive(Debug, Default)]
+pub struct Numbers(u64);
+
+// === impl Contest ===
+
+impl Contest {
+    /// Runs the rounds; `tell` hears of each that is done.
+    ///
+    /// # Errors
+    /// An answer was wrong, or a program is gone: then there is no figure.
+    pub fn run(
+        &self,
+        rules: &Rules,
+        numbers: &mut Numbers,
+        mut tell: impl FnMut(u32, &Round),
+    ) -> anyhow::Result<Comparison> {
+        let mut rounds = Vec::new();
+        for nth in 0..=rules.rounds {
+            let round = self.round(nth, rules, numbers)?;
+            tell(nth, &round);
+            if nth > 0 {
+                rounds.push(round);
+            }
+        }
+        Ok(Comparison::new(&self.name, self.what.clone(), rounds))
+    }
+
+    /// One window each. Who goes first changes from round to round, so that a machine that slows
+    /// down or speeds up favours neither.
+    fn round(&self, nth: u32, rules: &Rules, numbers: &mut Numbers) -> anyhow::Result<Round> {
+        if nth.is_multiple_of(2) {
+            let pass_through = self.pass_through.measure(rules, numbers)?;
+            let orchestra = self.orchestra.measure(rules, numbers)?;
+            Ok(Round { pass_through, orchestra })
+        } else {
+            let orchestra = self.orchestra.measure(rules, numbers)?;
+            let pass_through = self.pass_through.measure(rules, numbers)?;
+            Ok(Round { pass_through, orchestra })
+        }
+    }
+}
+
+// === impl Lane ===
+
+impl Lane {
+    fn measure(&self, rules: &Rules, numbers: &mut Numbers) -> anyhow::Result<Window> {
+        let load = Load {
+            address: self.address,
+            connections: rules.connections,
+            pace: rules.pace,
+            warm_up: rules.warm_up,
+            window: rules.window,
+            script: Arc::clone(&self.script),
+            first: numbers.0,
+        };
+        let (taken, before, after) = load::run(&load, || process::cpu(self.pid))?;
+        numbers.0 = taken.next;
+        let told = taken.told.join("; ");
+        ensure!(taken.failed == 0, "{} charges failed at {}: {told}", taken.failed, self.address);
+        ensure!(taken.done > 0, "no charge was done at {}", self.address);
+        let (ticks, memory) = (process::ticks_per_s()?, process::resident_kib(self.pid)?);
+        Ok(Window::new(&taken, after.since(before), ticks, memory))
+    }
+}

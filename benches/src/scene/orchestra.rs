@@ -1,0 +1,174 @@
+//! Orchestra as an operator sets it up: a token, a vault, a merchant, a key and accounts, all by
+//! the command line; then a card token, over HTTP.
+
+use super::{START_TIMEOUT, Settings, Trust, free_address};
+use crate::charge::{self, ACCOUNTS, Account};
+use crate::contest::Lane;
+use crate::process::{self, Program};
+use anyhow::{Context, ensure};
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
+const MERCHANT: &str = "bench";
+/// The environment variable by which SoftHSM finds its configuration.
+const SOFTHSM_CONF: &str = "SOFTHSM2_CONF";
+
+/// The running program, and what a merchant needs to use it.
+#[derive(Debug)]
+pub(super) struct Orchestra {
+    program: Program,
+    address: SocketAddr,
+    key: String,
+    token: String,
+}
+
+/// The files of an installation.
+#[derive(Debug)]
+struct Installation {
+    folder: PathBuf,
+    binary: PathBuf,
+}
+
+/// Writes the configuration. Quota and flood guard work as always, but at rates that the load does
+/// not reach: refusing it would be measuring something else.
+fn configuration(
+    listen: SocketAddr,
+    metrics: SocketAddr,
+    provider: SocketAddr,
+    trust: &Trust,
+    threads: u32,
+) -> String {
+    let authority = trust.authority.display();
+    let mut text = format!(
+        "listen:\n  plain: {listen}\n  metrics: {metrics}\n  admin: admin.sock\n\
+         limits:\n  flood_per_address_per_s: 1000000\n  \
+         quota:\n    requests: 10000000\n    window_s: 1\n\
+         vault:\n  directory: vault\n  module: {MODULE}\n  token_label: bench\n  pin: file:pin\n\
+         threads: {threads}\nlog:\n  access: access.log\nproviders:\n"
+    );
+    for account in &ACCOUNTS {
+        let name = account.provider;
+        text.push_str(&format!("  {name}:\n    connect: {provider}\n    ca: {authority}\n"));
+    }
+    text
+}
+
+// === impl Orchestra ===
+
+impl Orchestra {
+    /// Sets everything up and serves.
+    pub(super) fn start(
+        folder: &Path,
+        trust: &Trust,
+        provider: SocketAddr,
+        settings: &Settings,
+    ) -> anyhow::Result<Self> {
+        let (address, metrics) = (free_address()?, free_address()?);
+        let folder = folder.join("orchestra");
+        let installation = Installation { folder, binary: process::beside("orchestra")? };
+        let text = configuration(address, metrics, provider, trust, settings.threads);
+        installation.prepare(&text)?;
+        let mut serve = installation.command();
+        serve.arg("serve");
+        let mut program = Program::start(serve, &installation.folder.join("serve.log"))?;
+        program.listens(address, START_TIMEOUT)?;
+        if let Some(cpus) = &settings.pin {
+            process::pin(program.pid(), cpus)?;
+        }
+        let key = installation.populate()?;
+        let token = tokenize(address, &key)?;
+        Ok(Self { program, address, key, token })
+    }
+
+    /// The way through it to one of its accounts.
+    pub(super) fn lane(&self, account: &Account) -> Lane {
+        let script = charge::by_merchant(account, &self.key, &self.token);
+        Lane { pid: self.program.pid(), address: self.address, script: Arc::new(script) }
+    }
+}
+
+/// Keeps the card, and says by which token.
+fn tokenize(address: SocketAddr, key: &str) -> anyhow::Result<String> {
+    let body = format!(r#"{{"payload":"{}"}}"#, charge::NUMBER);
+    let mut stream = TcpStream::connect(address)?;
+    write!(
+        stream,
+        "POST /StringTokens HTTP/1.1\r\nhost: localhost\r\nx-api-key: {key}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let token = answer.split_once(r#""token":""#).and_then(|(_, after)| after.split('"').next());
+    let status = answer.lines().next().unwrap_or_default();
+    Ok(token.with_context(|| format!("the card was not tokenised: {status}"))?.to_owned())
+}
+
+// === impl Installation ===
+
+impl Installation {
+    /// The program, with the configuration and the token of this installation.
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.arg("--conf").arg(self.folder.join("orchestra.yaml"));
+        command.env(SOFTHSM_CONF, self.folder.join("softhsm2.conf"));
+        command
+    }
+
+    /// Runs a command to its end, and answers what it printed.
+    fn run(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let output = self.command().args(arguments).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "orchestra {}: {}", arguments.join(" "), said.trim());
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+
+    /// Makes the files, the token and the vault.
+    fn prepare(&self, configuration: &str) -> anyhow::Result<()> {
+        let tokens = self.folder.join("tokens");
+        fs::create_dir_all(&tokens)?;
+        ensure!(Path::new(MODULE).exists(), "{MODULE} is missing: apt-get install softhsm2");
+        let softhsm = format!("directories.tokendir = {}\nlog.level = ERROR\n", tokens.display());
+        self.write("softhsm2.conf", &softhsm)?;
+        self.write("orchestra.yaml", configuration)?;
+        self.write("pin", "bench-user-pin")?;
+        let so_pin = self.write("so-pin", "bench-so-pin")?;
+        let so_pin = format!("file:{}", so_pin.display());
+        self.run(&["vault", "init", "--create-token", "--so-pin", &so_pin])?;
+        Ok(())
+    }
+
+    /// Makes the merchant, its accounts and its key, while the program runs.
+    fn populate(&self) -> anyhow::Result<String> {
+        self.run(&["merchants", "create", MERCHANT])?;
+        ACCOUNTS.iter().try_for_each(|account| self.put(account))?;
+        self.run(&["keys", "create", "--merchant", MERCHANT, "--name", "bench"])
+    }
+
+    fn put(&self, account: &Account) -> anyhow::Result<()> {
+        let mut arguments: Vec<String> = ["accounts", "put", account.name, "--merchant", MERCHANT]
+            .into_iter()
+            .chain(["--gateway", account.provider])
+            .map(str::to_owned)
+            .collect();
+        for (name, value) in account.credentials {
+            let file = self.write(&format!("{}-{name}", account.name), value)?;
+            arguments.push("--credential".to_owned());
+            arguments.push(format!("{name}=file:{}", file.display()));
+        }
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        self.run(&arguments)?;
+        Ok(())
+    }
+
+    fn write(&self, name: &str, text: &str) -> anyhow::Result<PathBuf> {
+        let path = self.folder.join(name);
+        fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()))?;
+        Ok(path)
+    }
+}
