@@ -75,8 +75,9 @@ fn the_front_pages_are_short() {
 }
 
 #[test]
-fn links_and_named_files_exist() {
+fn links_and_what_pages_name_exist() {
     expect_none(&docs::broken_links(Tree::here()));
+    expect_none(&docs::missing_tests(Tree::here()));
     expect_none(&docs::missing_paths(Tree::here()));
 }
 

@@ -26,6 +26,10 @@ const FOLDERS: &[&str] = &[
 const INDEX: &str = "docs/README.md";
 /// The page that tells of files that are gone.
 const HISTORY: &str = "CHANGELOG.md";
+/// The page whose tables say which test shows what.
+const THREATS: &str = "docs/threats.md";
+/// How the names of all metrics begin.
+const METRICS_START: &str = "orchestra_";
 /// Where the metrics are made, and where they are told of.
 const METRICS: [&str; 2] = ["proxy/src/metrics.rs", "docs/reference/metrics.md"];
 
@@ -81,6 +85,34 @@ fn missing_in(tree: &Tree, page: &File) -> Vec<Finding> {
         .collect()
 }
 
+/// Tests that the page of threats relies on, in the last column of its tables, and that are gone.
+pub(crate) fn missing_tests(tree: &Tree) -> Vec<Finding> {
+    let defined: BTreeSet<&str> = tree.ending(".rs").flat_map(functions).collect();
+    let page = tree.files.iter().filter(|file| file.path == THREATS);
+    let lines = page.flat_map(|page| page.lines().map(move |(at, text)| (page, at, text)));
+    lines
+        .flat_map(|(page, at, text)| code_spans(last_cell(text)).map(move |span| (page, at, span)))
+        .filter(|(_, _, span)| is_function(span) && !defined.contains(span))
+        .map(|(page, at, span)| page.finding(at, format!("names `{span}`, which is not there")))
+        .collect()
+}
+
+/// The names that stand after `fn` in a file.
+fn functions(file: &File) -> impl Iterator<Item = &str> {
+    let names = file.text.split("fn ").skip(1);
+    names.filter_map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next())
+}
+
+/// The last cell of a row of a table, or nothing.
+fn last_cell(text: &str) -> &str {
+    text.strip_suffix('|').and_then(|row| row.rsplit('|').next()).unwrap_or_default()
+}
+
+fn is_function(span: &str) -> bool {
+    span.contains('_')
+        && span.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
 /// Pages of `docs/` that the index does not link to.
 pub(crate) fn unlisted(tree: &Tree) -> Vec<Finding> {
     let index = tree.files.iter().find(|file| file.path == INDEX);
@@ -115,14 +147,14 @@ pub(crate) fn metrics_apart(tree: &Tree) -> Vec<Finding> {
 /// The names that are registered: the first text after each `registry,`, with the namespace.
 fn registered(code: &str) -> BTreeSet<String> {
     let calls = code.split("&registry,").skip(1);
-    calls.filter_map(|rest| Some(format!("orchestra_{}", rest.split('"').nth(1)?))).collect()
+    calls.filter_map(|rest| Some(format!("{METRICS_START}{}", rest.split('"').nth(1)?))).collect()
 }
 
 /// The names that stand as code in a page, without the labels that may follow.
 fn told(page: &str) -> BTreeSet<String> {
     let spans = page.lines().flat_map(code_spans);
     let names = spans.filter_map(|span| span.split('{').next());
-    names.filter(|name| name.starts_with("orchestra_")).map(str::to_owned).collect()
+    names.filter(|name| name.starts_with(METRICS_START)).map(str::to_owned).collect()
 }
 
 /// The lines outside of fenced code.
@@ -234,6 +266,17 @@ mod tests {
         assert_eq!(found("see `model/src/card.rs`, `model/` and `model/src/`"), 0);
         assert_eq!(found("see `model/src/pan.rs` and `vault/`"), 2);
         assert_eq!(found("`providers/src/<name>.rs`, `model/card`, `/etc/x.yaml`"), 0);
+    }
+
+    #[test]
+    fn a_test_that_is_named_and_gone_is_found() {
+        let code = ("model/src/a.rs", "fn a_card_is_good() {}");
+        let found = |text| missing_tests(&Tree::of(&[(THREATS, text), code])).len();
+        assert_eq!(
+            found("| a | `body_bytes_max` | `a_card_is_good`, `make test`, `a/b_c.rs` |"),
+            0
+        );
+        assert_eq!(found("| a | b | `a_card_is_gone` |"), 1);
     }
 
     #[test]
