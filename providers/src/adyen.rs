@@ -1,8 +1,18 @@
-//! Adyen.
+//! Adyen Checkout v71. <https://docs.adyen.com/api-explorer/Checkout/71/overview>
+//!
+//! A payment is one exchange, answered with its result. Captures, cancels and refunds are only
+//! received: their results come later, by webhook. There is no way to ask for a payment's state.
 
-use crate::wire::{Answer, Request};
-use crate::{Cx, Gateway, Provider, Refusal};
-use model::{Card, Kind, Operation, Outcome, Report, Unknown};
+use crate::three_ds::{self, Checked, Generation};
+use crate::wire::{Answer, Body, HeaderText, Request, cut, path};
+use crate::{CREDENTIALS, CredentialSpec, Cx, Gateway, Idempotency, Provider, Refusal, Step, agreed};
+use answer::Expected;
+use model::{
+    Action, Amount, Authorization, Capture, Card, Currency, Gone, Kind, Operation, Payer, Report,
+};
+use serde::Serialize;
+
+mod answer;
 
 pub(crate) static PROVIDER: Adyen = Adyen;
 
@@ -12,11 +22,65 @@ pub(crate) struct Adyen;
 static GATEWAY: Gateway = Gateway {
     id: "Adyen",
     display_name: "Adyen",
-    url: "",
-    description: "",
-    credentials: &[],
+    url: "https://www.adyen.com",
+    description: "Cards through Checkout v71. The account must be allowed to send card numbers.",
+    credentials: &[
+        API_KEY,
+        MERCHANT_ACCOUNT,
+        LIVE_URL_PREFIX,
+        SHOPPER_INTERACTION,
+        RECURRING_PROCESSING_MODEL,
+        RETURN_URL,
+    ],
     supports_network_token: false,
 };
+
+const API_KEY: CredentialSpec =
+    CredentialSpec { name: "ApiKey", aliases: &["API Key"], required: true, secret: true };
+
+const MERCHANT_ACCOUNT: CredentialSpec = CredentialSpec {
+    name: "MerchantAccount",
+    aliases: &["Merchant Account"],
+    required: true,
+    secret: false,
+};
+
+/// The company's prefix of the live endpoint. Without it the account is a test account.
+const LIVE_URL_PREFIX: CredentialSpec = option("LiveUrlPrefix");
+
+/// How the shopper gave the card, [`INTERACTIONS`]; the first where nothing is said.
+const SHOPPER_INTERACTION: CredentialSpec = option("ShopperInteraction");
+
+/// What a stored card is used for, one of [`RECURRING_MODELS`]; `ContAuth` asks for it.
+const RECURRING_PROCESSING_MODEL: CredentialSpec = option("RecurringProcessingModel");
+
+/// Where a shopper would be sent back to; [`RETURN_URL_DEFAULT`] where nothing is said.
+const RETURN_URL: CredentialSpec = option("ReturnUrl");
+
+const INTERACTIONS: [&str; 4] = ["Ecommerce", "ContAuth", "Moto", "POS"];
+const RECURRING_MODELS: [&str; 3] = ["CardOnFile", "Subscription", "UnscheduledCardOnFile"];
+
+/// Adyen requires a URL in every payment. No shopper is ever sent there, because we never ask for
+/// an authentication; the name is one that cannot exist (RFC 2606), so that nobody could be.
+const RETURN_URL_DEFAULT: &str = "https://return.invalid/";
+const RETURN_URL_BYTES_MAX: usize = 1024;
+
+const TEST_AUTHORITY: &str = "checkout-test.adyen.com";
+const LIVE_AUTHORITY_SUFFIX: &str = "-checkout-live.adyenpayments.com";
+
+/// A label of a host name has at most 63 characters; `-checkout-live` takes 14 of them.
+const LIVE_PREFIX_BYTES_MAX: usize = 49;
+
+const VERSION: &str = "v71";
+
+/// How long the value of a pair of metadata may be, in characters.
+const METADATA_CHARS_MAX: usize = 80;
+
+/// What stands where Adyen asks for a part of an address that we were not told.
+const NOT_AVAILABLE: &str = "N/A";
+
+/// How many characters every reference of Adyen's has.
+const PSP_REFERENCE_LEN: usize = 16;
 
 impl Provider for Adyen {
     fn name(&self) -> &'static str {
@@ -27,11 +91,447 @@ impl Provider for Adyen {
         &GATEWAY
     }
 
-    fn request(&self, _: &Operation<Card>, _: &Cx<'_>) -> Result<Request, Refusal> {
-        Err(Refusal::Unsupported)
+    fn idempotency(&self) -> Idempotency {
+        Idempotency::Header("idempotency-key")
     }
 
-    fn outcome(&self, _: Kind, _: &Answer<'_>) -> Report {
-        Report::bare(Outcome::Unknown(Unknown::Unreadable))
+    fn request(&self, operation: &Operation<Card>, cx: &Cx<'_>) -> Result<Request, Refusal> {
+        let account = cx.need(&MERCHANT_ACCOUNT, "MerchantAccount is missing")?;
+        // The account's name is exposed because every request names it; it is not a secret.
+        let account = account.expose();
+        match &operation.action {
+            Action::Authorize(authorization) => {
+                let payment = Payment::of(operation, authorization, account, cx)?;
+                post(&["payments"], Body::json(&payment), &operation.key, cx)
+            }
+            Action::Capture { amount, reference } => {
+                let change = Modification::of(operation, account, Some(*amount))?;
+                let path = ["payments", psp(reference)?, "captures"];
+                post(&path, Body::json(&change), &operation.key, cx)
+            }
+            Action::Refund { amount, reference } => {
+                let change = Modification::of(operation, account, Some(*amount))?;
+                let path = ["payments", psp(reference)?, "refunds"];
+                post(&path, Body::json(&change), &operation.key, cx)
+            }
+            Action::Void { reference, .. } => {
+                let change = Modification::of(operation, account, None)?;
+                let path = ["payments", psp(reference)?, "cancels"];
+                post(&path, Body::json(&change), &operation.key, cx)
+            }
+            Action::Status(_) => Err(Refusal::Unsupported),
+        }
+    }
+
+    fn outcome(&self, kind: Kind, answer: &Answer<'_>) -> Report {
+        answer::read(kind, answer, &Expected::default())
+    }
+
+    fn step(
+        &self,
+        operation: &Operation<Gone>,
+        _nth: usize,
+        answer: &Answer<'_>,
+        _cx: &Cx<'_>,
+    ) -> Step {
+        let report = answer::read(operation.kind(), answer, &Expected::of(operation));
+        Step::Done(agreed(operation, report))
+    }
+}
+
+const fn option(name: &'static str) -> CredentialSpec {
+    CredentialSpec { name, aliases: &[], required: false, secret: false }
+}
+
+// === writing ===
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Payment<'a> {
+    amount: Money,
+    merchant_account: &'a str,
+    reference: &'a str,
+    payment_method: Scheme<'a>,
+    return_url: &'a str,
+    shopper_interaction: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recurring_processing_model: Option<&'a str>,
+    #[serde(rename = "shopperIP", skip_serializing_if = "Option::is_none")]
+    shopper_ip: Option<std::net::IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    country_code: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    billing_address: Option<Address<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capture_delay_hours: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    additional_data: Option<AdditionalData>,
+    authentication_data: AuthenticationData,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mpi_data: Option<MpiData<'a>>,
+    metadata: Metadata<'a>,
+}
+
+#[derive(Serialize)]
+struct Money {
+    currency: String,
+    value: u64,
+}
+
+/// A card. It lives as long as it takes to write the body, and borrows all that it names.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Scheme<'a> {
+    r#type: &'static str,
+    number: &'a str,
+    expiry_month: String,
+    expiry_year: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cvc: Option<&'a str>,
+    holder_name: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Address<'a> {
+    street: &'a str,
+    house_number_or_name: std::borrow::Cow<'a, str>,
+    city: &'a str,
+    postal_code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_or_province: Option<&'a str>,
+    country: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AdditionalData {
+    manual_capture: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AuthenticationData {
+    attempt_authentication: &'static str,
+}
+
+#[derive(Serialize)]
+struct MpiData<'a> {
+    cavv: &'a str,
+    eci: &'static str,
+    #[serde(rename = "dsTransID", skip_serializing_if = "Option::is_none")]
+    ds_trans_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    xid: Option<&'a str>,
+    #[serde(rename = "threeDSVersion")]
+    three_ds_version: &'a str,
+}
+
+#[derive(Serialize)]
+struct Metadata<'a> {
+    operation_key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Modification<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amount: Option<Money>,
+    merchant_account: &'a str,
+    reference: &'a str,
+}
+
+// === impl Payment ===
+
+impl<'a> Payment<'a> {
+    fn of(
+        operation: &'a Operation<Card>,
+        authorization: &'a Authorization<Card>,
+        merchant_account: &'a str,
+        cx: &Cx<'a>,
+    ) -> Result<Self, Refusal> {
+        if authorization.network_token.is_some() {
+            return Err(refuse("networkTokenBrand", "network tokens are not supported"));
+        }
+        let payer = authorization.payer.as_ref();
+        let description = authorization.description.as_deref();
+        let (capture_delay_hours, additional_data) = match authorization.capture {
+            Capture::Later => (None, Some(AdditionalData { manual_capture: "true" })),
+            Capture::Now => (Some(0), None),
+        };
+        Ok(Self {
+            amount: Money::of(authorization.amount)?,
+            merchant_account,
+            reference: operation.reference(),
+            payment_method: Scheme::of(&authorization.card),
+            return_url: return_url(cx)?,
+            shopper_interaction: one_of(cx, &SHOPPER_INTERACTION, &INTERACTIONS)?
+                .unwrap_or("Ecommerce"),
+            recurring_processing_model: one_of(
+                cx,
+                &RECURRING_PROCESSING_MODEL,
+                &RECURRING_MODELS,
+            )?,
+            shopper_ip: payer.map(|payer| payer.ip),
+            country_code: payer.map(|payer| &*payer.country),
+            billing_address: payer.and_then(Address::of),
+            capture_delay_hours,
+            additional_data,
+            // Nobody could act: the cardholder is not with us. It becomes a refusal that says so.
+            authentication_data: AuthenticationData { attempt_authentication: "never" },
+            mpi_data: authorization.three_ds.as_ref().map(MpiData::of).transpose()?,
+            metadata: Metadata {
+                operation_key: &operation.key,
+                description: description.map(|text| cut(text, METADATA_CHARS_MAX)),
+            },
+        })
+    }
+}
+
+// === impl Money ===
+
+impl Money {
+    fn of(amount: Amount) -> Result<Self, Refusal> {
+        Ok(Self { currency: amount.currency().code().to_owned(), value: units(amount)? })
+    }
+}
+
+// === impl Scheme ===
+
+impl<'a> Scheme<'a> {
+    fn of(card: &'a Card) -> Self {
+        Self {
+            r#type: "scheme",
+            // The number is exposed because the provider can only charge a card that it is told.
+            number: card.pan.expose(),
+            expiry_month: format!("{:02}", card.expiry.month()),
+            expiry_year: card.expiry.year().to_string(),
+            // The value is exposed because the issuer checks it; it is in this request and no other.
+            cvc: card.cvv.as_ref().map(model::Cvv::expose),
+            // The holder is exposed because this request is the one that carries the name.
+            holder_name: card.holder.expose(),
+        }
+    }
+}
+
+// === impl Address ===
+
+impl<'a> Address<'a> {
+    /// The address as Adyen wants it, all of it or nothing: a country alone is none.
+    ///
+    /// Our first line is the street; the others, where a house has a name or a flat a number, are
+    /// the house.
+    fn of(payer: &'a Payer) -> Option<Self> {
+        let [line1, line2, line3] = payer.address.each_ref().map(Option::as_deref);
+        let (city, postal_code) = (payer.city.as_deref(), payer.post_code.as_deref());
+        line1.or(city).or(postal_code)?;
+        let house_number_or_name = match (line2, line3) {
+            (Some(house), Some(more)) => format!("{house}, {more}").into(),
+            (house, more) => house.or(more).unwrap_or(NOT_AVAILABLE).into(),
+        };
+        Some(Self {
+            street: line1.unwrap_or(NOT_AVAILABLE),
+            house_number_or_name,
+            city: city.unwrap_or(NOT_AVAILABLE),
+            postal_code: postal_code.unwrap_or(NOT_AVAILABLE),
+            state_or_province: payer.state.as_deref(),
+            country: &payer.country,
+        })
+    }
+}
+
+// === impl MpiData ===
+
+impl<'a> MpiData<'a> {
+    fn of(three_ds: &'a model::ThreeDs) -> Result<Self, Refusal> {
+        let Checked { value, eci, generation, transaction, version } = three_ds::check(three_ds)?;
+        let (ds_trans_id, xid) = match generation {
+            Generation::First => (None, Some(transaction)),
+            Generation::Second => (Some(transaction), None),
+        };
+        Ok(Self {
+            // The value is exposed because the issuer checks it; the provider passes it on.
+            cavv: value.expose(),
+            eci,
+            ds_trans_id,
+            xid,
+            three_ds_version: version,
+        })
+    }
+}
+
+// === impl Modification ===
+
+impl<'a> Modification<'a> {
+    fn of(
+        operation: &'a Operation<Card>,
+        merchant_account: &'a str,
+        amount: Option<Amount>,
+    ) -> Result<Self, Refusal> {
+        let amount = amount.map(Money::of).transpose()?;
+        Ok(Self { amount, merchant_account, reference: operation.reference() })
+    }
+}
+
+fn post(segments: &[&str], body: Body, key: &str, cx: &Cx<'_>) -> Result<Request, Refusal> {
+    let (authority, base) = endpoint(cx)?;
+    let mut all = base.to_vec();
+    all.extend_from_slice(segments);
+    let api_key = cx.need(&API_KEY, "ApiKey is missing")?;
+    // The key is exposed because Adyen knows the merchant by it.
+    let api_key = HeaderText::new(&[api_key.expose()])
+        .map_err(|_| refuse(CREDENTIALS, "ApiKey is not a key of Adyen"))?;
+    let key =
+        HeaderText::new(&[key]).map_err(|_| refuse("myRef", "is not an idempotency key"))?;
+    Ok(Request::post(authority, path(&all), body)
+        .header("x-api-key", api_key)
+        .header("content-type", HeaderText::of("application/json"))
+        .header("idempotency-key", key))
+}
+
+/// The host and the beginning of the path. The prefix can only be a part of one label of the name,
+/// so that it cannot lead anywhere but to Adyen.
+fn endpoint(cx: &Cx<'_>) -> Result<(String, &'static [&'static str]), Refusal> {
+    let Some(prefix) = cx.find(&LIVE_URL_PREFIX) else {
+        return Ok((TEST_AUTHORITY.to_owned(), &[VERSION]));
+    };
+    // The prefix is exposed because it is a part of the host's name; it is not a secret.
+    let prefix = prefix.expose();
+    let well_formed = prefix.len() <= LIVE_PREFIX_BYTES_MAX
+        && prefix.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        && !prefix.starts_with('-');
+    if !well_formed {
+        return Err(refuse(CREDENTIALS, "LiveUrlPrefix is not a prefix of Adyen's live endpoint"));
+    }
+    let authority = format!("{}{LIVE_AUTHORITY_SUFFIX}", prefix.to_ascii_lowercase());
+    Ok((authority, &["checkout", VERSION]))
+}
+
+fn return_url<'a>(cx: &Cx<'a>) -> Result<&'a str, Refusal> {
+    let Some(url) = cx.find(&RETURN_URL) else { return Ok(RETURN_URL_DEFAULT) };
+    // The URL is exposed because the payment names it; it is not a secret.
+    let url = url.expose();
+    let has_scheme = url.split_once("://").is_some_and(|(scheme, rest)| {
+        !rest.is_empty() && scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+    });
+    if !has_scheme || url.len() > RETURN_URL_BYTES_MAX || !url.bytes().all(|b| b.is_ascii_graphic())
+    {
+        return Err(refuse(CREDENTIALS, "ReturnUrl is not a URL"));
+    }
+    Ok(url)
+}
+
+/// The option's value as Adyen writes it, whatever case the account has.
+fn one_of(
+    cx: &Cx<'_>,
+    spec: &CredentialSpec,
+    words: &'static [&'static str],
+) -> Result<Option<&'static str>, Refusal> {
+    let Some(value) = cx.find(spec) else { return Ok(None) };
+    // The option is exposed to be compared with the words; it is not a secret.
+    let value = value.expose();
+    let word = words.iter().copied().find(|word| word.eq_ignore_ascii_case(value));
+    word.map(Some).ok_or(refuse(CREDENTIALS, "an option is not one of the words that Adyen has"))
+}
+
+fn psp(reference: &str) -> Result<&str, Refusal> {
+    psp_reference(reference).ok_or(refuse("refTransId", "is not a payment of Adyen"))
+}
+
+fn psp_reference(text: &str) -> Option<&str> {
+    let well_formed =
+        text.len() == PSP_REFERENCE_LEN && text.bytes().all(|b| b.is_ascii_alphanumeric());
+    well_formed.then_some(text)
+}
+
+fn refuse(name: &'static str, problem: &'static str) -> Refusal {
+    Refusal::Field { name, problem }
+}
+
+// === amounts ===
+
+/// How many decimal places Adyen counts a currency with: ISO 4217's, but for four currencies.
+/// <https://docs.adyen.com/development-resources/currency-codes>
+fn places(currency: Currency) -> Option<u8> {
+    match (currency.code(), currency.exponent()) {
+        ("CVE" | "IDR", _) => Some(0),
+        ("CLP" | "ISK", _) => Some(2),
+        (_, places @ 0..=3) => Some(places),
+        _ => None,
+    }
+}
+
+fn units(amount: Amount) -> Result<u64, Refusal> {
+    let places = places(amount.currency())
+        .ok_or(refuse("currency", "is not a currency that Adyen documents"))?;
+    amount
+        .in_units(places)
+        .map_err(|_| refuse("amount", "is finer than Adyen's unit of this currency"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LIVE_AUTHORITY_SUFFIX, LIVE_PREFIX_BYTES_MAX, endpoint, places, psp_reference};
+    use crate::Cx;
+    use model::{Credentials, Currency, Secret};
+
+    /// ISO 4217, and what Adyen's documentation says otherwise.
+    #[test]
+    fn amounts_are_counted_as_adyen_documents_it() {
+        for currency in Currency::all() {
+            let expected = match (currency.code(), currency.exponent()) {
+                ("CLP" | "ISK", 0) => Some(2),
+                ("CVE" | "IDR", 2) => Some(0),
+                ("CLF" | "UYW", 4) => None,
+                (_, exponent) => Some(exponent),
+            };
+            assert_eq!(places(currency), expected, "{currency:?}");
+        }
+        let listed = |list: &str| -> Vec<_> {
+            list.split(' ').map(|code| places(Currency::parse(code).unwrap())).collect()
+        };
+        let three = listed("BHD JOD KWD LYD OMR TND IQD");
+        assert!(three.iter().all(|places| *places == Some(3)));
+        let zero = listed("DJF GNF JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF");
+        assert!(zero.iter().all(|places| *places == Some(0)));
+    }
+
+    #[test]
+    fn the_live_prefix_is_a_part_of_one_label() {
+        for (prefix, expected) in [
+            ("1797a841fbb37ca7-Example", Some("1797a841fbb37ca7-example")),
+            (&"a".repeat(49), Some(&*"a".repeat(49))),
+            (&"a".repeat(50), None),
+            ("evil.example/", None),
+            ("evil.example#", None),
+            ("a@b", None),
+            ("-a", None),
+            ("a b", None),
+            ("ä", None),
+        ] {
+            let pairs = vec![("liveurlprefix".into(), Secret::new(prefix))];
+            let credentials = Credentials::new(pairs);
+            let found = endpoint(&Cx { credentials: &credentials }).ok().map(|(host, _)| host);
+            let expected = expected.map(|label| format!("{label}{LIVE_AUTHORITY_SUFFIX}"));
+            assert_eq!(found, expected, "{prefix}");
+        }
+        assert_eq!(LIVE_PREFIX_BYTES_MAX + "-checkout-live".len(), 63);
+    }
+
+    #[test]
+    fn references_are_sixteen_letters_and_digits() {
+        for (text, expected) in [
+            ("NC6HT9CRT65ZGN82", true),
+            ("8816178952380553", true),
+            ("", false),
+            ("NC6HT9CRT65ZGN8", false),
+            ("NC6HT9CRT65ZGN823", false),
+            ("NC6HT9CRT65/GN82", false),
+            ("ÄÄÄÄÄÄÄÄ", false),
+        ] {
+            assert_eq!(psp_reference(text).is_some(), expected, "{text}");
+        }
     }
 }

@@ -1,8 +1,10 @@
-//! NullFailure.
+//! NULLFailure: says no to everything, inside this process. For integration tests.
+//!
+//! It keeps nothing, so it has no status to tell.
 
 use crate::wire::{Answer, Request};
 use crate::{Cx, Gateway, Provider, Refusal};
-use model::{Card, Kind, Operation, Outcome, Report, Unknown};
+use model::{Action, Card, Decline, Gone, Kind, Operation, Outcome, Report, State, Unknown};
 
 pub(crate) static PROVIDER: NullFailure = NullFailure;
 
@@ -11,11 +13,11 @@ pub(crate) struct NullFailure;
 
 static GATEWAY: Gateway = Gateway {
     id: "NULLFailure",
-    display_name: "NullFailure",
+    display_name: "NULL failure",
     url: "",
-    description: "",
+    description: "Declines every operation at once, without a provider. For tests.",
     credentials: &[],
-    supports_network_token: false,
+    supports_network_token: true,
 };
 
 impl Provider for NullFailure {
@@ -33,5 +35,24 @@ impl Provider for NullFailure {
 
     fn outcome(&self, _: Kind, _: &Answer<'_>) -> Report {
         Report::bare(Outcome::Unknown(Unknown::Unreadable))
+    }
+
+    fn instant(&self, operation: &Operation<Gone>) -> Option<Report> {
+        let (state, reference) = match &operation.action {
+            Action::Authorize(_) => (Some(State::Declined), &operation.key),
+            // A payment that is told no stays what it was, which nobody here knows.
+            Action::Capture { reference, .. }
+            | Action::Refund { reference, .. }
+            | Action::Void { reference, .. } => (None, reference),
+            Action::Status(_) => return None,
+        };
+        Some(Report {
+            state,
+            amount: operation.amount(),
+            reference: Some(reference.clone()),
+            code: Some("failure".into()),
+            description: Some("Always declined".into()),
+            ..Report::bare(Outcome::Declined(Decline::CardDeclined))
+        })
     }
 }

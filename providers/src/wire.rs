@@ -108,6 +108,11 @@ pub fn said(text: &str) -> Option<Box<str>> {
     (!kept.is_empty()).then(|| kept.trim_end().into())
 }
 
+/// The first `chars_max` characters of a text.
+pub(crate) fn cut(text: &str, chars_max: usize) -> &str {
+    text.char_indices().nth(chars_max).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
+}
+
 /// Whether the character shows itself and changes nothing around it.
 fn is_printable(c: char) -> bool {
     !c.is_control() && !c.is_whitespace() && (c.is_ascii() || c.is_alphanumeric()) || c == ' '
@@ -399,5 +404,164 @@ impl fmt::Debug for Form {
 impl Default for Form {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        Answer, Body, Form, HeaderText, Method, Request, SAID_BYTES_MAX, cut, path, query, said,
+    };
+    use model::{Cvv, Outcome, Pan, Rejected, Secret, Unknown};
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_segment_cannot_climb_out_of_its_place() {
+        for (segment, expected) in [
+            ("pi_3Nx", "/v1/pi_3Nx"),
+            ("../x", "/v1/..%2Fx"),
+            ("..", "/v1/%2E%2E"),
+            (".", "/v1/%2E"),
+            ("", "/v1/"),
+            ("a?b#c", "/v1/a%3Fb%23c"),
+            ("%2f", "/v1/%252f"),
+            ("a\r\nb", "/v1/a%0D%0Ab"),
+            ("é", "/v1/%C3%A9"),
+        ] {
+            assert_eq!(path(&["v1", segment]), expected);
+        }
+    }
+
+    #[test]
+    fn a_value_cannot_begin_another_pair() {
+        let form = Form::new().pair("a[b]", "1&c=2").pair("d", "é =").pair_if("e", None);
+        assert_eq!(form.into_body().as_ref(), "a[b]=1%26c%3D2&d=%C3%A9%20%3D".as_bytes());
+        let path = query("/v1/x", &[("expand[]", "y"), ("q", "a&b=c#d")]);
+        assert_eq!(path, "/v1/x?expand%5B%5D=y&q=a%26b%3Dc%23d");
+    }
+
+    #[test]
+    fn a_body_that_outgrows_its_room_is_still_whole() {
+        let long = "x".repeat(10_000);
+        let pan = Pan::parse("4242424242424242").unwrap();
+        let form = Form::new().pan("n", &pan).pair("a", &long).pair("b", &long);
+        let body = form.into_body();
+        assert_eq!(body.as_ref(), format!("n=4242424242424242&a={long}&b={long}").as_bytes());
+        let json = Body::json(&[long.as_str(), "4242424242424242"]);
+        assert_eq!(json.as_ref(), format!("[\"{long}\",\"4242424242424242\"]").as_bytes());
+        assert_eq!((json.len(), json.is_empty()), (10_023, false));
+    }
+
+    #[test]
+    fn a_header_cannot_end_early() {
+        assert_eq!(HeaderText::new(&["Bearer ", "sk_1"]).unwrap().expose(), "Bearer sk_1");
+        for text in ["", "a\r\nb", "a\nb", "a\0", "ü", "a\tb", "\u{7f}"] {
+            assert!(HeaderText::new(&[text]).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_here_prints_what_it_holds() {
+        let pan = Pan::parse("4242424242424242").unwrap();
+        let cvv = Cvv::parse("7371").unwrap();
+        let form =
+            Form::new().pan("n", &pan).cvv("c", Some(&cvv)).secret("s", &Secret::new("xyzzy"));
+        let shown = format!("{form:?}");
+        let header = HeaderText::new(&["Bearer ", "xyzzy"]).unwrap();
+        let answer = Answer { status: 200, body: b"xyzzy" };
+        let request =
+            Request::post("api.example", query("/x", &[("q", "xyzzy")]), form.into_body())
+                .header("authorization", header);
+        let shown = format!("{shown} {request:?} {answer:?}");
+        for secret in ["4242", "7371", "xyzzy", "120, 121"] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+        assert!(shown.contains("/x") && shown.contains("bytes"), "{shown}");
+    }
+
+    #[test]
+    fn a_post_may_move_money_unless_it_says_otherwise() {
+        let post = || Request::post("api.example", path(&["x"]), Body::empty());
+        assert!(post().moves_money && !post().harmless().moves_money);
+        let get = Request::get("api.example", path(&["x"]));
+        assert!(!get.moves_money && get.body.is_empty());
+        assert_eq!((get.method.as_str(), Method::Post.as_str()), ("GET", "POST"));
+    }
+
+    #[test]
+    fn a_status_alone_decides_little() {
+        for (status, expected) in [
+            (200, None),
+            (302, None),
+            (400, None),
+            (401, Some(Outcome::Rejected(Rejected::Credentials))),
+            (402, None),
+            (403, Some(Outcome::Rejected(Rejected::Credentials))),
+            (429, Some(Outcome::Rejected(Rejected::RateLimited))),
+            (499, None),
+            (500, Some(Outcome::Unknown(Unknown::UpstreamFailed))),
+            (599, Some(Outcome::Unknown(Unknown::UpstreamFailed))),
+        ] {
+            assert_eq!(Answer { status, body: b"" }.by_status(), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn words_are_kept_and_numbers_are_masked() {
+        for (text, expected) in [
+            ("Do not honor", Some("Do not honor")),
+            ("  Abgelehnt für 5 €  ", Some("Abgelehnt für 5")),
+            ("05 : 2026-11-22", Some("05 : 2026-11-22")),
+            ("card 4242424242424242 no", Some("card **************** no")),
+            ("4242 4242-4242.4242", Some("**** ****-****.****")),
+            ("4242 - 42424242", Some("4242 - 42424242")),
+            ("4 2 4 2 4 2 4 2 4 2 4 2", Some("* * * * * * * * * * * *")),
+            ("12345678901", Some("12345678901")),
+            ("١٢٣٤٥٦٧٨٩٠١٢", Some("************")),
+            ("42424242\u{200b}4242", Some("******** ****")),
+            ("a\r\nb\0c", Some("a  b c")),
+            ("", None),
+            (" \n ", None),
+        ] {
+            assert_eq!(said(text).as_deref(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn texts_are_cut_at_characters() {
+        assert_eq!((cut("äöü", 2), cut("äöü", 3), cut("", 3)), ("äö", "äöü", ""));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_said_is_short_printable_and_without_a_number(text in "\\PC{0,400}|[0-9 -]{0,400}") {
+            if let Some(clean) = said(&text) {
+                prop_assert!(!clean.is_empty() && clean.len() <= SAID_BYTES_MAX);
+                prop_assert!(!clean.chars().any(char::is_control));
+                let runs = clean.split(|c: char| !c.is_numeric());
+                prop_assert!(runs.map(|run| run.chars().count()).max() < Some(12), "{clean}");
+            }
+        }
+
+        #[test]
+        fn a_card_number_is_masked_wherever_it_stands(
+            before in "[ a-z0-9:]{0,300}", gap in "[ -]{0,2}", after in "[ a-z0-9:]{0,20}",
+        ) {
+            let number = ["4242", "4242", "4242", "4242"].join(&gap);
+            let clean = said(&format!("{before}{number}{after}")).unwrap_or_default();
+            prop_assert!(!clean.contains(&*format!("4242{gap}4242")), "{clean}");
+        }
+
+        #[test]
+        fn a_form_is_read_back(pairs in proptest::collection::vec("\\PC{0,40}", 0..6)) {
+            let form = pairs.iter().fold(Form::new(), |form, value| form.pair("n", value));
+            let body = form.into_body();
+            let text = std::str::from_utf8(body.as_ref()).unwrap();
+            let read: Vec<String> = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+                let (_, value) = pair.split_once('=').unwrap();
+                percent_encoding::percent_decode_str(value).decode_utf8().unwrap().into_owned()
+            }).collect();
+            prop_assert_eq!(read, pairs);
+        }
     }
 }

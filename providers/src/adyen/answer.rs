@@ -1,0 +1,333 @@
+//! What Adyen answers, and what it means.
+
+use super::{places, psp_reference};
+use crate::doubted;
+use crate::wire::{Answer, said};
+use model::{Action, Amount, Currency, Decline, Kind, Operation, Outcome, Rejected, Report};
+use model::{State, Unknown};
+use serde::Deserialize;
+
+const UNREADABLE: Outcome = Outcome::Unknown(Unknown::Unreadable);
+
+/// What an answer must speak of, as far as it is known. Nothing is asked where nothing is given.
+#[derive(Default)]
+pub(super) struct Expected<'a> {
+    /// The reference that we gave the payment.
+    merchant_reference: Option<&'a str>,
+    /// Adyen's reference of the payment that is changed.
+    payment: Option<&'a str>,
+}
+
+impl<'a> Expected<'a> {
+    pub(super) fn of<C>(operation: &'a Operation<C>) -> Self {
+        match &operation.action {
+            Action::Authorize(_) => {
+                Self { merchant_reference: Some(operation.reference()), payment: None }
+            }
+            Action::Capture { reference, .. }
+            | Action::Refund { reference, .. }
+            | Action::Void { reference, .. } => {
+                Self { merchant_reference: None, payment: Some(reference) }
+            }
+            Action::Status(_) => Self::default(),
+        }
+    }
+}
+
+pub(super) fn read(kind: Kind, answer: &Answer<'_>, expected: &Expected<'_>) -> Report {
+    let report = match (kind, answer.status) {
+        (Kind::Authorize | Kind::Charge, 200) => {
+            answer.json().map(|result: PaymentResult| result.report(kind, expected))
+        }
+        (Kind::Capture | Kind::Refund | Kind::Void, 200 | 201) => {
+            answer.json().map(|receipt: Receipt| receipt.report(kind, expected))
+        }
+        (_, 0..400) => None,
+        (_, 400..) => match answer.json::<Failure>() {
+            Some(failure) => Some(failure.report(kind, answer)),
+            None => answer.by_status().map(Report::bare),
+        },
+    };
+    report.unwrap_or(Report::bare(UNREADABLE))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PaymentResult {
+    additional_data: Option<ResultData>,
+    amount: Option<Told>,
+    merchant_reference: Option<String>,
+    psp_reference: Option<String>,
+    refusal_reason: Option<String>,
+    refusal_reason_code: Option<String>,
+    result_code: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ResultData {
+    auth_code: Option<String>,
+    merchant_advice_code: Option<String>,
+    refusal_reason_raw: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Told {
+    currency: String,
+    value: u64,
+}
+
+/// The answer to a capture, a cancel or a refund.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Receipt {
+    amount: Option<Told>,
+    payment_psp_reference: String,
+    psp_reference: String,
+    status: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Failure {
+    error_code: String,
+    error_type: String,
+    message: Option<String>,
+    psp_reference: Option<String>,
+}
+
+// === impl PaymentResult ===
+
+impl PaymentResult {
+    fn report(self, kind: Kind, expected: &Expected<'_>) -> Report {
+        // Nothing of another's payment is passed on, its name least of all.
+        let told = self.merchant_reference.as_deref();
+        if expected.merchant_reference.is_some_and(|wanted| told.is_some_and(|told| told != wanted)) {
+            return Report::bare(UNREADABLE);
+        }
+        let (outcome, state) = self.outcome(kind);
+        let data = self.additional_data.as_ref();
+        let report = Report {
+            state,
+            amount: self.amount.as_ref().and_then(Told::read),
+            authorization_code: data.and_then(|d| d.auth_code.as_deref()).and_then(said),
+            reference: self.psp_reference.as_deref().and_then(psp_reference).map(Into::into),
+            code: self.refusal_reason_code.as_deref().or(Some(&self.result_code)).and_then(said),
+            description: self.refusal_reason.as_deref().and_then(said),
+            sub_code: data.and_then(|d| d.merchant_advice_code.as_deref()).and_then(said),
+            sub_description: data.and_then(|d| d.refusal_reason_raw.as_deref()).and_then(said),
+            ..Report::bare(outcome)
+        };
+        // An approval of nobody knows what is no approval; what is pending has an id at least.
+        let whole = report.reference.is_some()
+            && (report.amount.is_some() || outcome == Outcome::Pending && self.amount.is_none());
+        if whole { report } else { doubted(report) }
+    }
+
+    /// <https://docs.adyen.com/online-payments/build-your-integration/payment-result-codes>
+    fn outcome(&self, kind: Kind) -> (Outcome, Option<State>) {
+        let held = match kind {
+            // The capture was asked for with the payment, and Adyen starts it by itself.
+            Kind::Charge => State::Captured,
+            Kind::Authorize | Kind::Capture | Kind::Refund | Kind::Status | Kind::Void => {
+                State::Authorized
+            }
+        };
+        match &*self.result_code {
+            "Authorised" => (Outcome::Approved, Some(held)),
+            // Less than was asked for is held or taken. It is not what the merchant asked, and it
+            // is not nothing: it stands as unknown, with its amount, until somebody voids it.
+            "PartiallyAuthorised" => (UNREADABLE, Some(held)),
+            "Refused" | "Error" | "Cancelled" => {
+                (Outcome::Declined(self.decline()), Some(State::Declined))
+            }
+            "Received" | "Pending" | "PresentToShopper" => {
+                (Outcome::Pending, Some(State::Pending))
+            }
+            // The shopper would have to act, and is not with us.
+            "RedirectShopper" | "IdentifyShopper" | "ChallengeShopper" => {
+                (Outcome::Declined(Decline::AuthenticationRequired), Some(State::Declined))
+            }
+            _ => (UNREADABLE, None),
+        }
+    }
+
+    fn decline(&self) -> Decline {
+        match (self.refusal_reason_code.as_deref(), &*self.result_code) {
+            (None | Some("0"), "Error") => Decline::ProcessingError,
+            (Some(code), _) => decline(code).unwrap_or(Decline::Unmapped),
+            (None, "Cancelled") => Decline::CardDeclined,
+            (None, _) => Decline::Unmapped,
+        }
+    }
+}
+
+// === impl Told ===
+
+impl Told {
+    fn read(&self) -> Option<Amount> {
+        let currency = Currency::parse(&self.currency).ok()?;
+        Amount::from_units(self.value, places(currency)?, currency).ok()
+    }
+}
+
+// === impl Receipt ===
+
+impl Receipt {
+    /// The payment keeps its reference; the change has one of its own, told as the sub-code.
+    fn report(self, kind: Kind, expected: &Expected<'_>) -> Report {
+        if expected.payment.is_some_and(|wanted| wanted != self.payment_psp_reference) {
+            return Report::bare(UNREADABLE);
+        }
+        let outcome = match &*self.status {
+            "received" => Outcome::Pending,
+            _ => UNREADABLE,
+        };
+        let report = Report {
+            state: (outcome == Outcome::Pending).then_some(State::Pending),
+            amount: self.amount.as_ref().and_then(Told::read),
+            reference: psp_reference(&self.payment_psp_reference).map(Into::into),
+            code: said(&self.status),
+            sub_code: psp_reference(&self.psp_reference).map(Into::into),
+            ..Report::bare(outcome)
+        };
+        let whole = report.reference.is_some()
+            && report.sub_code.is_some()
+            && (kind == Kind::Void || report.amount.is_some());
+        if whole { report } else { doubted(report) }
+    }
+}
+
+// === impl Failure ===
+
+impl Failure {
+    fn report(&self, kind: Kind, answer: &Answer<'_>) -> Report {
+        let outcome = self.outcome(kind, answer);
+        let declined = matches!(outcome, Outcome::Declined(_));
+        let report = Report {
+            state: declined.then_some(State::Declined),
+            reference: self.psp_reference.as_deref().and_then(psp_reference).map(Into::into),
+            code: said(&self.error_code),
+            sub_code: said(&self.error_type),
+            ..Report::bare(outcome)
+        };
+        // A text about a wrong key may quote it.
+        if outcome == Outcome::Rejected(Rejected::Credentials) {
+            return report;
+        }
+        Report { description: self.message.as_deref().and_then(said), ..report }
+    }
+
+    /// <https://docs.adyen.com/development-resources/error-codes>
+    fn outcome(&self, kind: Kind, answer: &Answer<'_>) -> Outcome {
+        let pays = matches!(kind, Kind::Authorize | Kind::Charge);
+        match (answer.status, &*self.error_code, &*self.error_type) {
+            // The merchant account of the request is not one that this key may use.
+            (403, "901", _) => Outcome::Rejected(Rejected::Configuration),
+            (401 | 403 | 429, _, _) => answer.by_status().unwrap_or(UNREADABLE),
+            // Executing or executed: what the first request did is not in this answer.
+            (409 | 422, "704", _) => Outcome::Unknown(Unknown::Interrupted),
+            // The account has no such payment method: it is said before anything is done.
+            (422 | 500, "905", _) => Outcome::Rejected(Rejected::Configuration),
+            (500.., _, _) => Outcome::Unknown(Unknown::UpstreamFailed),
+            (422, "101", _) if pays => Outcome::Declined(Decline::IncorrectNumber),
+            (422, "103", _) if pays => Outcome::Declined(Decline::IncorrectCvv),
+            (422, "129", _) if pays => Outcome::Declined(Decline::ExpiredCard),
+            (422, "167", _) if !pays => Outcome::Rejected(Rejected::NotFound),
+            (_, _, "configuration") => Outcome::Rejected(Rejected::Configuration),
+            (_, _, "security") => Outcome::Rejected(Rejected::Credentials),
+            (_, _, "validation") => Outcome::Rejected(Rejected::Malformed),
+            (_, _, "internal") => Outcome::Unknown(Unknown::UpstreamFailed),
+            _ => UNREADABLE,
+        }
+    }
+}
+
+/// The values of `refusalReasonCode`.
+/// <https://docs.adyen.com/development-resources/refusal-reasons>
+fn decline(code: &str) -> Option<Decline> {
+    Some(match code {
+        // Refused, referral, cancelled, not generic, contactless fallback, too many attempts.
+        "0" | "2" | "3" | "15" | "16" | "27" | "37" | "46" => Decline::CardDeclined,
+        // Acquirer error, not submitted, application in the penalty box.
+        "4" | "21" | "40" => Decline::ProcessingError,
+        // Blocked, not supported, not permitted, restricted, no checking or savings account.
+        "5" | "10" | "23" | "25" | "34" | "35" => Decline::CardNotSupported,
+        "6" => Decline::ExpiredCard,
+        "7" => Decline::InvalidAmount,
+        "8" => Decline::IncorrectNumber,
+        "9" => Decline::IssuerUnavailable,
+        // Not authenticated, authentication required, no result from the directory, failed.
+        "11" | "38" | "39" | "42" => Decline::AuthenticationRequired,
+        "12" => Decline::InsufficientFunds,
+        // The acquirer's, Adyen's own and the issuer's.
+        "14" | "20" | "22" | "31" => Decline::Fraud,
+        // Wrong, too often wrong, cannot be checked, must be given, on the device, or a signature.
+        "17" | "18" | "19" | "33" | "36" | "41" => Decline::IncorrectPin,
+        "24" => Decline::IncorrectCvv,
+        "26" => Decline::Revoked,
+        // By amount and by number.
+        "28" | "29" => Decline::LimitExceeded,
+        "32" => Decline::IncorrectAddress,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::decline;
+    use model::Decline;
+
+    /// Every code of Adyen's list, with the reason as it is documented.
+    #[test]
+    fn every_documented_code_is_in_the_table() {
+        for (code, reason, expected) in [
+            (0, "unknown", Decline::CardDeclined),
+            (2, "Refused", Decline::CardDeclined),
+            (3, "Referral", Decline::CardDeclined),
+            (4, "Acquirer Error", Decline::ProcessingError),
+            (5, "Blocked Card", Decline::CardNotSupported),
+            (6, "Expired Card", Decline::ExpiredCard),
+            (7, "Invalid Amount", Decline::InvalidAmount),
+            (8, "Invalid Card Number", Decline::IncorrectNumber),
+            (9, "Issuer Unavailable", Decline::IssuerUnavailable),
+            (10, "Not supported", Decline::CardNotSupported),
+            (11, "3D Not Authenticated", Decline::AuthenticationRequired),
+            (12, "Not enough balance", Decline::InsufficientFunds),
+            (14, "Acquirer Fraud", Decline::Fraud),
+            (15, "Cancelled", Decline::CardDeclined),
+            (16, "Shopper Cancelled", Decline::CardDeclined),
+            (17, "Invalid Pin", Decline::IncorrectPin),
+            (18, "Pin tries exceeded", Decline::IncorrectPin),
+            (19, "Pin validation not possible", Decline::IncorrectPin),
+            (20, "FRAUD", Decline::Fraud),
+            (21, "Not Submitted", Decline::ProcessingError),
+            (22, "FRAUD-CANCELLED", Decline::Fraud),
+            (23, "Transaction Not Permitted", Decline::CardNotSupported),
+            (24, "CVC Declined", Decline::IncorrectCvv),
+            (25, "Restricted Card", Decline::CardNotSupported),
+            (26, "Revocation Of Auth", Decline::Revoked),
+            (27, "Declined Non Generic", Decline::CardDeclined),
+            (28, "Withdrawal amount exceeded", Decline::LimitExceeded),
+            (29, "Withdrawal count exceeded", Decline::LimitExceeded),
+            (31, "Issuer Suspected Fraud", Decline::Fraud),
+            (32, "AVS Declined", Decline::IncorrectAddress),
+            (33, "Card requires online pin", Decline::IncorrectPin),
+            (34, "No checking account", Decline::CardNotSupported),
+            (35, "No savings account", Decline::CardNotSupported),
+            (36, "Mobile PIN required", Decline::IncorrectPin),
+            (37, "Contactless fallback", Decline::CardDeclined),
+            (38, "Authentication required", Decline::AuthenticationRequired),
+            (39, "RReq not received from DS", Decline::AuthenticationRequired),
+            (40, "Current AID is in penalty box", Decline::ProcessingError),
+            (41, "CVM required", Decline::IncorrectPin),
+            (42, "3DS Authentication Error", Decline::AuthenticationRequired),
+            (46, "blocked against retries", Decline::CardDeclined),
+        ] {
+            assert_eq!(decline(&code.to_string()), Some(expected), "{code} {reason}");
+        }
+        for code in ["", "1", "13", "30", "47", "02", "Refused", " 2"] {
+            assert_eq!(decline(code), None, "{code}");
+        }
+    }
+}

@@ -1,0 +1,576 @@
+//! What Stripe answers, and what it means.
+
+use super::{id, places};
+use crate::doubted;
+use crate::wire::{Answer, said};
+use model::{Action, Amount, Currency, Decline, Find, Kind, Operation, Outcome, Rejected, Report};
+use model::{State, Unknown};
+use serde::Deserialize;
+
+const UNREADABLE: Outcome = Outcome::Unknown(Unknown::Unreadable);
+
+/// What an answer must speak of, as far as it is known. Nothing is asked where nothing is given.
+#[derive(Default)]
+pub(super) struct Expected<'a> {
+    /// Our key, in the metadata of a new intent.
+    key: Option<&'a str>,
+    /// The merchant's reference, in the metadata of what a search finds.
+    merchant_reference: Option<&'a str>,
+    /// The object itself, or the payment that a refund belongs to.
+    reference: Option<&'a str>,
+}
+
+impl<'a> Expected<'a> {
+    pub(super) fn of<C>(operation: &'a Operation<C>) -> Self {
+        let none = Self::default();
+        match &operation.action {
+            Action::Authorize(_) => Self { key: Some(&operation.key), ..none },
+            Action::Capture { reference, .. }
+            | Action::Refund { reference, .. }
+            | Action::Void { reference, .. }
+            | Action::Status(Find::Reference(reference)) => {
+                Self { reference: Some(reference), ..none }
+            }
+            Action::Status(Find::MerchantReference(reference)) => {
+                Self { merchant_reference: Some(reference), ..none }
+            }
+        }
+    }
+}
+
+pub(super) fn read(kind: Kind, answer: &Answer<'_>, expected: &Expected<'_>) -> Report {
+    if answer.status != 200 {
+        return failure(kind, answer);
+    }
+    match answer.json::<Object>() {
+        Some(Object::PaymentIntent(intent)) => intent.report(kind, expected),
+        Some(Object::Refund(refund)) => refund.report(kind, expected),
+        Some(Object::SearchResult { data }) if kind == Kind::Status => found(data, expected),
+        Some(Object::SearchResult { .. } | Object::PaymentMethod { .. }) | None => {
+            Report::bare(UNREADABLE)
+        }
+    }
+}
+
+/// The id of the PaymentMethod that the first exchange made, or what became of it instead.
+pub(super) fn method_id(answer: &Answer<'_>) -> Result<String, Box<Report>> {
+    if answer.status != 200 {
+        return Err(Box::new(failure(Kind::Authorize, answer)));
+    }
+    match answer.json::<Object>() {
+        Some(Object::PaymentMethod { id: name, r#type }) if r#type == "card" => {
+            id(&name, "pm_").map(str::to_owned)
+        }
+        _ => None,
+    }
+    .ok_or_else(|| Box::new(Report::bare(UNREADABLE)))
+}
+
+/// Picks among the intents that have the merchant's reference.
+///
+/// The search does not mind case, so the reference is compared again. A merchant may try the same
+/// order again after a decline: what holds or took money goes before what did not, and of several
+/// the newest.
+fn found(data: Vec<Intent>, expected: &Expected<'_>) -> Report {
+    let wanted = |intent: &Intent| match (expected.merchant_reference, &intent.metadata) {
+        (Some(wanted), Some(meta)) => meta.merchant_reference.as_deref() == Some(wanted),
+        (Some(_), None) => false,
+        (None, _) => true,
+    };
+    let best = data
+        .into_iter()
+        .filter(wanted)
+        .max_by_key(|intent| (intent.holds_money(), intent.created));
+    match best {
+        Some(intent) => intent.report(Kind::Status, &Expected::default()),
+        // The index lags behind by a minute or more: this does not prove that there is nothing.
+        None => Report {
+            state: Some(State::Unknown),
+            ..Report::bare(Outcome::Rejected(Rejected::NotFound))
+        },
+    }
+}
+
+fn amount(units: u64, currency: &str) -> Option<Amount> {
+    let currency = Currency::parse(currency).ok()?;
+    Amount::from_units(units, places(currency)?, currency).ok()
+}
+
+fn failure(kind: Kind, answer: &Answer<'_>) -> Report {
+    match answer.json::<Failure>() {
+        Some(Failure { error }) => error.report(kind, answer),
+        None => Report::bare(answer.by_status().unwrap_or(UNREADABLE)),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "object", rename_all = "snake_case")]
+enum Object {
+    PaymentIntent(Box<Intent>),
+    PaymentMethod { id: String, r#type: String },
+    Refund(Refund),
+    SearchResult { data: Vec<Intent> },
+}
+
+#[derive(Deserialize)]
+struct Intent {
+    id: String,
+    amount: u64,
+    amount_capturable: Option<u64>,
+    amount_received: Option<u64>,
+    #[serde(default)]
+    created: u64,
+    currency: String,
+    last_payment_error: Option<Error>,
+    latest_charge: Option<Latest>,
+    metadata: Option<Metadata>,
+    status: String,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    merchant_reference: Option<String>,
+    operation_key: Option<String>,
+}
+
+/// The charge, where it was asked for, or its id.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Latest {
+    Charge(Box<Charge>),
+    Id(#[expect(dead_code, reason = "only its type is checked")] String),
+}
+
+#[derive(Deserialize)]
+struct Charge {
+    amount_captured: Option<u64>,
+    amount_refunded: Option<u64>,
+    outcome: Option<ChargeOutcome>,
+    payment_method_details: Option<Details>,
+}
+
+#[derive(Deserialize)]
+struct ChargeOutcome {
+    seller_message: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Details {
+    card: Option<CardDetails>,
+}
+
+#[derive(Deserialize)]
+struct CardDetails {
+    authorization_code: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Refund {
+    id: String,
+    amount: u64,
+    currency: String,
+    failure_reason: Option<String>,
+    payment_intent: Option<String>,
+    status: String,
+}
+
+#[derive(Deserialize)]
+struct Failure {
+    error: Error,
+}
+
+#[derive(Deserialize)]
+struct Error {
+    advice_code: Option<String>,
+    code: Option<String>,
+    decline_code: Option<String>,
+    message: Option<String>,
+    payment_intent: Option<Named>,
+    r#type: String,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    id: String,
+}
+
+// === impl Intent ===
+
+impl Intent {
+    fn report(self, kind: Kind, expected: &Expected<'_>) -> Report {
+        // Nothing of another's payment is passed on, its name least of all.
+        if !self.is(expected) {
+            return Report::bare(UNREADABLE);
+        }
+        let state = self.state();
+        let outcome = self.outcome(kind, state);
+        let declined = matches!(outcome, Outcome::Declined(_));
+        let report = Report {
+            state: if declined { Some(State::Declined) } else { state },
+            amount: amount(self.told(kind, state), &self.currency),
+            authorization_code: self.authorization_code().and_then(said),
+            reference: id(&self.id, "pi_").map(Into::into),
+            code: said(&self.status),
+            description: self.seller_message().and_then(said),
+            ..Report::bare(outcome)
+        };
+        let report = match &self.last_payment_error {
+            Some(error) if state == Some(State::Declined) => error.told(report),
+            Some(_) | None => report,
+        };
+        // An approval of nobody knows what is no approval.
+        if report.amount.is_some() && report.reference.is_some() { report } else { doubted(report) }
+    }
+
+    /// The state of the payment, in the words of the intent's life cycle.
+    fn state(&self) -> Option<State> {
+        match &*self.status {
+            // Also the state after a decline; before any attempt there is no error to see.
+            "requires_payment_method" if self.last_payment_error.is_some() => Some(State::Declined),
+            "requires_payment_method" => Some(State::Unknown),
+            "requires_confirmation" | "requires_action" | "processing" => Some(State::Pending),
+            "requires_capture" => Some(State::Authorized),
+            "canceled" => Some(State::Voided),
+            "succeeded" if self.is_refunded() => Some(State::Refunded),
+            "succeeded" => Some(State::Captured),
+            _ => None,
+        }
+    }
+
+    fn outcome(&self, kind: Kind, state: Option<State>) -> Outcome {
+        match (kind, &*self.status) {
+            (Kind::Status, _) if state.is_some() => Outcome::Approved,
+            (Kind::Charge, "succeeded") if self.amount_received == Some(self.amount) => {
+                Outcome::Approved
+            }
+            (Kind::Authorize, "requires_capture") if self.is_wholly_held() => Outcome::Approved,
+            (Kind::Capture, "succeeded") if self.amount_received.is_some() => Outcome::Approved,
+            (Kind::Void, "canceled") => Outcome::Approved,
+            (Kind::Authorize | Kind::Capture | Kind::Charge, "processing") => Outcome::Pending,
+            (Kind::Authorize | Kind::Charge, "requires_action") => {
+                Outcome::Declined(Decline::AuthenticationRequired)
+            }
+            (Kind::Authorize | Kind::Charge, "requires_payment_method") => self
+                .last_payment_error
+                .as_ref()
+                .map_or(UNREADABLE, |error| Outcome::Declined(error.decline())),
+            _ => UNREADABLE,
+        }
+    }
+
+    /// The amount that the intent speaks of, in Stripe's units.
+    fn told(&self, kind: Kind, state: Option<State>) -> u64 {
+        let whole = self.amount;
+        match (kind, state) {
+            (Kind::Charge | Kind::Capture | Kind::Status, Some(State::Captured | State::Refunded)) => {
+                self.amount_received.unwrap_or(whole)
+            }
+            _ => whole,
+        }
+    }
+
+    fn is_wholly_held(&self) -> bool {
+        self.amount_capturable.is_none_or(|held| held == self.amount)
+    }
+
+    fn is_refunded(&self) -> bool {
+        self.charge().is_some_and(|charge| {
+            charge.amount_refunded.is_some_and(|refunded| refunded > 0)
+                && charge.amount_refunded == charge.amount_captured
+        })
+    }
+
+    fn holds_money(&self) -> bool {
+        matches!(&*self.status, "processing" | "requires_capture" | "succeeded")
+    }
+
+    /// Whether this is the intent that was asked for, as far as both sides tell.
+    fn is(&self, expected: &Expected<'_>) -> bool {
+        let key = self.metadata.as_ref().and_then(|meta| meta.operation_key.as_deref());
+        expected.reference.is_none_or(|wanted| wanted == self.id)
+            && expected.key.is_none_or(|wanted| key.is_none_or(|key| key == wanted))
+    }
+
+    fn charge(&self) -> Option<&Charge> {
+        match &self.latest_charge {
+            Some(Latest::Charge(charge)) => Some(charge),
+            Some(Latest::Id(_)) | None => None,
+        }
+    }
+
+    fn authorization_code(&self) -> Option<&str> {
+        let details = self.charge()?.payment_method_details.as_ref()?;
+        details.card.as_ref()?.authorization_code.as_deref()
+    }
+
+    fn seller_message(&self) -> Option<&str> {
+        self.charge()?.outcome.as_ref()?.seller_message.as_deref()
+    }
+}
+
+// === impl Refund ===
+
+impl Refund {
+    fn report(self, kind: Kind, expected: &Expected<'_>) -> Report {
+        if !self.is(expected) {
+            return Report::bare(UNREADABLE);
+        }
+        let (outcome, state) = self.outcome(kind);
+        let report = Report {
+            state,
+            amount: amount(self.amount, &self.currency),
+            reference: id(&self.id, "re_").map(Into::into),
+            code: said(&self.status),
+            sub_code: self.failure_reason.as_deref().and_then(said),
+            ..Report::bare(outcome)
+        };
+        if report.amount.is_some() && report.reference.is_some() { report } else { doubted(report) }
+    }
+
+    fn outcome(&self, kind: Kind) -> (Outcome, Option<State>) {
+        match (kind, &*self.status) {
+            (Kind::Refund | Kind::Status, "succeeded") => {
+                (Outcome::Approved, Some(State::Refunded))
+            }
+            (Kind::Refund, "pending" | "requires_action") => {
+                (Outcome::Pending, Some(State::Pending))
+            }
+            (Kind::Status, "pending" | "requires_action") => {
+                (Outcome::Approved, Some(State::Pending))
+            }
+            // The refund is dead; the payment is what it was before.
+            (Kind::Refund, "failed" | "canceled") => (Outcome::Declined(self.decline()), None),
+            (Kind::Status, "failed" | "canceled") => (Outcome::Approved, Some(State::Declined)),
+            _ => (UNREADABLE, None),
+        }
+    }
+
+    fn decline(&self) -> Decline {
+        match self.failure_reason.as_deref() {
+            Some("lost_or_stolen_card") => Decline::LostOrStolen,
+            Some("expired_or_canceled_card") => Decline::ExpiredCard,
+            Some("insufficient_funds") => Decline::InsufficientFunds,
+            Some("declined" | "merchant_request" | "charge_for_pending_refund_disputed") | None => {
+                Decline::CardDeclined
+            }
+            Some(_) => Decline::Unmapped,
+        }
+    }
+
+    fn is(&self, expected: &Expected<'_>) -> bool {
+        let payment = self.payment_intent.as_deref();
+        expected
+            .reference
+            .is_none_or(|wanted| wanted == self.id || payment.is_none_or(|name| name == wanted))
+    }
+}
+
+// === impl Error ===
+
+impl Error {
+    fn report(&self, kind: Kind, answer: &Answer<'_>) -> Report {
+        let outcome = self.outcome(kind, answer);
+        let authorizes = matches!(kind, Kind::Authorize | Kind::Charge);
+        let declined = matches!(outcome, Outcome::Declined(_));
+        let report = Report {
+            state: (authorizes && declined).then_some(State::Declined),
+            reference: self.payment_intent.as_ref().and_then(|p| id(&p.id, "pi_")).map(Into::into),
+            ..Report::bare(outcome)
+        };
+        // A text about a wrong key may quote it.
+        if outcome == Outcome::Rejected(Rejected::Credentials) {
+            return report;
+        }
+        self.told(report)
+    }
+
+    /// The report with Stripe's own words.
+    fn told(&self, report: Report) -> Report {
+        Report {
+            code: self.code.as_deref().or(Some(&self.r#type)).and_then(said),
+            description: self.message.as_deref().and_then(said),
+            sub_code: self.decline_code.as_deref().and_then(said),
+            sub_description: self.advice_code.as_deref().and_then(said),
+            ..report
+        }
+    }
+
+    /// <https://docs.stripe.com/error-codes>
+    fn outcome(&self, kind: Kind, answer: &Answer<'_>) -> Outcome {
+        let code = self.code.as_deref();
+        match (answer.status, &*self.r#type, code) {
+            // Executing or executed: what the first request did is not in this answer.
+            (_, _, Some("idempotency_key_in_use")) if answer.status < 500 => {
+                Outcome::Unknown(Unknown::Interrupted)
+            }
+            // Another request holds the object, so this one did nothing.
+            (400..=499, _, Some("lock_timeout")) => Outcome::Rejected(Rejected::RateLimited),
+            (401 | 403 | 429 | 500.., _, _) => answer.by_status().unwrap_or(UNREADABLE),
+            (424, _, _) | (_, "api_error", _) => Outcome::Unknown(Unknown::UpstreamFailed),
+            (400..=499, "card_error", _) => Outcome::Declined(self.decline()),
+            (400..=499, "idempotency_error", _) => Outcome::Rejected(Rejected::Duplicate),
+            (400..=499, "invalid_request_error", _) => self.invalid(kind, answer.status),
+            _ => UNREADABLE,
+        }
+    }
+
+    fn invalid(&self, kind: Kind, status: u16) -> Outcome {
+        match self.code.as_deref() {
+            Some("payment_intent_authentication_failure" | "payment_intent_action_required") => {
+                Outcome::Declined(Decline::AuthenticationRequired)
+            }
+            // In a charge it is not a payment that is missing.
+            Some("resource_missing") if !matches!(kind, Kind::Authorize | Kind::Charge) => {
+                Outcome::Rejected(Rejected::NotFound)
+            }
+            Some(
+                "capture_charge_authorization_expired"
+                | "charge_already_captured"
+                | "charge_already_refunded"
+                | "charge_disputed"
+                | "charge_expired_for_capture"
+                | "charge_not_refundable"
+                | "intent_invalid_state"
+                | "payment_intent_unexpected_state"
+                | "refund_disputed_payment",
+            ) => Outcome::Rejected(Rejected::State),
+            Some("rate_limit" | "payment_intent_rate_limit_exceeded") => {
+                Outcome::Rejected(Rejected::RateLimited)
+            }
+            Some("api_key_expired" | "platform_api_key_expired" | "secret_key_required") => {
+                Outcome::Rejected(Rejected::Credentials)
+            }
+            Some(
+                "account_invalid"
+                | "capability_not_active"
+                | "country_unsupported"
+                | "livemode_mismatch"
+                | "payment_method_unactivated"
+                | "payment_method_not_available"
+                | "testmode_charges_only"
+                | "three_d_secure_authentication_not_supported",
+            ) => Outcome::Rejected(Rejected::Configuration),
+            // Such as a card number from an account that may not send one.
+            _ if status == 402 => Outcome::Rejected(Rejected::Configuration),
+            _ => Outcome::Rejected(Rejected::Malformed),
+        }
+    }
+
+    /// The issuer's reason goes before Stripe's own; a reason that is not in the table is unmapped.
+    fn decline(&self) -> Decline {
+        let word = self.decline_code.as_deref().or(self.code.as_deref());
+        word.and_then(decline).unwrap_or(Decline::Unmapped)
+    }
+}
+
+/// The words of `decline_code` and, where there is none, of `code`.
+/// <https://docs.stripe.com/declines/codes>
+fn decline(word: &str) -> Option<Decline> {
+    Some(match word {
+        "card_declined" | "generic_decline" | "do_not_honor" | "call_issuer" | "do_not_try_again"
+        | "duplicate_transaction" | "no_action_taken" | "security_violation"
+        | "testmode_decline" => Decline::CardDeclined,
+        "insufficient_funds" => Decline::InsufficientFunds,
+        "card_velocity_exceeded"
+        | "withdrawal_count_limit_exceeded"
+        | "card_decline_rate_limit_exceeded" => Decline::LimitExceeded,
+        "invalid_amount" => Decline::InvalidAmount,
+        "issuer_not_available" => Decline::IssuerUnavailable,
+        "approve_with_id" | "processing_error" | "reenter_transaction" | "try_again_later" => {
+            Decline::ProcessingError
+        }
+        "incorrect_number" | "invalid_number" => Decline::IncorrectNumber,
+        "incorrect_cvc" | "invalid_cvc" => Decline::IncorrectCvv,
+        "expired_card" | "invalid_expiry_month" | "invalid_expiry_year" => Decline::ExpiredCard,
+        "incorrect_zip" | "incorrect_postal_code" | "incorrect_address" => {
+            Decline::IncorrectAddress
+        }
+        "authentication_required"
+        | "authentication_not_handled"
+        | "mobile_device_authentication_required"
+        | "payment_intent_action_required"
+        | "payment_intent_authentication_failure" => Decline::AuthenticationRequired,
+        "incorrect_pin"
+        | "invalid_pin"
+        | "offline_pin_required"
+        | "online_or_offline_pin_required"
+        | "pin_try_exceeded" => Decline::IncorrectPin,
+        "lost_card" | "stolen_card" | "pickup_card" => Decline::LostOrStolen,
+        "fraudulent" | "merchant_blacklist" => Decline::Fraud,
+        "revocation_of_authorization"
+        | "revocation_of_all_authorizations"
+        | "stop_payment_order" => Decline::Revoked,
+        "card_not_supported"
+        | "currency_not_supported"
+        | "invalid_account"
+        | "new_account_information_available"
+        | "not_permitted"
+        | "restricted_card"
+        | "service_not_allowed"
+        | "transaction_not_allowed" => Decline::CardNotSupported,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::decline;
+    use model::Decline;
+
+    /// Every code of Stripe's list, by the group that it belongs to.
+    #[test]
+    fn every_documented_code_is_in_the_table() {
+        for (codes, expected) in [
+            ("insufficient_funds", Decline::InsufficientFunds),
+            (
+                "card_velocity_exceeded withdrawal_count_limit_exceeded \
+                 card_decline_rate_limit_exceeded",
+                Decline::LimitExceeded,
+            ),
+            ("invalid_amount", Decline::InvalidAmount),
+            ("issuer_not_available", Decline::IssuerUnavailable),
+            (
+                "try_again_later processing_error reenter_transaction approve_with_id",
+                Decline::ProcessingError,
+            ),
+            ("incorrect_number invalid_number", Decline::IncorrectNumber),
+            ("incorrect_cvc invalid_cvc", Decline::IncorrectCvv),
+            ("expired_card invalid_expiry_month invalid_expiry_year", Decline::ExpiredCard),
+            ("incorrect_zip incorrect_address", Decline::IncorrectAddress),
+            (
+                "authentication_required authentication_not_handled \
+                 mobile_device_authentication_required",
+                Decline::AuthenticationRequired,
+            ),
+            (
+                "incorrect_pin invalid_pin offline_pin_required online_or_offline_pin_required \
+                 pin_try_exceeded",
+                Decline::IncorrectPin,
+            ),
+            ("lost_card stolen_card pickup_card", Decline::LostOrStolen),
+            ("fraudulent merchant_blacklist", Decline::Fraud),
+            (
+                "revocation_of_authorization revocation_of_all_authorizations stop_payment_order",
+                Decline::Revoked,
+            ),
+            (
+                "restricted_card card_not_supported currency_not_supported invalid_account \
+                 new_account_information_available not_permitted service_not_allowed \
+                 transaction_not_allowed",
+                Decline::CardNotSupported,
+            ),
+            (
+                "generic_decline do_not_honor call_issuer do_not_try_again duplicate_transaction \
+                 no_action_taken security_violation testmode_decline",
+                Decline::CardDeclined,
+            ),
+        ] {
+            for code in codes.split_whitespace() {
+                assert_eq!(decline(code), Some(expected), "{code}");
+            }
+        }
+        for code in ["", "approved", "succeeded", "a_word_of_tomorrow", "LOST_CARD"] {
+            assert_eq!(decline(code), None, "{code}");
+        }
+    }
+}
