@@ -139,7 +139,11 @@ pub(crate) fn metrics_apart(tree: &Tree) -> Vec<Finding> {
         return vec![File::of(METRICS[0], "").finding(0, "the metrics or their page are gone")];
     };
     let (made, told) = (registered(&code.text), told(&page.text));
-    let untold = made.difference(&told).map(|name| page.finding(0, format!("lacks `{name}`")));
+    let figures = figures(&code.text)
+        .into_iter()
+        .filter(|figure| !page.text.contains(&format!("`{figure}`")));
+    let untold = made.difference(&told).cloned().chain(figures);
+    let untold = untold.map(|name| page.finding(0, format!("lacks `{name}`")));
     let unmade = told.difference(&made).map(|name| page.finding(0, format!("`{name}` is gone")));
     untold.chain(unmade).collect()
 }
@@ -148,6 +152,16 @@ pub(crate) fn metrics_apart(tree: &Tree) -> Vec<Finding> {
 fn registered(code: &str) -> BTreeSet<String> {
     let calls = code.split("&registry,").skip(1);
     calls.filter_map(|rest| Some(format!("{METRICS_START}{}", rest.split('"').nth(1)?))).collect()
+}
+
+/// The figures of the vault, which are rows `("name", name),` of a table.
+fn figures(code: &str) -> Vec<String> {
+    let rows = code.lines().filter_map(|line| line.trim().strip_prefix("(\""));
+    let pairs = rows.filter_map(|row| row.split_once("\", "));
+    pairs
+        .filter(|(name, rest)| rest.trim_end_matches("),") == *name)
+        .map(|(n, _)| n.into())
+        .collect()
 }
 
 /// The names that stand as code in a page, without the labels that may follow.
@@ -301,6 +315,9 @@ mod tests {
         assert_eq!(apart(code, "`orchestra_a`, `orchestra_c_total{x=\"y\"}`"), 0);
         assert_eq!(apart(code, "`orchestra_a`"), 1);
         assert_eq!(apart(code, "`orchestra_a`, `orchestra_c_total`, `orchestra_d`"), 1);
+        let code = "fn rows() {\n    (\"flushes\", flushes),\n}";
+        assert_eq!(apart(code, "`flushes`"), 0);
+        assert_eq!(apart(code, "flushes"), 1);
         assert_eq!(metrics_apart(&Tree::of(&[])).len(), 1);
     }
 }
