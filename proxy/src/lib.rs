@@ -10,7 +10,7 @@ mod admission;
 mod body;
 mod certificates;
 mod clock;
-// pub mod command;
+pub mod command;
 mod context;
 mod drain;
 mod exchange;

@@ -236,7 +236,7 @@ fn find_account(
             let found = found.ok_or(invalid(NAME, "there is no such account"))?;
             (Some(name), found.brief.gateway, found.credentials, NAME)
         }
-        AccountChoice::Inline(inline) => (None, inline.gateway, inline.credentials, INLINE),
+        AccountChoice::Inline { gateway, credentials } => (None, gateway, credentials, INLINE),
     };
     let provider = providers::by_gateway(&gateway).ok_or(invalid(field, "has no known gateway"))?;
     if provider.gateway().missing(&credentials).is_some() {

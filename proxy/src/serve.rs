@@ -8,7 +8,6 @@ use crate::gateway::Gateway;
 use crate::guard::Guard;
 use crate::health::Operators;
 use crate::metrics::Metrics;
-use crate::program_log;
 use crate::shared::Shared;
 use crate::upstream::Upstreams;
 use anyhow::{Context, Result, anyhow};
@@ -35,7 +34,6 @@ const IDLE_UPSTREAM_CONNECTIONS: usize = 128;
 /// # Errors
 /// When the configuration names what is not there, or an address cannot be listened on.
 pub fn run(config: Config, vault: Arc<Vault>) -> Result<()> {
-    program_log::start();
     let server_conf = server_conf(&config);
     let shared = shared(&config, &server_conf, vault.clone())?;
     let tls = config.listen.tls.as_ref();

@@ -1,6 +1,7 @@
 //! `orchestra serve`
 
 use super::{load, open};
+use crate::program_log;
 use anyhow::Result;
 use clap::Args;
 use std::path::Path;
@@ -23,6 +24,7 @@ pub(super) struct Serve {}
 
 impl Serve {
     pub(super) fn run(self, conf: &Path, hardening: Hardening) -> Result<()> {
+        program_log::start();
         let config = load(conf)?;
         let vault = Arc::new(open(&config)?);
         warn_of(hardening);
