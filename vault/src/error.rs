@@ -31,7 +31,9 @@ pub enum OpenError {
     #[error("no slot is free for a new token; add a slot or use an initialised token")]
     NoFreeSlot,
     /// The label does not fit into a token.
-    #[error("a token's label has 1 to 32 bytes of ASCII; choose another vault.token_label")]
+    #[error(
+        "a token's label has 1 to 32 characters of ASCII and does not end in a space; choose another vault.token_label"
+    )]
     Label,
     /// The token refused the PIN. It was tried once and is not tried again, so as not to lock it.
     #[error("the token `{label}` refused the PIN; correct what vault.pin names")]

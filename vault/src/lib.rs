@@ -32,7 +32,6 @@ pub use store::{StoreError, wait};
 pub use tokens::{PAYLOAD_BYTES_MAX, TokenMeta};
 
 use api_keys::ApiKeys;
-use cryptoki::types::AuthPin;
 use cvvs::{Cvvs, Sweeper};
 use figures::Counts;
 use hsm::{Access, Hsm, Kek};
@@ -126,9 +125,7 @@ impl Vault {
         so_pin: &Secret,
         pin: &Secret,
     ) -> Result<(), OpenError> {
-        // The PINs go to the token.
-        let (so_pin, pin) = (AuthPin::from(so_pin.expose()), AuthPin::from(pin.expose()));
-        hsm::init_token(module, label, &so_pin, &pin)
+        hsm::init_token(module, label, so_pin, pin)
     }
 
     /// Opens the vault, which takes the token, the PIN, the key in the token and the store.

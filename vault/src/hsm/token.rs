@@ -10,6 +10,7 @@ use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHan
 use cryptoki::session::{Session, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::{AuthPin, Ulong};
+use model::Secret;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -71,26 +72,36 @@ pub(crate) fn create_kek(access: &Access) -> Result<(Kek, Box<str>), OpenError> 
 pub(crate) fn init_token(
     module: &Path,
     label: &str,
-    so_pin: &AuthPin,
-    pin: &AuthPin,
+    so_pin: &Secret,
+    pin: &Secret,
 ) -> Result<(), OpenError> {
-    let well_formed = matches!(label.len(), 1..=LABEL_BYTES_MAX)
-        && label.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
-        && label.trim_end() == label;
-    if !well_formed {
-        return Err(OpenError::Label);
-    }
+    check_label(label)?;
     let library = library(module)?;
     if !slots_of(&library, label)?.is_empty() {
         return Err(OpenError::TokenExists { label: label.into() });
     }
     let slot = free_slot(&library)?;
-    library.init_token(slot, so_pin, label).map_err(|error| pin_length(&library, slot, error))?;
+    // Before anything is made: a token whose user has no PIN is of no use, and in the way.
+    let token = library.get_token_info(slot).map_err(failed)?;
+    let (min, max) = (token.min_pin_length(), token.max_pin_length());
+    if [so_pin, pin].iter().any(|pin| !(min..=max).contains(&pin.len())) {
+        return Err(OpenError::PinLength { min, max });
+    }
+    // The PINs go to the token.
+    let (so_pin, pin) = (AuthPin::from(so_pin.expose()), AuthPin::from(pin.expose()));
+    library.init_token(slot, &so_pin, label).map_err(failed)?;
     // The numbers of slots change when a token is made, so it is looked for by its label.
-    let slot = slot_of(&library, label)?;
-    let session = library.open_rw_session(slot).map_err(failed)?;
-    session.login(UserType::So, Some(so_pin)).map_err(failed)?;
-    session.init_pin(pin).map_err(|error| pin_length(&library, slot, error))
+    let session = library.open_rw_session(slot_of(&library, label)?).map_err(failed)?;
+    session.login(UserType::So, Some(&so_pin)).map_err(failed)?;
+    session.init_pin(&pin).map_err(failed)
+}
+
+/// A label is padded with spaces, so one that ends in a space is not found again.
+fn check_label(label: &str) -> Result<(), OpenError> {
+    let well_formed = matches!(label.len(), 1..=LABEL_BYTES_MAX)
+        && label.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
+        && label.trim_end() == label;
+    well_formed.then_some(()).ok_or(OpenError::Label)
 }
 
 fn library(path: &Path) -> Result<Pkcs11, OpenError> {
@@ -154,15 +165,6 @@ fn login(session: &Session, access: &Access) -> Result<(), OpenError> {
         )) => Err(OpenError::Pin { label }),
         Err(Error::Pkcs11(RvError::PinLocked, _)) => Err(OpenError::PinLocked { label }),
         Err(error) => Err(failed(error)),
-    }
-}
-
-fn pin_length(library: &Pkcs11, slot: Slot, error: Error) -> OpenError {
-    match (error, library.get_token_info(slot)) {
-        (Error::Pkcs11(RvError::PinLenRange | RvError::PinInvalid, _), Ok(token)) => {
-            OpenError::PinLength { min: token.min_pin_length(), max: token.max_pin_length() }
-        }
-        (error, _) => failed(error),
     }
 }
 
