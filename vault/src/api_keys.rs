@@ -24,6 +24,7 @@ pub const KEYS_MAX: usize = 50_000;
 pub const KEY_NAME_BYTES_MAX: usize = 64;
 const SECRET_CHARS: usize = 43;
 const CHECK_CHARS: usize = 6;
+const TEXT_CHARS: usize = LIVE.len() + KeyId::LEN + 1 + SECRET_CHARS + CHECK_CHARS;
 const LIVE: &str = "ork_live_";
 const TEST: &str = "ork_test_";
 /// A key's record is never changed, so it has one version.
@@ -99,8 +100,7 @@ fn place(id: &KeyId) -> Place<'_> {
 fn compose(id: &KeyId, sandbox: bool) -> Zeroizing<String> {
     let kind = if sandbox { TEST } else { LIVE };
     let secret = alphanumerics(SECRET_CHARS);
-    let length = kind.len() + KeyId::LEN + 1 + SECRET_CHARS + CHECK_CHARS;
-    let mut text = Zeroizing::new(String::with_capacity(length));
+    let mut text = Zeroizing::new(String::with_capacity(TEXT_CHARS));
     for part in [kind, id.as_str(), "_", &secret] {
         text.push_str(part);
     }

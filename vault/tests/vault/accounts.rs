@@ -1,0 +1,149 @@
+//! Gateway accounts and their credentials.
+
+use crate::stage::{NOW_MS, merchant, on_stage};
+use model::{AccountName, Credentials, MerchantId, Secret};
+use vault::store::{BATCH_WRITES_MAX, Collection, Store, Write};
+use vault::{ACCOUNTS_MAX, AccountBrief, Vault, VaultError, wait};
+
+fn name(text: &str) -> AccountName {
+    AccountName::parse(text).unwrap()
+}
+
+fn credentials(pairs: &[(&str, &str)]) -> Credentials {
+    let pair = |(name, value): &(&str, &str)| ((*name).into(), Secret::new(*value));
+    Credentials::new(pairs.iter().map(pair).collect())
+}
+
+fn put(
+    vault: &Vault,
+    merchant: &MerchantId,
+    account: &str,
+    pairs: &[(&str, &str)],
+    now: u64,
+) -> Result<AccountBrief, VaultError> {
+    wait(vault.put_account(merchant, &name(account), "Stripe", credentials(pairs), now))
+}
+
+/// The gateway and the credentials of an account.
+fn read(
+    vault: &Vault,
+    merchant: &MerchantId,
+    account: &str,
+) -> Option<(Box<str>, Vec<(String, String)>)> {
+    let account = vault.account(merchant, &name(account)).unwrap()?;
+    // Exposed to be compared with what was put.
+    let pairs = account.credentials.iter().map(|(n, v)| (n.into(), v.expose().into())).collect();
+    Some((account.brief.gateway, pairs))
+}
+
+on_stage!(1 an_account_is_put_read_listed_replaced_and_deleted(stage) {
+    let (vault, shop, other) = stage.make_with_merchants();
+    let brief = put(&vault, &shop, "stripe", &[("secretKey", "sk_1"), ("b", "")], NOW_MS).unwrap();
+    assert_eq!((&*brief.gateway, brief.created), ("Stripe", NOW_MS));
+    let pairs = vec![("secretKey".into(), "sk_1".into()), ("b".into(), String::new())];
+    assert_eq!(read(&vault, &shop, "stripe"), Some(("Stripe".into(), pairs)));
+    assert_eq!(read(&vault, &other, "stripe"), None);
+
+    let later = NOW_MS + 5;
+    let replaced = wait(vault.put_account(
+        &shop,
+        &name("stripe"),
+        "Adyen",
+        credentials(&[("apiKey", "ak")]),
+        later,
+    ));
+    assert_eq!(replaced.unwrap().created, NOW_MS, "the time of creation stays");
+    let pairs = vec![("apiKey".into(), "ak".into())];
+    assert_eq!(read(&vault, &shop, "stripe"), Some(("Adyen".into(), pairs)), "nothing is left");
+
+    put(&vault, &shop, "adyen", &[], later).unwrap();
+    put(&vault, &other, "elsewhere", &[], later).unwrap();
+    let listed = vault.accounts(&shop).unwrap();
+    let told: Vec<_> = listed.iter().map(|b| (b.name.as_str(), &*b.gateway, b.created)).collect();
+    assert_eq!(told, [("adyen", "Stripe", later), ("stripe", "Adyen", NOW_MS)]);
+
+    assert_eq!(wait(vault.delete_account(&other, &name("stripe"))), Ok(false));
+    assert_eq!(wait(vault.delete_account(&shop, &name("stripe"))), Ok(true));
+    assert_eq!(wait(vault.delete_account(&shop, &name("stripe"))), Ok(false));
+    assert_eq!(read(&vault, &shop, "stripe"), None);
+    let again = put(&vault, &shop, "stripe", &[], later).unwrap();
+    assert_eq!(again.created, later, "a deleted account is forgotten");
+});
+
+on_stage!(1 merchants_whose_names_begin_alike_do_not_mix(stage) {
+    let vault = stage.make();
+    let (shop, shop2) = (merchant("shop"), merchant("shop-2"));
+    for merchant in [&shop, &shop2] {
+        wait(vault.create_merchant(merchant, 1)).unwrap();
+        put(&vault, merchant, &format!("of-{merchant}"), &[], NOW_MS).unwrap();
+    }
+    let listed = |merchant| vault.accounts(merchant).unwrap()[0].name.as_str().to_owned();
+    assert_eq!((listed(&shop), listed(&shop2)), ("of-shop".into(), "of-shop-2".into()));
+    assert_eq!(vault.accounts(&shop).unwrap().len(), 1);
+});
+
+on_stage!(1 everything_about_an_account_has_a_maximum(stage) {
+    let (vault, shop, _) = stage.make_with_merchants();
+    let put_one = |gateway: &str, key: String, value: String, count: usize| {
+        let pair = |i| (format!("{key}{i}").into(), Secret::new(value.clone()));
+        let credentials = Credentials::new((0..count).map(pair).collect());
+        wait(vault.put_account(&shop, &name("acc"), gateway, credentials, NOW_MS))
+    };
+    let long = |length| "x".repeat(length);
+    assert!(put_one("Stripe", long(62), long(Credentials::VALUE_BYTES_MAX), 20).is_ok());
+    for (gateway, key, value, count) in [
+        ("", 1, 1, 1),
+        (&*long(65), 1, 1, 1),
+        ("Stripe", Credentials::NAME_BYTES_MAX, 1, 1),
+        ("Stripe", 1, Credentials::VALUE_BYTES_MAX + 1, 1),
+        ("Stripe", 1, 1, Credentials::PAIRS_MAX + 1),
+        ("Stripe", 60, Credentials::VALUE_BYTES_MAX, Credentials::PAIRS_MAX),
+    ] {
+        let refused = put_one(gateway, long(key), long(value), count);
+        let expected =
+            matches!(refused, Err(VaultError::Size { .. } | VaultError::TooMany { .. }));
+        assert!(expected, "{gateway} {key} {value} {count}: {refused:?}");
+    }
+    assert_eq!(put(&vault, &merchant("nobody"), "acc", &[], 1), Err(VaultError::NoSuchMerchant));
+});
+
+on_stage!(1 a_merchant_has_at_most_so_many_accounts(stage) {
+    let (vault, shop, other) = stage.make_with_merchants();
+    put(&vault, &shop, "real", &[], NOW_MS).unwrap();
+    drop(vault);
+    let store = stage.store();
+    let plant = |n| Write::Put {
+        collection: Collection::Accounts,
+        key: format!("shop\0planted-{n}").into(),
+        value: vec![],
+    };
+    let rows: Vec<Write> = (2..ACCOUNTS_MAX).map(plant).collect();
+    for some in rows.chunks(BATCH_WRITES_MAX) {
+        wait(store.batch(some.to_vec())).unwrap();
+    }
+    drop(store);
+    let vault = stage.open();
+    assert!(put(&vault, &shop, "last", &[], NOW_MS).is_ok());
+    let refused = Err(VaultError::TooMany { what: "accounts", max: ACCOUNTS_MAX });
+    assert_eq!(put(&vault, &shop, "over", &[], NOW_MS), refused);
+    assert!(put(&vault, &shop, "last", &[], NOW_MS).is_ok(), "a replacement is no more");
+    assert!(put(&vault, &other, "first", &[], NOW_MS).is_ok(), "others have their own");
+});
+
+on_stage!(1 accounts_that_are_put_at_once_are_put_whole(stage) {
+    let (vault, shop, _) = stage.make_with_merchants();
+    std::thread::scope(|scope| {
+        for writer in 0..4 {
+            let (vault, shop) = (&vault, &shop);
+            scope.spawn(move || {
+                for _ in 0..5 {
+                    let value = writer.to_string();
+                    put(vault, shop, "acc", &[("a", &value), ("b", &value)], NOW_MS).unwrap();
+                }
+            });
+        }
+    });
+    let (_, pairs) = read(&vault, &shop, "acc").unwrap();
+    assert_eq!(pairs[0].1, pairs[1].1);
+    assert_eq!(vault.figures().opens_refused, 0);
+});

@@ -1,0 +1,234 @@
+//! Where a test of the vault plays: a process of its own, with a token directory of its own.
+//!
+//! PKCS#11 is initialised once in a process and SoftHSM finds its tokens by an environment
+//! variable, so each test runs its own program again, as a child with that variable, once for each
+//! of its acts. An act is a process: what the next one finds has survived a restart.
+
+use model::{Action, Amount, Authorization, Capture, Card, CardRef, CardToken, Currency, Cvv};
+use model::{CvvSource, Expiry, MerchantId, NumberSource, Operation, Pan, Scope, Secret};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+use vault::store::SledStore;
+use vault::{CardError, IssuedKey, KeySpec, OpenError, Settings, Vault, wait};
+
+/// The user PIN of every token here. A canary too: it must be nowhere.
+pub(crate) const PIN: &str = "canary-pin-58291";
+pub(crate) const SO_PIN: &str = "canary-so-pin-77310";
+pub(crate) const NOW: u64 = 1_800_000_000;
+pub(crate) const NOW_MS: u64 = NOW * 1_000;
+pub(crate) const LABEL: &str = "orchestra test";
+const CACHE_BYTES: u64 = 16 << 20;
+const DIRECTORY: &str = "ORCHESTRA_VAULT_STAGE";
+const ACT: &str = "ORCHESTRA_VAULT_ACT";
+const MODULES: [&str; 4] = [
+    "/usr/lib/softhsm/libsofthsm2.so",
+    "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+    "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
+    "/usr/lib64/softhsm/libsofthsm2.so",
+];
+
+/// Declares a test that runs in processes of its own, one for each act.
+macro_rules! on_stage {
+    ($(#[$attribute:meta])* $acts:literal $name:ident($stage:ident) $body:block) => {
+        #[test]
+        $(#[$attribute])*
+        fn $name() {
+            let name = concat!(module_path!(), "::", stringify!($name));
+            crate::stage::play(name, $acts, |$stage: &crate::stage::Stage| $body);
+        }
+    };
+}
+pub(crate) use on_stage;
+
+/// One act of a test.
+pub(crate) struct Stage {
+    directory: PathBuf,
+    pub(crate) act: u32,
+}
+
+/// In the test's own process, starts the acts; in such an act, plays it.
+pub(crate) fn play(name: &str, acts: u32, body: impl FnOnce(&Stage)) {
+    match (variable(DIRECTORY), variable(ACT)) {
+        (Some(directory), Some(act)) => {
+            body(&Stage { directory: directory.into(), act: act.parse().unwrap() });
+        }
+        _ => direct(name, acts),
+    }
+}
+
+fn direct(name: &str, acts: u32) {
+    let directory = scratch();
+    let conf = directory.join("softhsm2.conf");
+    let tokens = directory.join("tokens");
+    std::fs::create_dir(&tokens).unwrap();
+    let text = format!("directories.tokendir = {}\nlog.level = ERROR\n", tokens.display());
+    std::fs::write(&conf, text).unwrap();
+    for act in 1..=acts {
+        let output = child(name, act, &directory, &conf);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        // A name that matches no test would pass as well, so that one was run is looked for.
+        let passed = output.status.success() && said.contains("test result: ok. 1 passed");
+        assert!(passed, "act {act} of {name}:\n{said}\n{errors}");
+        print!("{said}");
+    }
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+fn child(name: &str, act: u32, directory: &Path, conf: &Path) -> Output {
+    let (_, test) = name.split_once("::").unwrap();
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--include-ignored", "--test-threads=1"])
+        .env("SOFTHSM2_CONF", conf)
+        .env(DIRECTORY, directory)
+        .env(ACT, act.to_string())
+        .output()
+        .unwrap()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the child learns so that it is one")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn scratch() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let next = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("orchestra-vault-{}-{next}", std::process::id());
+    let directory = std::env::temp_dir().join(name);
+    std::fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+/// The PKCS#11 module that the tests use.
+pub(crate) fn module() -> PathBuf {
+    let found = MODULES.iter().map(PathBuf::from).find(|path| path.exists());
+    found.expect("SoftHSM is not installed: run `apt-get install softhsm2`")
+}
+
+pub(crate) fn merchant(name: &str) -> MerchantId {
+    MerchantId::parse(name).unwrap()
+}
+
+/// A token that no vault made.
+pub(crate) fn strange_token() -> CardToken {
+    CardToken::parse("nQGywsQE9gbURtrXEjTZwtWqeMdK9nsO").unwrap()
+}
+
+pub(crate) fn number(token: &CardToken) -> NumberSource {
+    NumberSource::Token(token.clone())
+}
+
+pub(crate) fn cvv(token: &CardToken) -> Option<CvvSource> {
+    Some(CvvSource::Token(token.clone()))
+}
+
+/// A charge on a card.
+pub(crate) fn charge(number: NumberSource, cvv: Option<CvvSource>) -> Operation<CardRef> {
+    let expiry = Expiry::new(12, 2030).unwrap();
+    let card = CardRef { number, cvv, holder: Secret::new("CANARY HOLDER"), expiry };
+    let authorization = Authorization {
+        amount: Amount::new(1_099, Currency::parse("USD").unwrap()).unwrap(),
+        capture: Capture::Now,
+        card,
+        description: None,
+        digital: None,
+        network_token: None,
+        payer: None,
+        three_ds: None,
+    };
+    Operation {
+        key: "0123456789abcdef0123456789abcdef".into(),
+        merchant_reference: None,
+        action: Action::Authorize(Box::new(authorization)),
+    }
+}
+
+/// The number and the verification value that the vault put into a charge.
+pub(crate) fn opened(
+    vault: &Vault,
+    merchant: &MerchantId,
+    number: NumberSource,
+    cvv: Option<CvvSource>,
+) -> Result<(String, Option<String>), CardError> {
+    let operation = vault.open_card(merchant, charge(number, cvv))?;
+    let Action::Authorize(authorization) = operation.action else { panic!("not a charge") };
+    let Card { pan, cvv, .. } = authorization.card;
+    // Exposed to be compared with what was kept.
+    Ok((pan.expose().to_owned(), cvv.map(|cvv: Cvv| cvv.expose().to_owned())))
+}
+
+pub(crate) fn clear(pan: &str) -> NumberSource {
+    NumberSource::Clear(Pan::parse(pan).unwrap())
+}
+
+/// The text behind a token.
+pub(crate) fn revealed(vault: &Vault, merchant: &MerchantId, token: &CardToken) -> Option<String> {
+    let (payload, meta) = vault.token(merchant, token).unwrap()?;
+    assert_eq!(meta.token, *token);
+    // Exposed to be compared with what was kept.
+    Some(payload.expose().to_owned())
+}
+
+pub(crate) fn kept(vault: &Vault, merchant: &MerchantId, text: &str) -> CardToken {
+    wait(vault.keep(merchant, Secret::new(text), NOW_MS)).unwrap().token
+}
+
+pub(crate) fn issued(vault: &Vault, merchant: &MerchantId, name: &str) -> IssuedKey {
+    let spec =
+        KeySpec { name: name.into(), sandbox: false, scopes: Scope::ALL.to_vec(), expires: None };
+    wait(vault.create_key(merchant, spec, NOW)).unwrap()
+}
+
+// === impl Stage ===
+
+impl Stage {
+    pub(crate) fn data(&self) -> PathBuf {
+        self.directory.join("vault")
+    }
+
+    /// Everything that this test leaves on disk, the token's own files included.
+    pub(crate) fn everything(&self) -> &Path {
+        &self.directory
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        Settings {
+            directory: self.data(),
+            cache_bytes: CACHE_BYTES,
+            module: module(),
+            token_label: LABEL.into(),
+            pin: Secret::new(PIN),
+        }
+    }
+
+    pub(crate) fn make_token(&self, label: &str) -> Result<(), OpenError> {
+        Vault::init_token(&module(), label, &Secret::new(SO_PIN), &Secret::new(PIN))
+    }
+
+    /// Makes a token and a vault, and opens it.
+    pub(crate) fn make(&self) -> Vault {
+        self.make_token(LABEL).unwrap();
+        Vault::init(&self.settings()).unwrap();
+        self.open()
+    }
+
+    /// As [`Self::make`], with two merchants.
+    pub(crate) fn make_with_merchants(&self) -> (Vault, MerchantId, MerchantId) {
+        let (vault, shop, other) = (self.make(), merchant("shop"), merchant("other"));
+        for merchant in [&shop, &other] {
+            wait(vault.create_merchant(merchant, NOW)).unwrap();
+        }
+        (vault, shop, other)
+    }
+
+    pub(crate) fn open(&self) -> Vault {
+        Vault::open(&self.settings()).unwrap()
+    }
+
+    /// The store of a vault that is not open, as someone has it who can write to the disk.
+    pub(crate) fn store(&self) -> SledStore {
+        SledStore::open(&self.data(), CACHE_BYTES).unwrap()
+    }
+}
