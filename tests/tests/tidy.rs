@@ -6,6 +6,8 @@
 
 /// The checks live in the folder of the same name.
 mod tidy {
+    #[cfg(test)]
+    mod abilities;
     pub(crate) mod cards;
     pub(crate) mod dependencies;
     pub(crate) mod docs;
