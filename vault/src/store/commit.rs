@@ -18,6 +18,9 @@ use tokio::sync::oneshot;
 /// The most commits that wait at one time.
 const WAITING_MAX: usize = 65_536;
 
+/// How often an idle thread lets the engine look around.
+const IDLE_PERIOD: Duration = Duration::from_secs(1);
+
 /// How long a closing store waits for its last flush before it leaves the thread behind.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -28,6 +31,17 @@ pub(super) trait Engine: Send + 'static {
 
     /// Makes durable what was applied before the call. An error ends the process.
     fn flush(&self) -> Result<(), String>;
+
+    /// Looks at what may have changed while nothing was written.
+    fn look(&self) {}
+}
+
+/// What the thread does next.
+#[derive(Debug)]
+enum Next {
+    Commit(Vec<Commit>),
+    Look,
+    End,
 }
 
 /// A change that takes more than one record.
@@ -84,8 +98,12 @@ pub(super) fn abort(what: &str, error: &str) -> ! {
 
 fn run(shared: &Shared, engine: &impl Engine) {
     let _guard = AbortOnPanic;
-    while let Some(commits) = shared.take() {
-        round(&shared.counters, engine, commits);
+    loop {
+        match shared.next() {
+            Next::Commit(commits) => round(&shared.counters, engine, commits),
+            Next::Look => engine.look(),
+            Next::End => break,
+        }
     }
     flush(&shared.counters, engine);
     shared.lock().finished = true;
@@ -183,14 +201,18 @@ impl Shared {
         Ok(())
     }
 
-    /// All that wait; `None` when there will be no more.
-    fn take(&self) -> Option<Vec<Commit>> {
-        let mut queue = self.lock();
-        while queue.commits.is_empty() && !queue.closing {
-            queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+    /// Waits for something to do. What waits is done before the end.
+    fn next(&self) -> Next {
+        let idle = |queue: &mut Queue| queue.commits.is_empty() && !queue.closing;
+        let (mut queue, _) = self
+            .filled
+            .wait_timeout_while(self.lock(), IDLE_PERIOD, idle)
+            .unwrap_or_else(PoisonError::into_inner);
+        match (queue.commits.is_empty(), queue.closing) {
+            (false, _) => Next::Commit(mem::take(&mut queue.commits)),
+            (true, true) => Next::End,
+            (true, false) => Next::Look,
         }
-        let commits = mem::take(&mut queue.commits);
-        (!commits.is_empty()).then_some(commits)
     }
 
     fn close(&self) {
@@ -249,13 +271,20 @@ mod tests {
         }
 
         fn flush(&self) -> Result<(), String> {
-            self.begun.send(()).map_err(|_| "the test is over".to_owned())?;
-            self.end.recv().map_err(|_| "the test is over".to_owned())
+            // A test that has failed and gone must not take the process with it.
+            self.begun.send(()).ok();
+            self.end.recv().ok();
+            Ok(())
         }
     }
 
     fn ready<F: Future>(future: std::pin::Pin<&mut F>) -> bool {
         matches!(future.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(_))
+    }
+
+    /// Returns when the next flush has begun. The limit only keeps a failure from hanging.
+    fn await_flush(begins: &mpsc::Receiver<()>) {
+        begins.recv_timeout(Duration::from_secs(60)).unwrap();
     }
 
     fn stepped() -> (Committer, Arc<Counters>, mpsc::Receiver<()>, mpsc::Sender<()>) {
@@ -271,12 +300,12 @@ mod tests {
         let (committer, counters, begins, ends) = stepped();
         let mut first = pin!(committer.durable());
         assert!(!ready(first.as_mut()));
-        begins.recv().unwrap();
+        await_flush(&begins);
         // The flush has begun: who comes now needs the next one.
         let mut second = pin!(committer.durable());
         assert!(!ready(second.as_mut()));
         ends.send(()).unwrap();
-        begins.recv().unwrap();
+        await_flush(&begins);
         // The second flush has begun, so the first round is over.
         assert!(ready(first.as_mut()));
         assert!(!ready(second.as_mut()), "woken by a flush that began before its write");
@@ -294,7 +323,7 @@ mod tests {
         let (committer, counters, begins, ends) = stepped();
         let mut opener = pin!(committer.durable());
         assert!(!ready(opener.as_mut()));
-        begins.recv().unwrap();
+        await_flush(&begins);
         let mut waiters: Vec<_> = (0..100).map(|_| Box::pin(committer.durable())).collect();
         assert!(waiters.iter_mut().all(|waiter| !ready(waiter.as_mut())));
         ends.send(()).unwrap();
@@ -329,7 +358,7 @@ mod tests {
             let mut gone = pin!(committer.durable());
             assert!(!ready(gone.as_mut()));
         }
-        begins.recv().unwrap();
+        await_flush(&begins);
         let mut stays = pin!(committer.durable());
         assert!(!ready(stays.as_mut()));
         ends.send(()).unwrap();

@@ -290,7 +290,11 @@ impl Engine for Sled {
 
     fn flush(&self) -> Result<(), String> {
         self.db.flush().map_err(|error| error.to_string())?;
-        self.space.look();
+        self.look();
         Ok(())
+    }
+
+    fn look(&self) {
+        self.space.look();
     }
 }

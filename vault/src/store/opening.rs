@@ -1,7 +1,7 @@
 //! Creating and opening: everything that must hold before the first write is acknowledged.
 
 use super::OpenError;
-use super::space::{FREE_BYTES_MIN, Space};
+use super::space::{OPEN_BYTES_MIN, Space};
 use super::sync::DataFile;
 use super::trees::Trees;
 use sled::{Db, Tree};
@@ -82,9 +82,9 @@ fn enter(directory: &Path) -> Result<(Space, Lock), OpenError> {
     let lock = take_lock(directory)?;
     let space = Space::new(directory);
     let free = space.free().map_err(failed("look for room in", directory))?;
-    if free < FREE_BYTES_MIN {
+    if free < OPEN_BYTES_MIN {
         let directory = directory.to_owned();
-        return Err(OpenError::Full { directory, free, wanted: FREE_BYTES_MIN });
+        return Err(OpenError::Full { directory, free, wanted: OPEN_BYTES_MIN });
     }
     Ok((space, lock))
 }

@@ -10,7 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 /// What must stay free on the disk: many times what can be written between two looks at it.
-pub(super) const FREE_BYTES_MIN: u64 = 64 << 20;
+const FREE_BYTES_MIN: u64 = 64 << 20;
+
+/// What opening takes: the trace of the self-test, and a snapshot of where each page is. It is
+/// less than what writing takes, so that a store that is full can be opened, to be read.
+pub(super) const OPEN_BYTES_MIN: u64 = 16 << 20;
 
 /// The room on the disk of one directory.
 #[derive(Debug)]
@@ -24,11 +28,13 @@ pub(super) struct Space {
 
 impl Space {
     pub(super) fn new(directory: &Path) -> Self {
-        Self {
+        let space = Self {
             directory: directory.to_owned(),
             least: AtomicU64::new(FREE_BYTES_MIN),
             full: AtomicBool::new(false),
-        }
+        };
+        space.look();
+        space
     }
 
     /// Refuses a write when the disk is full. While it is not, this costs nothing.

@@ -57,6 +57,27 @@ fn one_of_many_wins() {
 }
 
 #[test]
+fn who_loses_waits_as_well() {
+    let scratch = Scratch::new();
+    let store = create(&scratch);
+    let key = || b"key".to_vec();
+    let put = |value: usize| store.put_if_absent(Collection::Tokens, key(), vec![1; value]);
+    let swap = |old: usize| {
+        let old = Some(vec![2; old]);
+        store.compare_and_swap(Collection::Tokens, key(), old, None)
+    };
+    assert_eq!(wait(put(10)), Ok(true));
+    // What won may not be durable yet: the loser is answered by a flush of its own.
+    for (nth, loser) in [put(10), put(10_000), swap(10), swap(10_000)].into_iter().enumerate() {
+        let before = store.figures();
+        assert_eq!(wait(loser), Ok(false), "{nth}");
+        let after = store.figures();
+        assert_eq!(after.commits, before.commits + 1, "{nth}");
+        assert!(after.flushes > before.flushes, "{nth}");
+    }
+}
+
+#[test]
 fn increments_by_compare_and_swap_are_never_lost() {
     const WRITERS: u64 = 4;
     const WRITES: u64 = 25;
