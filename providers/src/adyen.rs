@@ -335,11 +335,21 @@ impl<'a> Address<'a> {
             street: line1.unwrap_or(NOT_AVAILABLE),
             house_number_or_name,
             city: city.unwrap_or(NOT_AVAILABLE),
-            postal_code: postal_code.unwrap_or(NOT_AVAILABLE),
-            state_or_province: payer.state.as_deref(),
+            postal_code: postal_code.map_or(NOT_AVAILABLE, |code| short(code, &payer.country)),
+            state_or_province: payer.state.as_deref().or(state_of_nobody(&payer.country)),
             country: &payer.country,
         })
     }
+}
+
+/// A post code of the United States is its first five digits, and another's has ten at most.
+fn short<'a>(post_code: &'a str, country: &str) -> &'a str {
+    cut(post_code, if country == "US" { 5 } else { 10 })
+}
+
+/// In two countries an address without a state is refused.
+fn state_of_nobody(country: &str) -> Option<&'static str> {
+    matches!(country, "CA" | "US").then_some(NOT_AVAILABLE)
 }
 
 // === impl MpiData ===
