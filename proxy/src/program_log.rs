@@ -20,7 +20,7 @@ const RUN_CHARS_MAX: usize = 19;
 const DIGITS_MAX: usize = 8;
 
 /// Sends the program's log to standard error. A second call changes nothing.
-pub fn start() {
+pub(crate) fn start() {
     if log::set_logger(&ProgramLog).is_ok() {
         log::set_max_level(LevelFilter::Info);
     }
