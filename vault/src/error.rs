@@ -56,7 +56,10 @@ pub enum OpenError {
          `orchestra vault init`: use the token with which the vault was made"
     )]
     WeakKek { label: Box<str>, kek: Box<str> },
-    /// The token failed in another way.
+    /// The token refused a call that it should not refuse. The text names function and code.
+    #[error("the token failed: {problem}; see the documentation and the log of the module")]
+    Token { problem: Box<str> },
+    /// The token does not answer as it should.
     #[error("the token failed: {0}; see the log of the module")]
     Hsm(#[from] HsmError),
     /// The store does not open, or is not made.

@@ -1,7 +1,7 @@
 //! One token: finding it, entering it, and the key inside it.
 
 use super::{Access, IV_BYTES, Wrapped};
-use crate::{HsmError, OpenError};
+use crate::OpenError;
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::Mechanism;
@@ -168,13 +168,16 @@ fn login(session: &Session, access: &Access) -> Result<(), OpenError> {
     }
 }
 
-/// The module's own word goes to the log; it names functions and codes, never data.
 fn failed(error: Error) -> OpenError {
-    log::error!("PKCS#11: {error}");
-    match fault(&error) {
-        Fault::Lost => OpenError::Hsm(HsmError::Away),
-        Fault::Refused => OpenError::Hsm(HsmError::Refused),
+    OpenError::Token { problem: told(&error) }
+}
+
+/// The function and the code, without the lecture that the library adds. Never data.
+fn told(error: &Error) -> Box<str> {
+    if let Error::Pkcs11(code, function) = error {
+        return format!("{function:?} says {code:?}").into();
     }
+    error.to_string().into()
 }
 
 fn fault(error: &Error) -> Fault {
@@ -291,12 +294,9 @@ impl Connection {
         aad: &[u8],
         wrapped: &Wrapped,
     ) -> Result<Zeroizing<Vec<u8>>, Fault> {
-        match self.decrypt(aad, wrapped) {
-            // SoftHSM tells a wrong tag as a general error, which could also mean that the module
-            // is broken. It is only believed of a module that still does other work.
-            Err(Fault::Refused) => self.probe().and(Err(Fault::Refused)),
-            done => done,
-        }
+        // SoftHSM tells a wrong tag as a general error, others as a failed function: both could
+        // also mean that the module is broken. It is believed of a module that does other work.
+        self.decrypt(aad, wrapped).or_else(|_| self.probe().and(Err(Fault::Refused)))
     }
 
     /// Whether the key still wraps and unwraps.
@@ -320,6 +320,6 @@ impl Connection {
 }
 
 fn said(error: &Error) -> Fault {
-    log::warn!("PKCS#11: {error}");
+    log::warn!("the token: {}", told(error));
     fault(error)
 }
