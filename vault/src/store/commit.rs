@@ -26,8 +26,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the committer works on.
 pub(super) trait Engine: Send + 'static {
-    /// Makes a change, all of it or nothing, and says whether its condition held.
-    fn apply(&self, change: &Change) -> Result<bool, StoreError>;
+    /// Makes the changes, in their order and each of them all or nothing, and says of each
+    /// whether its condition held.
+    fn apply(&self, changes: &[&Change]) -> Vec<Result<bool, StoreError>>;
 
     /// Makes durable what was applied before the call. An error ends the process.
     fn flush(&self) -> Result<(), String>;
@@ -111,12 +112,17 @@ fn run(shared: &Shared, engine: &impl Engine) {
 }
 
 fn round(counters: &Counters, engine: &impl Engine, commits: Vec<Commit>) {
-    let decided: Vec<_> = commits.into_iter().map(|commit| commit.decide(engine)).collect();
+    let changes: Vec<_> = commits.iter().filter_map(|commit| commit.change.as_ref()).collect();
+    let mut results = engine.apply(&changes).into_iter();
     flush(counters, engine);
-    for (commit, result) in decided {
-        counters.committed(commit.since.elapsed());
+    for Commit { since, change, answer } in commits {
+        counters.committed(since.elapsed());
+        let result = match change {
+            Some(_) => results.next().unwrap_or(Err(StoreError::Unavailable)),
+            None => Ok(true),
+        };
         // Who no longer waits has been answered by silence; the write stays.
-        commit.answer.send(result).ok();
+        answer.send(result).ok();
     }
 }
 
@@ -229,15 +235,21 @@ impl Shared {
     }
 }
 
-// === impl Commit ===
+// === impl Change ===
 
-impl Commit {
-    fn decide(mut self, engine: &impl Engine) -> (Self, Result<bool, StoreError>) {
-        let result = match self.change.take() {
-            Some(change) => engine.apply(&change),
-            None => Ok(true),
+impl Change {
+    /// How much it writes.
+    pub(super) fn bytes(&self) -> usize {
+        let of = |write: &Write| match write {
+            Write::Put { key, value, .. } => key.len().saturating_add(value.len()),
+            Write::Delete { key, .. } => key.len(),
         };
-        (self, result)
+        match self {
+            Self::Batch(writes) => writes.iter().map(of).fold(0, usize::saturating_add),
+            Self::Swap { key, new, .. } => {
+                key.len().saturating_add(new.as_ref().map_or(0, Vec::len))
+            }
+        }
     }
 }
 
@@ -266,8 +278,8 @@ mod tests {
     }
 
     impl Engine for Stepped {
-        fn apply(&self, _: &Change) -> Result<bool, StoreError> {
-            Ok(true)
+        fn apply(&self, changes: &[&Change]) -> Vec<Result<bool, StoreError>> {
+            changes.iter().map(|_| Ok(true)).collect()
         }
 
         fn flush(&self) -> Result<(), String> {

@@ -19,6 +19,11 @@ use std::sync::Arc;
 /// How often a read begins anew because the value was replaced under its hands.
 const READ_TRIES_MAX: usize = 1_000;
 
+/// How much is changed in one transaction. Each costs sled two syncs of its own, so that changes
+/// that wait together share one; but no read gets through while it is made.
+const GROUP_CHANGES_MAX: usize = 32;
+const GROUP_BYTES_MAX: usize = BATCH_BYTES_MAX;
+
 /// The store of one machine, in a directory that belongs to it alone.
 ///
 /// It has threads: open it after any fork. Dropping it closes it.
@@ -277,15 +282,43 @@ fn check_batch(writes: &[Write]) -> Result<(), StoreError> {
     if fits { Ok(()) } else { Err(StoreError::TooLarge) }
 }
 
+/// How many of `changes` go into one transaction: one at least.
+fn group_len(changes: &[&Change]) -> usize {
+    let mut bytes: usize = 0;
+    let fits = |change: &&&Change| {
+        bytes = bytes.saturating_add(change.bytes());
+        bytes <= GROUP_BYTES_MAX
+    };
+    changes.iter().take(GROUP_CHANGES_MAX).take_while(fits).count().max(1)
+}
+
 // === impl Sled ===
 
-impl Engine for Sled {
-    fn apply(&self, change: &Change) -> Result<bool, StoreError> {
-        match self.trees.apply(change) {
-            Ok(made) => Ok(made),
-            Err(NotMade::Refused(error)) => Err(error),
+impl Sled {
+    /// Makes the changes of `group` in one transaction, or, if one of them is refused, each in one
+    /// of its own.
+    fn apply_group(&self, group: &[&Change], results: &mut Vec<Result<bool, StoreError>>) {
+        match self.trees.apply(group) {
+            Ok(made) => results.extend(made.into_iter().map(Ok)),
+            Err(NotMade::Refused(error)) => match group {
+                [_] => results.push(Err(error)),
+                group => group.chunks(1).for_each(|change| self.apply_group(change, results)),
+            },
             Err(NotMade::Torn(error)) => commit::abort("a batch was cut short", &error.to_string()),
         }
+    }
+}
+
+impl Engine for Sled {
+    fn apply(&self, changes: &[&Change]) -> Vec<Result<bool, StoreError>> {
+        let mut results = Vec::with_capacity(changes.len());
+        let mut rest = changes;
+        while !rest.is_empty() {
+            let (group, later) = rest.split_at(group_len(rest));
+            self.apply_group(group, &mut results);
+            rest = later;
+        }
+        results
     }
 
     fn flush(&self) -> Result<(), String> {

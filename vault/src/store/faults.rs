@@ -5,12 +5,13 @@
 
 use super::scratch::Scratch;
 use super::sync::fault;
-use super::{Collection, OpenError, SledStore, Store, StoreError, Write, wait};
+use super::{Collection, OpenError, Pending, SledStore, Store, StoreError, Write, wait};
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::Ordering::SeqCst;
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::{env, fs, io};
 
@@ -170,6 +171,17 @@ fn parts_of_long_values_go_with_their_values() {
     check(batch(vec![put(b"short".to_vec())]), true, 0);
 }
 
+/// Has all of them queued, in this order, before it waits for any.
+fn wait_all(mut writes: Vec<Pending<'_, bool>>) -> Vec<Result<bool, StoreError>> {
+    let mut cx = Context::from_waker(Waker::noop());
+    let early: Vec<_> = writes.iter_mut().map(|write| write.as_mut().poll(&mut cx)).collect();
+    let results = writes.into_iter().zip(early).map(|(write, early)| match early {
+        Poll::Ready(result) => result,
+        Poll::Pending => wait(write),
+    });
+    results.collect()
+}
+
 #[test]
 fn a_lost_part_is_damage_and_not_absence() {
     let scratch = Scratch::new();
@@ -182,6 +194,11 @@ fn a_lost_part_is_damage_and_not_absence() {
     assert_eq!(store.page(collection, None, b"", 10), Err(StoreError::Corrupt));
     let swapped = wait(store.compare_and_swap(collection, key.clone(), Some(long), None));
     assert_eq!(swapped, Err(StoreError::Corrupt));
+    // Nor does it touch what is changed together with it.
+    let beside = |key: &str| store.put_if_absent(collection, key.into(), vec![3; 5_000]);
+    let swap = store.compare_and_swap(collection, key.clone(), Some(vec![1; 10_000]), None);
+    let results = wait_all(vec![beside("a"), swap, beside("b")]);
+    assert_eq!(results, [Ok(true), Err(StoreError::Corrupt), Ok(true)]);
     // What is damaged can still be deleted.
     assert_eq!(wait(store.batch(vec![Write::Delete { collection, key: key.clone() }])), Ok(()));
     assert_eq!(store.get(collection, &key), Ok(None));

@@ -101,12 +101,14 @@ impl Trees<Tree> {
         self.meta.insert(FORMAT_KEY, record).map(|_| ())
     }
 
-    /// Makes `change` in one transaction. Its closure may run more than once.
-    pub(super) fn apply(&self, change: &Change) -> Result<bool, NotMade> {
+    /// Makes `changes` in one transaction, whose closure may run more than once, and says of each
+    /// whether its condition held.
+    pub(super) fn apply(&self, changes: &[&Change]) -> Result<Vec<bool>, NotMade> {
         let Self { meta, keys, merchants, api_keys, accounts, tokens, parts } = self;
         let made = (meta, keys, merchants, api_keys, accounts, tokens, parts).transaction(
             |(meta, keys, merchants, api_keys, accounts, tokens, parts)| {
-                View { meta, keys, merchants, api_keys, accounts, tokens, parts }.apply(change)
+                let view = View { meta, keys, merchants, api_keys, accounts, tokens, parts };
+                changes.iter().map(|change| view.apply(change)).collect()
             },
         );
         made.map_err(|error| match error {

@@ -5,9 +5,21 @@ use crate::create;
 use crate::scratch::Scratch;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use tokio::runtime::Builder;
-use vault::store::{Collection, Store, StoreError, Write, wait};
+use vault::store::{Collection, Pending, Store, StoreError, Write, wait};
+
+/// Has all of them queued, in this order, before it waits for any.
+fn wait_all<T>(mut writes: Vec<Pending<'_, T>>) -> Vec<Result<T, StoreError>> {
+    let mut cx = Context::from_waker(Waker::noop());
+    let early: Vec<_> = writes.iter_mut().map(|write| write.as_mut().poll(&mut cx)).collect();
+    let results = writes.into_iter().zip(early).map(|(write, early)| match early {
+        Poll::Ready(result) => result,
+        Poll::Pending => wait(write),
+    });
+    results.collect()
+}
 
 #[test]
 fn writers_share_flushes() {
@@ -75,6 +87,46 @@ fn who_loses_waits_as_well() {
         assert_eq!(after.commits, before.commits + 1, "{nth}");
         assert!(after.flushes > before.flushes, "{nth}");
     }
+}
+
+#[test]
+fn changes_that_wait_together_are_made_in_their_order() {
+    let scratch = Scratch::new();
+    let store = create(&scratch);
+    let (collection, key) = (Collection::Tokens, b"key".to_vec());
+    let value = |fill: u8| vec![fill; 6_000];
+    let swap = |old: Option<u8>, new: Option<u8>| {
+        store.compare_and_swap(collection, key.clone(), old.map(value), new.map(value))
+    };
+    for _ in 0..20 {
+        let (steps, held): (Vec<_>, Vec<_>) = [
+            (swap(None, Some(1)), Ok(true)),
+            (swap(None, Some(2)), Ok(false)),
+            (swap(Some(2), Some(3)), Ok(false)),
+            (swap(Some(1), Some(4)), Ok(true)),
+            (swap(Some(4), Some(4)), Ok(true)),
+            (swap(Some(1), None), Ok(false)),
+            (swap(Some(4), None), Ok(true)),
+        ]
+        .into_iter()
+        .unzip();
+        assert_eq!(wait_all(steps), held);
+        assert_eq!(store.get(collection, &key), Ok(None));
+    }
+}
+
+#[test]
+fn more_changes_than_a_transaction_holds_are_all_made() {
+    let scratch = Scratch::new();
+    let store = create(&scratch);
+    let put = |nth: u32| Write::Put {
+        collection: Collection::Tokens,
+        key: nth.to_be_bytes().to_vec(),
+        value: vec![1; 20_000],
+    };
+    let batches = (0..100).map(|nth| store.batch(vec![put(nth)])).collect();
+    assert_eq!(wait_all(batches), [Ok(()); 100]);
+    assert_eq!(store.page(Collection::Tokens, None, b"", 1_000).unwrap().len(), 100);
 }
 
 #[test]
