@@ -190,7 +190,13 @@ fn is(value: &[u8], word: &str) -> bool {
 
 /// Whether `text` is a `token` of RFC 9110 section 5.6.2.
 fn is_token(text: &str) -> bool {
-    let of_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    let is_mark = |b: u8| {
+        matches!(
+            b,
+            b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        )
+    };
+    let of_token = |b: u8| b.is_ascii_alphanumeric() || is_mark(b);
     !text.is_empty() && text.bytes().all(of_token)
 }
 
@@ -222,5 +228,266 @@ impl Limits {
     /// The limits on the head that are not settings, with a limit on the body.
     pub const fn new(body_bytes_max: usize) -> Self {
         Self { body_bytes_max, headers_max: 64, header_bytes_max: 16_384, path_bytes_max: 1_024 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Head, Limits, Version, check, check_body_head, check_no_body};
+    use crate::reject::Reject;
+    use proptest::prelude::*;
+
+    const LIMITS: Limits = Limits::new(65_536);
+    const JSON: (&str, &[u8]) = ("content-type", b"application/json");
+    const HOST: (&str, &[u8]) = ("host", b"api.example.com");
+
+    type Headers<'a> = Vec<(&'a str, &'a [u8])>;
+
+    fn head<'a>(path: &'a str, headers: &'a [(&'a str, &'a [u8])], version: Version) -> Head<'a> {
+        Head { method: "POST", path, headers, version }
+    }
+
+    fn all(head: &Head<'_>) -> Result<(), Reject> {
+        check(head, &LIMITS).and_then(|()| check_body_head(head, &LIMITS))
+    }
+
+    /// What is said of a POST over HTTP/1.1 with these headers beside `Host`.
+    fn said(headers: &[(&'static str, &'static str)]) -> Result<(), Reject> {
+        let mut with_host: Headers<'_> = vec![HOST];
+        with_host.extend(headers.iter().map(|(name, value)| (*name, value.as_bytes())));
+        all(&head("/PaymentGateway/charge", &with_host, Version::Http11))
+    }
+
+    #[test]
+    fn plain_requests_pass() {
+        let json = ("content-type", "application/json");
+        for headers in [
+            vec![json, ("content-length", "500")],
+            vec![json, ("transfer-encoding", "chunked")],
+            vec![("content-type", "Application/JSON; charset=UTF-8"), ("content-length", "5")],
+            vec![("content-type", "application/json;charset=\"utf-8\""), ("content-length", "5")],
+            vec![json, ("content-length", "5"), ("content-encoding", "identity")],
+            vec![json, ("content-length", "5"), ("expect", "100-Continue")],
+            vec![json, ("content-length", "5"), ("accept", "text/html"), ("connection", "close")],
+            vec![json, ("content-length", "0"), ("user-agent", "caf\u{e9}")],
+        ] {
+            assert_eq!(said(&headers), Ok(()), "{headers:?}");
+        }
+        let headers = [JSON, ("x-api-key", b"ork_test".as_slice())];
+        assert_eq!(all(&head("/a?b=c", &headers, Version::Http2)), Ok(()));
+    }
+
+    /// The classes of messages by which requests are smuggled past one of two readers.
+    #[test]
+    fn what_can_be_read_in_two_ways_is_refused() {
+        use Reject::{AmbiguousFraming, DuplicateHeader, TransferCodingRefused};
+        let json = ("content-type", "application/json");
+        for (headers, reject) in [
+            (vec![("content-length", "5"), ("transfer-encoding", "chunked")], AmbiguousFraming),
+            (vec![("transfer-encoding", "chunked"), ("content-length", "0")], AmbiguousFraming),
+            (vec![("content-length", "5"), ("content-length", "6")], DuplicateHeader),
+            (vec![("content-length", "5"), ("content-length", "5")], DuplicateHeader),
+            (vec![("content-length", "5, 5")], AmbiguousFraming),
+            (vec![("content-length", "+5")], AmbiguousFraming),
+            (vec![("content-length", "-5")], AmbiguousFraming),
+            (vec![("content-length", " 5")], AmbiguousFraming),
+            (vec![("content-length", "0x5")], AmbiguousFraming),
+            (vec![("content-length", "")], AmbiguousFraming),
+            (vec![("content-length", "9999999999999999999999")], AmbiguousFraming),
+            (vec![("transfer-encoding", "Chunked")], TransferCodingRefused),
+            (vec![("transfer-encoding", "chunked ")], TransferCodingRefused),
+            (vec![("transfer-encoding", "\tchunked")], TransferCodingRefused),
+            (vec![("transfer-encoding", "identity")], TransferCodingRefused),
+            (vec![("transfer-encoding", "identity, chunked")], TransferCodingRefused),
+            (vec![("transfer-encoding", "gzip, chunked")], TransferCodingRefused),
+            (vec![("transfer-encoding", "chunked, chunked")], TransferCodingRefused),
+            (vec![("transfer-encoding", "xchunked")], TransferCodingRefused),
+            (vec![("transfer-encoding", "")], TransferCodingRefused),
+            (vec![("transfer-encoding", "chunked"), ("transfer-encoding", "x")], DuplicateHeader),
+            (
+                vec![("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+                DuplicateHeader,
+            ),
+            (vec![("content-length", "5"), ("host", "b")], DuplicateHeader),
+            (vec![("x-api-key", "a"), ("x-api-key", "b")], DuplicateHeader),
+            (vec![("content-length", "5"), ("upgrade", "h2c")], Reject::UpgradeRefused),
+            (vec![("content-length", "5"), ("expect", "200-ok")], Reject::ExpectationFailed),
+            (vec![("transfer encoding", "chunked")], Reject::MalformedHead),
+            (vec![("transfer-encoding ", "chunked")], Reject::MalformedHead),
+            (vec![("Transfer-Encoding", "chunked")], Reject::MalformedHead),
+            (vec![("x", "a\r\nb: c")], Reject::MalformedHead),
+            (vec![("x", "a\0")], Reject::MalformedHead),
+            (vec![("x", "a\x7f")], Reject::MalformedHead),
+            (vec![("", "a")], Reject::MalformedHead),
+        ] {
+            let headers: Vec<_> = [vec![json], headers].concat();
+            assert_eq!(said(&headers), Err(reject), "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn each_version_has_its_own_framing() {
+        let chunked = ("transfer-encoding", b"chunked".as_slice());
+        let path = "/PaymentGateway/charge";
+        for (headers, version, expected) in [
+            (vec![HOST, JSON, chunked], Version::Http10, Err(Reject::TransferCodingRefused)),
+            (vec![JSON, ("content-length", b"1")], Version::Http10, Ok(())),
+            (vec![JSON, ("content-length", b"1")], Version::Http11, Err(Reject::MalformedHead)),
+            (vec![JSON, chunked], Version::Http2, Err(Reject::MalformedHead)),
+            (vec![JSON, ("connection", b"close")], Version::Http2, Err(Reject::MalformedHead)),
+            (vec![JSON, ("upgrade", b"h2c")], Version::Http2, Err(Reject::MalformedHead)),
+            (vec![JSON], Version::Http2, Ok(())),
+            (vec![HOST, JSON], Version::Http11, Err(Reject::LengthRequired)),
+            (vec![("host", b"a/b".as_slice()), JSON], Version::Http11, Err(Reject::MalformedHead)),
+            (vec![("host", b"a@b".as_slice()), JSON], Version::Http11, Err(Reject::MalformedHead)),
+        ] {
+            assert_eq!(all(&head(path, &headers, version)), expected, "{headers:?} {version:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_has_one_reading() {
+        for path in [
+            "",
+            "*",
+            "PaymentGateway",
+            "http://a/b",
+            "//a",
+            "/a//b",
+            "/a/./b",
+            "/a/../b",
+            "/..",
+            "/.",
+            "/a%2fb",
+            "/%61",
+            "/a\\b",
+            "/a#b",
+            "/a b",
+            "/a\tb",
+            "/a\u{0}b",
+            "/a\u{7f}b",
+            "/\u{e9}",
+            "/a?b c",
+            "/a?b#c",
+            "/a?\u{1}",
+        ] {
+            let headers = [HOST];
+            let said = check(&head(path, &headers, Version::Http11), &LIMITS);
+            assert_eq!(said, Err(Reject::MalformedPath), "{path:?}");
+        }
+        for path in ["/", "/PaymentGateway", "/PaymentGateway/", "/a?", "/a?b=%2f/../c", "/a.b/..."]
+        {
+            let headers = [HOST];
+            assert_eq!(check(&head(path, &headers, Version::Http11), &LIMITS), Ok(()), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn everything_has_a_maximum() {
+        let path = |bytes: usize| format!("/{}", "a".repeat(bytes - 1));
+        let value = |bytes: usize| vec![b'a'; bytes - "host".len() - HOST.1.len() - "x".len()];
+        let said = |path: &str, headers: &Headers<'_>| {
+            check(&head(path, headers, Version::Http11), &LIMITS)
+        };
+        assert_eq!(said(&path(1_024), &vec![HOST]), Ok(()));
+        assert_eq!(said(&path(1_025), &vec![HOST]), Err(Reject::PathTooLong));
+        assert_eq!(said("/", &vec![HOST, ("x", &value(16_384))]), Ok(()));
+        assert_eq!(said("/", &vec![HOST, ("x", &value(16_385))]), Err(Reject::HeadTooLarge));
+        let many = |n: usize| [vec![HOST], vec![("x", b"".as_slice()); n - 1]].concat();
+        assert_eq!(said("/", &many(64)), Ok(()));
+        assert_eq!(said("/", &many(65)), Err(Reject::HeadTooLarge));
+        for (length, expected) in [("65536", Ok(())), ("65537", Err(Reject::BodyTooLarge))] {
+            let headers = [HOST, JSON, ("content-length", length.as_bytes())];
+            assert_eq!(all(&head("/", &headers, Version::Http11)), expected);
+        }
+    }
+
+    #[test]
+    fn only_json_in_utf8_without_a_coding_is_a_body() {
+        for (content_type, expected) in [
+            ("application/json", Ok(())),
+            ("text/plain", Err(Reject::UnsupportedMediaType)),
+            ("application/jsonp", Err(Reject::UnsupportedMediaType)),
+            ("application/json; charset=latin1", Err(Reject::UnsupportedMediaType)),
+            ("application/json; boundary=x", Err(Reject::UnsupportedMediaType)),
+            ("application/json, text/plain", Err(Reject::UnsupportedMediaType)),
+            ("", Err(Reject::UnsupportedMediaType)),
+        ] {
+            let length = ("content-length", "5");
+            assert_eq!(said(&[("content-type", content_type), length]), expected, "{content_type}");
+        }
+        assert_eq!(said(&[("content-length", "5")]), Err(Reject::UnsupportedMediaType));
+        let json = ("content-type", "application/json");
+        for coding in ["gzip", "br", "identity, gzip", ""] {
+            let headers = [json, ("content-length", "5"), ("content-encoding", coding)];
+            assert_eq!(said(&headers), Err(Reject::UnsupportedEncoding), "{coding}");
+        }
+        let two = [json, json, ("content-length", "5")];
+        assert_eq!(said(&two), Err(Reject::DuplicateHeader));
+    }
+
+    #[test]
+    fn a_body_where_none_belongs_is_refused() {
+        for (headers, expected) in [
+            (vec![HOST], Ok(())),
+            (vec![HOST, ("content-length", b"0".as_slice())], Ok(())),
+            (vec![HOST, ("content-length", b"1")], Err(Reject::UnexpectedBody)),
+            (vec![HOST, ("transfer-encoding", b"chunked")], Err(Reject::UnexpectedBody)),
+        ] {
+            assert_eq!(check_no_body(&head("/", &headers, Version::Http11)), expected);
+        }
+    }
+
+    #[test]
+    fn methods_are_tokens() {
+        for (method, expected) in [
+            ("PATCH", Ok(())),
+            ("get", Ok(())),
+            ("", Err(Reject::MalformedHead)),
+            ("G ET", Err(Reject::MalformedHead)),
+            ("AAAAAAAAAAAAAAAAA", Err(Reject::MalformedHead)),
+            ("CONNECT", Err(Reject::UpgradeRefused)),
+        ] {
+            let head = Head { method, path: "/", headers: &[HOST], version: Version::Http11 };
+            assert_eq!(check(&head, &LIMITS), expected, "{method}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_head_makes_it_panic(
+            method in "\\PC{0,20}",
+            path in "\\PC{0,60}",
+            headers in proptest::collection::vec(("\\PC{0,20}", any::<Vec<u8>>()), 0..8),
+            length in "\\PC{0,30}",
+        ) {
+            let mut borrowed: Headers<'_> =
+                headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+            borrowed.push(("content-length", length.as_bytes()));
+            borrowed.push(("content-length", length.as_bytes()));
+            for version in [Version::Http10, Version::Http11, Version::Http2] {
+                let head = Head { method: &method, path: &path, headers: &borrowed, version };
+                let said =
+                    [check(&head, &LIMITS), check_body_head(&head, &LIMITS), check_no_body(&head)];
+                prop_assert!(said.into_iter().any(|said| said.is_err()), "one length too many");
+            }
+        }
+
+        /// Whatever passes has one length that everyone reads alike.
+        #[test]
+        fn what_passes_is_framed_once(
+            lengths in proptest::collection::vec("[ 0-9,x]{0,3}", 0..3),
+            codings in proptest::collection::vec("chunked|identity|[ ,a-z]{0,8}", 0..3),
+        ) {
+            let mut headers: Headers<'_> = vec![HOST, JSON];
+            headers.extend(lengths.iter().map(|value| ("content-length", value.as_bytes())));
+            headers.extend(codings.iter().map(|value| ("transfer-encoding", value.as_bytes())));
+            if all(&head("/", &headers, Version::Http11)).is_ok() {
+                prop_assert_eq!(lengths.len().saturating_add(codings.len()), 1);
+                let sound = lengths.iter().all(|n| n.parse::<usize>().is_ok())
+                    && codings.iter().all(|coding| coding == "chunked");
+                prop_assert!(sound, "{:?} {:?}", lengths, codings);
+            }
+        }
     }
 }

@@ -324,3 +324,50 @@ impl Reject {
         matches!(self.status(), 429 | 503).then_some(WAIT_S)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Reject;
+
+    #[test]
+    fn codes_are_sorted_words_that_come_once() {
+        let codes = Reject::ALL.map(Reject::code);
+        assert!(codes.windows(2).all(|pair| pair[0] < pair[1]), "{codes:?}");
+        let plain = |code: &str| code.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+        assert!(codes.iter().all(|code| plain(code)));
+    }
+
+    #[test]
+    fn texts_are_there_and_end_as_they_should() {
+        for reject in Reject::ALL {
+            assert!(!reject.title().is_empty() && !reject.title().ends_with('.'), "{reject:?}");
+            assert!(reject.detail().ends_with('.'), "{reject:?}");
+            assert_eq!(reject.to_string(), reject.title());
+        }
+    }
+
+    #[test]
+    fn the_headers_that_http_asks_for_are_there() {
+        for reject in Reject::ALL {
+            let expected = match reject.status() {
+                401 => Some("WWW-Authenticate"),
+                405 => Some("Allow"),
+                429 | 503 => Some("Retry-After"),
+                _ => None,
+            };
+            assert_eq!(reject.header().map(|(name, _)| name), expected, "{reject:?}");
+        }
+        let waited = Reject::QuotaExceeded { retry_after_s: 7 }.header().unwrap();
+        assert_eq!(waited, ("Retry-After", "7".into()));
+    }
+
+    #[test]
+    fn a_connection_whose_next_request_is_in_doubt_is_closed() {
+        for reject in [Reject::AmbiguousFraming, Reject::BodyTooLarge, Reject::SlowBody] {
+            assert!(reject.closes());
+        }
+        for reject in [Reject::NotFound, Reject::Unauthorized, Reject::Flood] {
+            assert!(!reject.closes());
+        }
+    }
+}

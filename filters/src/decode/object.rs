@@ -212,11 +212,11 @@ impl<'de, 'p> Object<'de, 'p> {
 
     /// What the schema says of a field, and its JSON unless it is absent or null.
     fn value(&self, name: &'static str) -> Result<(&'static Field, Option<&'de str>), FieldError> {
-        let mut fields = self.schema.fields.iter().zip(self.values);
+        let mut fields = self.schema.fields.iter().zip(&self.values);
         let (field, json) = fields
             .find(|(field, _)| field.name == name)
             .ok_or_else(|| self.wrong(name, "is not in the schema"))?;
-        match json {
+        match *json {
             None if field.required => Err(self.wrong(name, MISSING)),
             Some("null") if field.required => Err(self.wrong(name, NULL)),
             Some("null") => Ok((field, None)),
@@ -234,7 +234,15 @@ fn sound_text(body: &[u8]) -> Result<&str, &'static str> {
         return Err("must not begin with a byte order mark");
     }
     let text = std::str::from_utf8(body).map_err(|_| "must be UTF-8")?;
-    if depth(body) > DEPTH_MAX { Err("is nested too deeply") } else { Ok(text) }
+    if is_shallow(body) { Ok(text) } else { Err("is nested too deeply") }
+}
+
+/// Whether nothing is nested too deeply. Most bodies have so few brackets that it need not be
+/// looked at how they stand; counting them is cheap.
+fn is_shallow(body: &[u8]) -> bool {
+    let is_opening = |byte: &u8| usize::from(matches!(byte, b'{' | b'['));
+    let opening = body.iter().map(is_opening).fold(0, usize::wrapping_add);
+    opening <= DEPTH_MAX || depth(body) <= DEPTH_MAX
 }
 
 /// How deep brackets outside of strings stand in one another.

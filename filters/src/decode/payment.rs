@@ -76,24 +76,30 @@ fn authorization(
     })))
 }
 
-/// Reads what a capture, a void and a refund share.
+fn follow_up(body: &Object<'_, '_>) -> Result<(Amount, Box<str>), FieldError> {
+    let found = earlier(body)?;
+    network_token(body)?;
+    Ok(found)
+}
+
+fn refund(body: &Object<'_, '_>) -> Result<(Amount, Box<str>), FieldError> {
+    let found = earlier(body)?;
+    payer(body)?;
+    network_token(body)?;
+    Ok(found)
+}
+
+/// Reads how much of which earlier payment.
 ///
 /// A card may be sent again, as the API has it. No provider needs it to find the payment, so it is
 /// checked and dropped; that it expired since then does not matter.
-fn follow_up(body: &Object<'_, '_>) -> Result<(Amount, Box<str>), FieldError> {
+fn earlier(body: &Object<'_, '_>) -> Result<(Amount, Box<str>), FieldError> {
     let amount = amount(body)?;
     let reference = body.required_text("refTransId")?.to_box();
     if let Some(card) = body.object("card")? {
         drop(card::read(&card, None)?);
     }
-    network_token(body)?;
     Ok((amount, reference))
-}
-
-fn refund(body: &Object<'_, '_>) -> Result<(Amount, Box<str>), FieldError> {
-    let found = follow_up(body)?;
-    payer(body)?;
-    Ok(found)
 }
 
 fn find(body: &Object<'_, '_>) -> Result<Find, FieldError> {
