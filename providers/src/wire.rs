@@ -454,6 +454,7 @@ mod tests {
 
     #[test]
     fn a_header_cannot_end_early() {
+        // The value is exposed because it is what is tested.
         assert_eq!(HeaderText::new(&["Bearer ", "sk_1"]).unwrap().expose(), "Bearer sk_1");
         for text in ["", "a\r\nb", "a\nb", "a\0", "ü", "a\tb", "\u{7f}"] {
             assert!(HeaderText::new(&[text]).is_err(), "{text:?}");
