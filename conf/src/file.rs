@@ -29,6 +29,8 @@ const METRICS: &str = "127.0.0.1:9464";
 const ADMIN: &str = "/run/orchestra/admin.sock";
 /// Where the data are, if nothing is said.
 const DIRECTORY: &str = "/var/lib/orchestra/vault";
+/// The PKCS#11 library, if nothing is said: where Debian has SoftHSM.
+const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 /// The token that holds the key, if nothing is said.
 const TOKEN_LABEL: &str = "orchestra";
 
@@ -207,7 +209,7 @@ impl ListenFile {
             tls: self.tls.map(|tls| tls.meant(base)).transpose()?,
             plain: self.plain.as_deref().map(|text| loopback("listen.plain", text)).transpose()?,
             metrics: address("listen.metrics", self.metrics.as_deref().unwrap_or(METRICS))?,
-            admin: socket("listen.admin", self.admin.unwrap_or_else(|| ADMIN.into()), base)?,
+            admin: socket("listen.admin", self.admin, base)?,
         };
         if listen.tls.is_none() && listen.plain.is_none() {
             return Err(Error::wrong("listen", "expected tls, or plain, or both"));
@@ -276,11 +278,10 @@ impl LimitsFile {
 
 impl VaultFile {
     fn meant(self, base: &Path) -> Result<Vault, Error> {
-        let directory = self.directory.unwrap_or_else(|| DIRECTORY.into());
         Ok(Vault {
-            directory: path("vault.directory", Some(directory), base)?,
+            directory: path_or("vault.directory", self.directory, DIRECTORY, base)?,
             cache_bytes: bounds::CACHE_BYTES.meant(self.cache_bytes)?,
-            module: path("vault.module", self.module, base)?,
+            module: path_or("vault.module", self.module, MODULE, base)?,
             token_label: label(self.token_label.unwrap_or_else(|| TOKEN_LABEL.into()))?,
             pin: Source::parse(&self.pin.unwrap_or_default(), base)
                 .ok_or_else(|| Error::wrong("vault.pin", REFERENCE))?,
@@ -407,6 +408,15 @@ fn path(field: &str, written: Option<String>, base: &Path) -> Result<PathBuf, Er
     path_if(field, written, base)?.ok_or_else(|| Error::wrong(field, "expected a path"))
 }
 
+fn path_or(
+    field: &str,
+    written: Option<String>,
+    default: &str,
+    base: &Path,
+) -> Result<PathBuf, Error> {
+    path(field, Some(written.unwrap_or_else(|| default.to_owned())), base)
+}
+
 fn path_if(field: &str, written: Option<String>, base: &Path) -> Result<Option<PathBuf>, Error> {
     match written {
         Some(text) if text.is_empty() || text.contains('\0') => {
@@ -416,8 +426,8 @@ fn path_if(field: &str, written: Option<String>, base: &Path) -> Result<Option<P
     }
 }
 
-fn socket(field: &str, written: String, base: &Path) -> Result<PathBuf, Error> {
-    let path = path(field, Some(written), base)?;
+fn socket(field: &str, written: Option<String>, base: &Path) -> Result<PathBuf, Error> {
+    let path = path_or(field, written, ADMIN, base)?;
     if path.as_os_str().len() > SOCKET_BYTES_MAX {
         return Err(Error::wrong(field, "expected a path of at most 100 bytes, as sockets have"));
     }

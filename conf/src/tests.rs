@@ -11,8 +11,8 @@ use std::time::Duration;
 const LEAST: &str = "\
 listen: {plain: 127.0.0.1:8080}
 vault:
-  module: /usr/lib/softhsm/libsofthsm2.so
   pin: env:PIN
+  token_label: orchestra
 ";
 
 /// All that can be written.
@@ -103,6 +103,8 @@ fn the_sample_is_the_defaults() {
     assert_eq!(sample.listen.admin, least.listen.admin);
     assert_eq!(sample.vault.cache_bytes, least.vault.cache_bytes);
     assert_eq!(sample.vault.directory, least.vault.directory);
+    assert_eq!(sample.vault.module, least.vault.module);
+    assert_eq!(sample.vault.token_label, least.vault.token_label);
 }
 
 #[test]
@@ -206,7 +208,8 @@ const NOT_MEANT_ALONE: &[(&str, &str)] = &[
         "listen:\n  tls: {address: '127.0.0.1:80', certificates: [{chain: a, key: b}]}\n  plain: 127.0.0.1:80",
         "line 3: listen.plain: is already listened to",
     ),
-    ("listen: {plain: '[::1]:80'}", "line 1: vault.module: expected a path"),
+    ("listen: {plain: '[::1]:80'}", "line 1: vault.pin: expected env:NAME or file:PATH"),
+    ("listen: {plain: '[::1]:80'}\nvault: {module: ''}", "line 2: vault.module: expected a path"),
     (
         "listen: {plain: '[::1]:80'}\nvault: {module: a}",
         "line 2: vault.pin: expected env:NAME or file:PATH",
