@@ -8,6 +8,7 @@
 
 use super::figures::Counters;
 use super::{Collection, StoreError, Write};
+use std::fmt;
 use std::mem;
 use std::process;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -45,8 +46,7 @@ enum Next {
     End,
 }
 
-/// A change that takes more than one record.
-#[derive(Debug)]
+/// A change that takes more than one record. Its `Debug` shows lengths only.
 pub(super) enum Change {
     Batch(Vec<Write>),
     Swap { collection: Collection, key: Vec<u8>, old: Option<Vec<u8>>, new: Option<Vec<u8>> },
@@ -250,6 +250,12 @@ impl Change {
                 key.len().saturating_add(new.as_ref().map_or(0, Vec::len))
             }
         }
+    }
+}
+
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Change({} bytes)", self.bytes())
     }
 }
 

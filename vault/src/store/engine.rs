@@ -12,6 +12,7 @@ use super::{
     PAGE_ENTRIES_MAX, Pending, Store, StoreError, StoreFigures, VALUE_BYTES_MAX, Write,
 };
 use sled::{Db, IVec, Tree};
+use std::fmt;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
@@ -27,7 +28,6 @@ const GROUP_BYTES_MAX: usize = BATCH_BYTES_MAX;
 /// The store of one machine, in a directory that belongs to it alone.
 ///
 /// It has threads: open it after any fork. Dropping it closes it.
-#[derive(Debug)]
 pub struct SledStore {
     committer: Committer,
     counters: Arc<Counters>,
@@ -39,7 +39,6 @@ pub struct SledStore {
 }
 
 /// What the committer thread has of the store.
-#[derive(Debug)]
 struct Sled {
     db: Db,
     trees: Trees<Tree>,
@@ -245,6 +244,13 @@ impl Store for SledStore {
 
     fn durable(&self) -> Pending<'_, ()> {
         Box::pin(self.committer.durable())
+    }
+}
+
+impl fmt::Debug for SledStore {
+    /// Figures only: sled's own `Debug` prints what is in the trees.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SledStore").field(&self.figures()).finish()
     }
 }
 

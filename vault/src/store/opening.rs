@@ -33,7 +33,6 @@ const STRAGGLER_TRIES: u32 = 100;
 const STRAGGLER_PAUSE: Duration = Duration::from_millis(20);
 
 /// A store that is open. The lock goes last.
-#[derive(Debug)]
 pub(super) struct Opened {
     pub(super) trees: Trees<Tree>,
     pub(super) db: Db,

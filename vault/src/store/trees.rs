@@ -14,7 +14,7 @@ use sled::{Db, IVec, Tree};
 const PARTS: &str = "parts";
 
 /// One of something for each tree.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Trees<T> {
     pub(super) meta: T,
     pub(super) keys: T,

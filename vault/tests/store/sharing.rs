@@ -209,3 +209,17 @@ fn a_closed_store_reads_and_does_not_write() {
     assert!(!store.healthy());
     store.close();
 }
+
+#[test]
+fn nothing_of_what_is_kept_is_in_a_debug() {
+    let scratch = Scratch::new();
+    let store = create(&scratch);
+    let (collection, key) = (Collection::Tokens, vec![211; 3]);
+    let write = Write::Put { collection, key: key.clone(), value: vec![213; 9] };
+    let printed = format!("{write:?}");
+    wait(store.batch(vec![write])).unwrap();
+    assert!(store.get(collection, &key).unwrap().is_some());
+    let printed = format!("{printed} {store:?}");
+    assert!(!printed.contains("211, 211") && !printed.contains("213, 213"), "{printed}");
+    assert!(printed.contains("9 bytes") && printed.contains("commits: 1"), "{printed}");
+}
