@@ -39,6 +39,34 @@ pub(crate) async fn read(
     }
 }
 
+/// Reads what is left of a body that nobody wants, within bounds, so that the answer arrives.
+///
+/// An HTTP/2 stream that is dropped with an unread body is reset, and the reset overtakes an answer
+/// that is not on the wire yet; an HTTP/1 connection that is closed with unread bytes is reset by
+/// the kernel, to the same effect.
+pub(crate) async fn discard(session: &mut Session) {
+    if session.as_downstream_mut().is_body_done() || expects_continue(session) {
+        return;
+    }
+    // Whoever sends more than this, or slower, may well miss the answer.
+    drop(tokio::time::timeout(DISCARD_TIMEOUT, discard_some(session)).await);
+}
+
+async fn discard_some(session: &mut Session) {
+    let mut bytes = 0_usize;
+    while let Ok(Some(part)) = next(session).await {
+        bytes = bytes.saturating_add(part.len());
+        if bytes > DISCARD_BYTES_MAX {
+            return;
+        }
+    }
+}
+
+/// How much of an unwanted body is read.
+const DISCARD_BYTES_MAX: usize = 262_144;
+/// How long an unwanted body is read.
+const DISCARD_TIMEOUT: Duration = Duration::from_millis(500);
+
 async fn fill(session: &mut Session, body: &mut Vec<u8>, bytes_max: usize) -> Result<(), NoBody> {
     while let Some(part) = next(session).await? {
         if body.len().saturating_add(part.len()) > bytes_max {

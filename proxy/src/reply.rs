@@ -1,5 +1,6 @@
 //! What a client is told: the one place that turns refusals into answers, and writes them.
 
+use crate::body;
 use crate::context::Cx;
 use bytes::Bytes;
 use filters::decode::FieldError;
@@ -89,10 +90,11 @@ impl Reply {
         let header = self.header(cx)?;
         let bodiless = self.body.is_empty() || session.req_header().method == http::Method::HEAD;
         session.write_response_header(Box::new(header), bodiless).await?;
-        if bodiless {
-            return Ok(());
+        if !bodiless {
+            session.write_response_body(Some(self.body), true).await?;
         }
-        session.write_response_body(Some(self.body), true).await
+        body::discard(session).await;
+        Ok(())
     }
 
     fn header(&self, cx: &Cx) -> Result<ResponseHeader, BError> {
