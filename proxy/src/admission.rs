@@ -55,9 +55,14 @@ fn check_head(shared: &Shared, session: &Session) -> Result<(), Reject> {
     with_head(session, |head| head::check(head, &shared.head_limits))
 }
 
-/// Checks what the head says of the body, once it is known that there may be one.
+/// Checks what the head says of the body, once it is known that there must be one.
 pub(crate) fn check_body_head(shared: &Shared, session: &Session) -> Result<(), Reject> {
     with_head(session, |head| head::check_body_head(head, &shared.head_limits))
+}
+
+/// Checks that the head announces no body, where none belongs.
+pub(crate) fn check_no_body(session: &Session) -> Result<(), Reject> {
+    with_head(session, head::check_no_body)
 }
 
 fn with_head<T>(session: &Session, check: impl FnOnce(&Head<'_>) -> T) -> T {

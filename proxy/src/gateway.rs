@@ -155,6 +155,7 @@ impl Gateway {
         let body = if route.takes_body(verb) {
             self.read_body(session, cx).await?
         } else {
+            admission::check_no_body(session)?;
             Zeroizing::default()
         };
         if let Some(kind) = payment_kind(&route) {

@@ -176,9 +176,14 @@ impl Metrics {
             [("admit", cx.phases.admit), ("body", cx.phases.body), ("decode", cx.phases.decode)]
         {
             if !time.is_zero() {
-                self.phase_seconds.with_label_values(&[phase]).observe(seconds(time));
+                self.phase(phase, time);
             }
         }
+    }
+
+    /// Counts the time of one phase of a request.
+    pub(crate) fn phase(&self, phase: &'static str, time: Duration) {
+        self.phase_seconds.with_label_values(&[phase]).observe(seconds(time));
     }
 
     /// Counts an operation that has ended, whether or not anybody is left to be told.

@@ -158,7 +158,9 @@ fn write_request(
     operation: Operation<CardRef>,
     cx: &Cx<'_>,
 ) -> Result<Written, NothingToSend> {
+    let began = Instant::now();
     let operation = shared.vault.open_card(merchant, operation).map_err(NothingToSend::from)?;
+    shared.metrics.phase("open_card", began.elapsed());
     let request = provider.request(&operation, cx);
     let operation = operation.forget_card();
     if let Some(report) = provider.instant(&operation) {
@@ -232,7 +234,9 @@ fn find_account(
 ) -> Result<Account, NothingToSend> {
     let (name, gateway, credentials, field) = match choice {
         AccountChoice::Named(name) => {
+            let began = Instant::now();
             let found = shared.vault.account(merchant, &name)?;
+            shared.metrics.phase("open_account", began.elapsed());
             let found = found.ok_or(invalid(NAME, "there is no such account"))?;
             (Some(name), found.brief.gateway, found.credentials, NAME)
         }
