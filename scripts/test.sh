@@ -1,0 +1,41 @@
+#!/bin/sh
+# Everything that CI runs, cheapest first, in one profile and one target directory.
+set -eu
+cd "$(dirname "$0")/.."
+# shellcheck source=scripts/steps.sh
+. scripts/steps.sh
+
+scripts/packages.sh tests
+need_cargo
+# Flags from outside would make cargo build everything a second time.
+unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS RUSTDOCFLAGS 2>/dev/null || :
+
+step "the scripts"
+shellcheck -x scripts/*.sh .ci/run
+for script in tests/*.sh; do
+    if [ -e "$script" ]; then shellcheck -x "$script"; fi
+done
+
+step "formatting"
+cargo fmt --all --check
+
+step "building"
+cargo build --release --locked --workspace --bins
+
+step "lints"
+cargo clippy --release --locked --workspace --all-targets -- -D warnings
+
+step "tests"
+cargo test --release --locked --workspace
+
+if [ -x tests/schemathesis.sh ]; then
+    step "a generated client against the API"
+    tests/schemathesis.sh
+fi
+
+step "the demo"
+directory=$(mktemp -d)
+trap 'rm -rf "$directory"' EXIT
+ONCE=1 ORCHESTRA_VAR=$directory ORCHESTRA_PORT_BASE=${TEST_PORT_BASE:-23460} scripts/demo.sh
+
+step "all passed"
