@@ -14,7 +14,8 @@ Examples:
   orchestra serve --conf /etc/orchestra/orchestra.yaml
 
 Without the hardware security module, or with a wrong PIN, it refuses to start and says what to do.
-SIGTERM ends it after the requests that are under way; SIGINT at once.";
+SIGTERM and SIGINT end it after the payments that are under way; SIGHUP makes it read its
+certificates again.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
