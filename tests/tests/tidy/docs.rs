@@ -17,6 +17,7 @@ const FOLDERS: &[&str] = &[
     "model",
     "providers",
     "proxy",
+    "scripts",
     "tests",
     "vault",
     "web",
