@@ -3,6 +3,7 @@
 use super::tree::{File, Finding, Tree};
 use model::card::luhn;
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 /// Numbers that anybody may know, with the place that says so. A number is added here together with
 /// its source, and nowhere else.
@@ -49,6 +50,9 @@ const STRIPE: &str = "https://docs.stripe.com/testing";
 const ADYEN: &str =
     "https://docs.adyen.com/development-resources/testing-and-compliance/test-card-numbers";
 
+/// How many digits a number has that is looked at.
+const DIGITS: RangeInclusive<usize> = 13..=19;
+
 /// Files whose long numbers are not cards, and why.
 const NOT_READ: &[(&str, &str)] = &[("Cargo.lock", "checksums, written by cargo")];
 
@@ -74,7 +78,7 @@ fn unlisted_in(file: &File) -> Vec<Finding> {
 
 /// Major industry identifier 0 is not for cards of payment schemes.
 fn is_card(digits: &str) -> bool {
-    matches!(digits.len(), 13..=19) && !digits.starts_with('0') && luhn(digits.as_bytes())
+    DIGITS.contains(&digits.len()) && !digits.starts_with('0') && luhn(digits.as_bytes())
 }
 
 fn is_public(digits: &str) -> bool {
@@ -83,13 +87,17 @@ fn is_public(digits: &str) -> bool {
 
 /// The runs of digits in a line: unbroken, or in groups as cards are embossed.
 fn candidates(text: &str) -> BTreeSet<String> {
-    let unbroken = text.split(|c: char| !c.is_ascii_digit()).map(str::to_owned);
-    unbroken.chain([' ', '-'].iter().flat_map(|gap| grouped(text, *gap))).collect()
+    let unbroken = text.split(|c: char| !c.is_ascii_digit()).filter(|run| is_long(run));
+    unbroken
+        .map(str::to_owned)
+        .chain([' ', '-'].iter().flat_map(|gap| grouped(text, *gap)))
+        .collect()
 }
 
-/// Three to five groups of four to six digits, joined.
+/// Three to five groups of three to six digits, joined.
 fn grouped(text: &str, gap: char) -> Vec<String> {
     let pieces = text.split(move |c: char| !c.is_ascii_digit() && c != gap);
+    let pieces = pieces.filter(|piece| is_long(piece));
     pieces
         .flat_map(|piece| {
             let groups: Vec<&str> = piece.split(gap).collect();
@@ -98,6 +106,11 @@ fn grouped(text: &str, gap: char) -> Vec<String> {
                 .collect::<Vec<_>>()
         })
         .collect()
+}
+
+/// Whether it has room for the shortest card number.
+fn is_long(text: &str) -> bool {
+    text.len() >= *DIGITS.start()
 }
 
 fn joined(groups: &[&str]) -> Option<String> {
