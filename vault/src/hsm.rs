@@ -128,7 +128,7 @@ impl Hsm {
     /// Wraps a key, bound to `aad`. Blocks no longer than [`CALL_DEADLINE`].
     pub(crate) fn wrap(&self, aad: Vec<u8>, key: &[u8; 32]) -> Result<Wrapped, HsmError> {
         let key = Zeroizing::new(key.to_vec());
-        match self.call(Work::Wrap { aad, key })? {
+        match self.call(Work::Wrap { aad, key }, CALL_DEADLINE)? {
             Done::Wrapped(wrapped) => Ok(wrapped),
             Done::Unwrapped(_) => Err(HsmError::Refused),
         }
@@ -141,7 +141,7 @@ impl Hsm {
         aad: Vec<u8>,
         wrapped: Wrapped,
     ) -> Result<Zeroizing<Vec<u8>>, HsmError> {
-        match self.call(Work::Unwrap { aad, wrapped })? {
+        match self.call(Work::Unwrap { aad, wrapped }, CALL_DEADLINE)? {
             Done::Unwrapped(key) => Ok(key),
             Done::Wrapped(_) => Err(HsmError::Refused),
         }
@@ -173,13 +173,13 @@ impl Hsm {
         (self.state.calls.load(Ordering::Relaxed), self.state.errors.load(Ordering::Relaxed))
     }
 
-    fn call(&self, work: Work) -> Result<Done, HsmError> {
+    fn call(&self, work: Work, deadline: Duration) -> Result<Done, HsmError> {
         let (reply, answer) = mpsc::sync_channel(1);
         self.calls.try_send(Call { work, reply }).map_err(|error| match error {
             TrySendError::Full(_) => HsmError::Busy,
             TrySendError::Disconnected(_) => HsmError::Away,
         })?;
-        answer.recv_timeout(CALL_DEADLINE).map_err(|error| match error {
+        answer.recv_timeout(deadline).map_err(|error| match error {
             RecvTimeoutError::Timeout => HsmError::Deadline,
             RecvTimeoutError::Disconnected => HsmError::Away,
         })?
@@ -285,5 +285,36 @@ impl Actor {
             Err(error) => log::warn!("the connection to the token is lost: {error}"),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Done, Hsm, QUEUE_MAX, State, Work, Wrapped};
+    use crate::HsmError;
+    use std::sync::Arc;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    fn work() -> Work {
+        Work::Unwrap { aad: vec![], wrapped: Wrapped { iv: [0; 12], bytes: vec![] } }
+    }
+
+    fn outcome(hsm: &Hsm) -> Result<(), HsmError> {
+        hsm.call(work(), Duration::from_millis(1)).map(|done| match done {
+            Done::Wrapped(_) | Done::Unwrapped(_) => {}
+        })
+    }
+
+    #[test]
+    fn a_module_that_hangs_holds_nobody_for_ever() {
+        let (calls, inbox) = mpsc::sync_channel(QUEUE_MAX);
+        let hsm = Hsm { calls, state: Arc::new(State::default()) };
+        for _ in 0..QUEUE_MAX {
+            assert_eq!(outcome(&hsm), Err(HsmError::Deadline));
+        }
+        assert_eq!(outcome(&hsm), Err(HsmError::Busy), "and no more wait than may");
+        drop(inbox);
+        assert_eq!(outcome(&hsm), Err(HsmError::Away));
     }
 }

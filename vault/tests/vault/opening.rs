@@ -13,7 +13,7 @@ use cryptoki::types::{AuthPin, Ulong};
 use model::{AccountName, Credentials, Secret};
 use std::fs;
 use vault::store::{self, Collection, Store, Write};
-use vault::{Created, OpenError, Settings, StoreError, Vault, VaultError, wait};
+use vault::{Created, HsmError, OpenError, Settings, StoreError, Vault, VaultError, wait};
 
 /// Why the vault does not open, checked to say no PIN.
 fn refused(settings: &Settings) -> OpenError {
@@ -202,6 +202,25 @@ on_stage!(1 a_lost_session_is_made_again(stage) {
     assert!(vault.health().hsm);
     drop(vault);
     assert_eq!(stage.open().merchants().unwrap().len(), 2);
+});
+
+on_stage!(1 a_pin_that_was_refused_is_not_tried_again(stage) {
+    let vault = stage.make();
+    let library = Pkcs11::new(module()).unwrap();
+    let session = library.open_rw_session(slot(&library)).unwrap();
+    let (ours, theirs) = (AuthPin::from(PIN), AuthPin::from("canary-pin-changed"));
+    session.set_pin(&ours, &theirs).unwrap();
+    session.logout().unwrap();
+    let refused = Err(VaultError::Hsm(HsmError::Pin));
+    assert_eq!(wait(vault.create_merchant(&merchant("first"), NOW)), refused);
+    // Now it would be right, and only a restart takes it up: more tries could lock the token.
+    session.login(UserType::User, Some(&theirs)).unwrap();
+    session.set_pin(&theirs, &ours).unwrap();
+    session.logout().unwrap();
+    assert_eq!(wait(vault.create_merchant(&merchant("second"), NOW)), refused);
+    assert!(!vault.health().hsm);
+    drop((vault, session));
+    assert_eq!(wait(stage.open().create_merchant(&merchant("third"), NOW)), Ok(Created::New));
 });
 
 on_stage!(1 without_its_token_the_vault_serves_what_it_has(stage) {
