@@ -26,7 +26,15 @@ step "lints"
 cargo clippy --release --locked --workspace --all-targets -- -D warnings
 
 step "tests"
-cargo test --release --locked --workspace
+directory=$(mktemp -d)
+trap 'rm -rf "$directory"' EXIT
+# The status goes through a file, because that of a pipe is the last program's.
+{
+    status=0
+    cargo test --release --locked --workspace || status=$?
+    echo "$status" >"$directory/status"
+} 2>&1 | tee "$directory/log"
+[ "$(cat "$directory/status")" = 0 ] || fail "tests failed"
 
 if [ -x tests/schemathesis.sh ]; then
     step "a generated client against the API"
@@ -34,8 +42,9 @@ if [ -x tests/schemathesis.sh ]; then
 fi
 
 step "the demo"
-directory=$(mktemp -d)
-trap 'rm -rf "$directory"' EXIT
-ONCE=1 ORCHESTRA_VAR=$directory ORCHESTRA_PORT_BASE=${TEST_PORT_BASE:-23460} scripts/demo.sh
+ONCE=1 ORCHESTRA_VAR=$directory/demo ORCHESTRA_PORT_BASE=${TEST_PORT_BASE:-23460} scripts/demo.sh
 
 step "all passed"
+awk '/^test result: / { passed += $4; failed += $6; ignored += $8 }
+     END { printf "test result: ok. %d passed; %d failed; %d ignored, in all\n", passed, failed, ignored
+           exit !(passed > 0 && failed == 0) }' "$directory/log"
