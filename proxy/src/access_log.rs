@@ -11,22 +11,35 @@ use model::{AccountName, KeyId, MerchantId};
 use pingora_proxy::Session;
 use serde::Serialize;
 use std::fs::OpenOptions;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvError, SyncSender, TryRecvError, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Takes lines and has them written by a thread of its own, so that a slow disk stops no request.
+///
+/// The thread wakes by the clock and not for each line: to wake a thread costs more than to serve
+/// the rest of a refused request.
 pub(crate) struct AccessLog {
-    lines: Option<SyncSender<Vec<u8>>>,
     metrics: Arc<Metrics>,
+    waiting: Arc<Waiting>,
     writer: Option<JoinHandle<()>>,
 }
 
-/// How many lines may wait for the disk; what comes beyond is counted and dropped.
-const LINES_WAITING_MAX: usize = 8192;
+/// Lines that are not written yet.
+#[derive(Default)]
+struct Waiting {
+    /// Whether no more lines will come.
+    ended: AtomicBool,
+    lines: Mutex<Vec<u8>>,
+}
+
+/// How many bytes of lines may wait for the disk; what comes beyond is counted and dropped.
+const WAITING_BYTES_MAX: usize = 16 << 20;
+/// How long a line waits before it is written.
+const WRITE_EVERY: Duration = Duration::from_millis(50);
 /// Room for the usual line.
 const LINE_ROOM: usize = 640;
 
@@ -82,10 +95,13 @@ impl AccessLog {
             }
             None => Box::new(std::io::stdout()),
         };
-        let (lines, waiting) = sync_channel(LINES_WAITING_MAX);
+        let waiting = Arc::new(Waiting::default());
         let thread = std::thread::Builder::new().name("access-log".to_owned());
-        let writer = thread.spawn(move || write_all(&waiting, out))?;
-        Ok(Self { lines: Some(lines), metrics, writer: Some(writer) })
+        let writer = thread.spawn({
+            let waiting = waiting.clone();
+            move || waiting.write_all(out)
+        })?;
+        Ok(Self { metrics, waiting, writer: Some(writer) })
     }
 
     /// Writes the line of a request that was answered with `status`.
@@ -116,8 +132,7 @@ impl AccessLog {
         let mut text = Vec::with_capacity(LINE_ROOM);
         let written = serde_json::to_writer(&mut text, line).is_ok();
         text.push(b'\n');
-        let sent = self.lines.as_ref().is_some_and(|lines| lines.try_send(text).is_ok());
-        if !(written && sent) {
+        if !(written && self.waiting.add(&text)) {
             self.metrics.log_line_dropped();
         }
     }
@@ -125,32 +140,47 @@ impl AccessLog {
 
 impl Drop for AccessLog {
     fn drop(&mut self) {
-        drop(self.lines.take());
+        self.waiting.ended.store(true, Ordering::Release);
         if let Some(writer) = self.writer.take() {
+            writer.thread().unpark();
             // A writer that panicked has nothing left to tell.
             drop(writer.join());
         }
     }
 }
 
-/// Writes lines until nobody is left to send any; what waits together is flushed together.
-fn write_all(waiting: &Receiver<Vec<u8>>, out: Box<dyn Write + Send>) {
-    let mut out = BufWriter::new(out);
-    let mut next = waiting.recv();
-    while let Ok(line) = next {
-        if out.write_all(&line).is_err() {
-            log::error!("the access log cannot be written");
+// === impl Waiting ===
+
+impl Waiting {
+    /// Adds a line, unless too much waits already.
+    fn add(&self, line: &[u8]) -> bool {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = lines.len().saturating_add(line.len()) <= WAITING_BYTES_MAX;
+        if fits {
+            lines.extend_from_slice(line);
         }
-        next = match waiting.try_recv() {
-            Err(TryRecvError::Empty) => {
-                if out.flush().is_err() {
-                    log::error!("the access log cannot be written");
-                }
-                waiting.recv()
+        fits
+    }
+
+    /// Writes what waits, again and again, until no more lines will come.
+    fn write_all(&self, mut out: Box<dyn Write + Send>) {
+        let mut batch = Vec::new();
+        loop {
+            // Looked at first, so that what came before the end is still written.
+            let ended = self.ended.load(Ordering::Acquire);
+            std::mem::swap(
+                &mut batch,
+                &mut *self.lines.lock().unwrap_or_else(PoisonError::into_inner),
+            );
+            if out.write_all(&batch).and_then(|()| out.flush()).is_err() {
+                log::error!("the access log cannot be written");
             }
-            Err(TryRecvError::Disconnected) => Err(RecvError),
-            Ok(line) => Ok(line),
-        };
+            batch.clear();
+            if ended {
+                return;
+            }
+            std::thread::park_timeout(WRITE_EVERY);
+        }
     }
 }
 
