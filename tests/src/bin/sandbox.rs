@@ -1,0 +1,51 @@
+//! The sandbox providers as a program.
+
+use anyhow::Context as _;
+use clap::Parser;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use tests::sandbox::{Sandbox, Settings, Tls};
+
+/// Stripe and Adyen in miniature, for trying an integration without either.
+///
+/// Send what you would send to `api.stripe.com` or `checkout-test.adyen.com` to this address: the
+/// provider is chosen by the `Host` header, or by a path that begins with `/stripe/` or `/adyen/`.
+/// Only published test cards are approved. Declines are triggered as the providers document it, by
+/// card number (Stripe) or by holder name (Adyen). What was executed is shown at
+/// `GET /_sandbox/ledger`; faults are ordered at `POST /_sandbox/faults` or by amount
+/// (`GET /_sandbox/faults` lists them); `POST /_sandbox/reset` starts over.
+#[derive(Debug, Parser)]
+#[command(version, verbatim_doc_comment)]
+struct Arguments {
+    /// Where to listen, such as 127.0.0.1:9500; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR")]
+    listen: SocketAddr,
+    /// The certificate chain, PEM.
+    #[arg(long, value_name = "FILE")]
+    certificate: PathBuf,
+    /// The private key, PEM.
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// How many threads serve.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    threads: usize,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let read = |path: &PathBuf| {
+        std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let sandbox = Sandbox::start(&Settings {
+        listen: arguments.listen,
+        certificate: read(&arguments.certificate)?,
+        key: read(&arguments.key)?,
+        tls: Tls::Modern,
+        threads: arguments.threads,
+    })?;
+    writeln!(std::io::stdout(), "sandbox ready on https://{}", sandbox.address())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(tokio::signal::ctrl_c())?;
+    Ok(())
+}

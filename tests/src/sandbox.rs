@@ -1,0 +1,315 @@
+//! Payment providers in miniature: Stripe and Adyen as their documentation describes them.
+//!
+//! They check what they receive as strictly as the providers do, keep a [`ledger`] of what they
+//! executed, and misbehave to order ([`fault`]). The reference is `docs/reference/sandbox.md`.
+//!
+//! What belongs here: the providers' documented behaviour, and ways to look at it. What does not:
+//! anything that knows Orchestra.
+
+mod adyen;
+mod cards;
+mod control;
+pub mod fault;
+mod form;
+mod idempotency;
+pub mod ledger;
+mod recent;
+mod server;
+mod shape;
+mod stripe;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use fault::{Effect, Fault, Faults, Operation, When};
+use http::{HeaderMap, Method};
+use ledger::{Entry, Ledger};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A provider that the sandbox plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    Adyen,
+    Stripe,
+}
+
+/// Where a sandbox listens, and as whom.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub listen: SocketAddr,
+    /// The certificate chain, PEM, leaf first.
+    pub certificate: Vec<u8>,
+    /// The private key, PEM.
+    pub key: Vec<u8>,
+    pub tls: Tls,
+    /// How many threads serve.
+    pub threads: usize,
+}
+
+/// Which versions of TLS are spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tls {
+    /// 1.2 and 1.3.
+    #[default]
+    Modern,
+    /// 1.0 and 1.1, so that a client can be seen to refuse them.
+    Outdated,
+}
+
+/// A running sandbox, which stops when it is dropped.
+#[derive(Debug)]
+pub struct Sandbox {
+    address: SocketAddr,
+    world: Arc<World>,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+/// Both providers with all that they remember.
+#[derive(Debug, Default)]
+struct World {
+    adyen: Mutex<adyen::Adyen>,
+    stripe: Mutex<stripe::Stripe>,
+    books: Books,
+    faults: Mutex<Faults>,
+    /// Whether `faults` holds any, so that nobody locks it in vain.
+    faulty: AtomicBool,
+}
+
+/// What is written down about every request.
+#[derive(Debug, Default)]
+struct Books {
+    ledger: Mutex<Ledger>,
+    connections: AtomicU64,
+    requests: AtomicU64,
+}
+
+/// A complete request to one of the providers.
+#[derive(Debug)]
+struct Received {
+    provider: Provider,
+    method: Method,
+    path: String,
+    query: String,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// An answer, as the provider means it.
+#[derive(Clone, Debug)]
+struct Answer {
+    status: u16,
+    content_type: &'static str,
+    headers: Vec<(&'static str, String)>,
+    body: Bytes,
+}
+
+/// A request that was understood, and that will be executed once.
+#[derive(Debug)]
+struct Ticket {
+    operation: Operation,
+    amount: Option<u64>,
+    key: Option<idempotency::Claim>,
+    order: Order,
+}
+
+/// What is to be executed.
+#[derive(Debug)]
+enum Order {
+    Adyen(adyen::Order),
+    Stripe(stripe::Order),
+}
+
+/// Locks, also after a panic elsewhere: the sandbox would rather go on than be right about it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+// === impl Sandbox ===
+
+impl Sandbox {
+    /// Starts serving on threads of its own.
+    ///
+    /// # Errors
+    /// When the address is taken, or the certificate and key do not fit.
+    pub fn start(settings: &Settings) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(settings.threads.max(1))
+            .thread_name("sandbox")
+            .enable_all()
+            .build()?;
+        let world = Arc::new(World::default());
+        let acceptor = server::acceptor(settings)?;
+        let listener = std::net::TcpListener::bind(settings.listen)
+            .with_context(|| format!("cannot listen on {}", settings.listen))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let listener = {
+            let _entered = runtime.enter();
+            tokio::net::TcpListener::from_std(listener)?
+        };
+        runtime.spawn(server::serve(listener, acceptor, Arc::clone(&world)));
+        Ok(Self { address, world, runtime: Some(runtime) })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What was executed since the last reset, in order.
+    pub fn ledger(&self) -> Vec<Entry> {
+        lock(&self.world.books.ledger).after(0)
+    }
+
+    /// How many complete requests the providers have received since the last reset.
+    pub fn requests(&self) -> u64 {
+        self.world.books.requests.load(Ordering::SeqCst)
+    }
+
+    /// How many TLS handshakes were completed since the last reset.
+    pub fn connections(&self) -> u64 {
+        self.world.books.connections.load(Ordering::SeqCst)
+    }
+
+    /// Orders a misbehaviour.
+    ///
+    /// # Errors
+    /// When it makes no sense, or too many wait already.
+    pub fn fault(&self, fault: Fault) -> anyhow::Result<()> {
+        self.world.fault(fault).map_err(anyhow::Error::msg)
+    }
+
+    /// Forgets everything: payments, keys, ledger, faults.
+    pub fn reset(&self) {
+        self.world.reset();
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+// === impl World ===
+
+impl World {
+    /// Reads a request up to the point where it would be executed.
+    fn begin(&self, received: &Received) -> Result<Ticket, Answer> {
+        self.books.requests.fetch_add(1, Ordering::SeqCst);
+        match received.provider {
+            Provider::Adyen => lock(&self.adyen).begin(received),
+            Provider::Stripe => lock(&self.stripe).begin(received),
+        }
+    }
+
+    /// Executes what was read, and remembers the answer under its idempotency key.
+    fn execute(&self, ticket: Ticket) -> Answer {
+        match ticket.order {
+            Order::Adyen(order) => lock(&self.adyen).execute(order, ticket.key, &self.books),
+            Order::Stripe(order) => lock(&self.stripe).execute(order, ticket.key, &self.books),
+        }
+    }
+
+    /// Gives up what was read, so that its idempotency key is free again.
+    fn abandon(&self, ticket: Ticket) {
+        match ticket.order {
+            Order::Adyen(_) => lock(&self.adyen).abandon(ticket.key),
+            Order::Stripe(_) => lock(&self.stripe).abandon(ticket.key),
+        }
+    }
+
+    /// What goes wrong with a request, if anything does.
+    fn strikes(&self, provider: Provider, ticket: &Ticket) -> Option<(When, Effect)> {
+        if let Some(found) = fault::by_amount(ticket.amount) {
+            return Some(found);
+        }
+        if !self.faulty.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut faults = lock(&self.faults);
+        let found = faults.take(provider, ticket.operation);
+        self.faulty.store(!faults.is_empty(), Ordering::Release);
+        found
+    }
+
+    fn fault(&self, fault: Fault) -> Result<(), &'static str> {
+        if let Some(problem) = fault.problem() {
+            return Err(problem);
+        }
+        let mut faults = lock(&self.faults);
+        if !faults.add(fault) {
+            return Err("too many faults wait already");
+        }
+        self.faulty.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn reset(&self) {
+        *lock(&self.adyen) = adyen::Adyen::default();
+        *lock(&self.stripe) = stripe::Stripe::default();
+        *lock(&self.books.ledger) = Ledger::default();
+        *lock(&self.faults) = Faults::default();
+        self.faulty.store(false, Ordering::Release);
+        self.books.requests.store(0, Ordering::SeqCst);
+        self.books.connections.store(0, Ordering::SeqCst);
+    }
+}
+
+// === impl Books ===
+
+impl Books {
+    fn write(&self, entry: Entry) {
+        lock(&self.ledger).write(entry);
+    }
+}
+
+// === impl Provider ===
+
+impl Provider {
+    /// The lower-case word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Adyen => "adyen",
+            Self::Stripe => "stripe",
+        }
+    }
+
+    /// The documented body for a status that needs no reason.
+    fn failure(self, status: u16) -> Answer {
+        match self {
+            Self::Adyen => adyen::failure(status),
+            Self::Stripe => stripe::failure(status),
+        }
+    }
+}
+
+// === impl Received ===
+
+impl Received {
+    /// The text of a header, when it has one and it is text.
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    /// A JSON answer.
+    fn json(status: u16, body: &serde_json::Value) -> Self {
+        let body = Bytes::from(body.to_string());
+        Self { status, content_type: "application/json; charset=utf-8", headers: Vec::new(), body }
+    }
+
+    /// The same with one more header.
+    fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
