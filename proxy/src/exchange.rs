@@ -2,16 +2,21 @@
 //!
 //! Every step is ours, so that each failure has exactly one class: either no complete request can
 //! have reached the provider, or it may have, or there is an answer. Nothing here sends again.
+//!
+//! The request is written as one piece: one record of TLS and one packet where Pingora's own client
+//! makes two of each, and one buffer with a card in it, which is wiped.
 
 use bytes::{Bytes, BytesMut};
-use pingora::connectors::http::Connector;
-use pingora::http::RequestHeader;
-use pingora::protocols::http::client::HttpSession;
-use pingora::upstreams::peer::HttpPeer;
-use pingora::{BError, Error, ErrorType, RetryType};
+use pingora::connectors::TransportConnector;
+use pingora::protocols::Stream;
+use pingora::protocols::http::v1::client::HttpSession;
+use pingora::upstreams::peer::{HttpPeer, Peer};
+use pingora::{BError, Error, ErrorType, OrErr};
 use providers::wire::{Method, Request};
-use std::time::{Duration, Instant};
-use tokio::time::timeout_at;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 /// How an exchange ended.
 #[derive(Debug)]
@@ -44,74 +49,99 @@ pub(crate) struct Limits {
 const WEAK_TLS: ErrorType = ErrorType::new("UpstreamWeakTls");
 /// How many interim (1xx) answers are read before the exchange is given up.
 const INTERIM_ANSWERS_MAX: usize = 8;
+/// Room for what a head has beside its values.
+const HEAD_ROOM: usize = 128;
 
 /// Sends `request` to `peer` and reads the answer.
 pub(crate) async fn exchange(
-    connector: &Connector,
+    connector: &TransportConnector,
     peer: &HttpPeer,
     request: Request,
     limits: &Limits,
 ) -> Exchange {
-    let deadline = tokio::time::Instant::from(
-        Instant::now().checked_add(limits.exchange_timeout).unwrap_or_else(Instant::now),
-    );
-    let connected = timeout_at(deadline, connector.get_http_session(peer));
-    let (mut session, reused) = match connected.await {
-        Ok(Ok(connected)) => connected,
-        Ok(Err(error)) => return Exchange::NotSent(error),
-        Err(_) => return Exchange::NotSent(late("connecting")),
-    };
-    let (header, body) = match prepare(&session, peer, request) {
-        Ok(prepared) => prepared,
-        Err(error) => return Exchange::NotSent(error),
-    };
+    // Turns true when the whole request has been handed to the kernel, and not before: as long as
+    // a byte is missing, the last record of TLS is incomplete and the provider cannot read it.
     let mut sent = false;
-    let io = converse(&mut session, header, body, limits.answer_bytes_max, &mut sent);
-    match timeout_at(deadline, io).await.unwrap_or_else(|_| Err(late("exchanging"))) {
-        Ok((status, body)) => {
-            connector.release_http_session(session, peer, peer.options.idle_timeout).await;
-            Exchange::Answer(Answer { body, reused, status })
-        }
-        // The session is dropped, not pooled: a connection in doubt is never used again.
-        Err(error) if sent && !was_refused(&error) => Exchange::Unknown(error),
+    let talk = talk(connector, peer, request, limits.answer_bytes_max, &mut sent);
+    let late = |_| Error::e_explain(ErrorType::ReadTimedout, "the deadline of the exchange");
+    match timeout(limits.exchange_timeout, talk).await.unwrap_or_else(late) {
+        Ok(answer) => Exchange::Answer(answer),
+        // The connection is dropped, not pooled: one in doubt is never used again.
+        Err(error) if sent => Exchange::Unknown(error),
         Err(error) => Exchange::NotSent(error),
     }
 }
 
-/// Everything that must hold before the first byte is written.
-fn prepare(
-    session: &HttpSession,
+async fn talk(
+    connector: &TransportConnector,
     peer: &HttpPeer,
     request: Request,
-) -> Result<(Box<RequestHeader>, Bytes), BError> {
-    check_tls(session, peer)?;
-    let method = match request.method {
-        Method::Get => "GET",
-        Method::Post => "POST",
-    };
-    let mut header = RequestHeader::build(method, request.path.as_bytes(), Some(HEADERS_ROOM))?;
-    header.insert_header("host", &request.authority)?;
-    for (name, value) in &request.headers {
-        // The value is exposed because this is the request that must carry it.
-        let mut value = http::HeaderValue::try_from(value.expose()).map_err(|_| {
-            Error::explain(ErrorType::InvalidHTTPHeader, "a header of the provider")
-        })?;
-        value.set_sensitive(true);
-        header.insert_header(*name, value)?;
+    answer_bytes_max: usize,
+    sent: &mut bool,
+) -> Result<Answer, BError> {
+    let written = written(&request)?;
+    drop(request);
+    let (mut stream, reused) = connector.get_stream(peer).await?;
+    check_tls(&stream, peer)?;
+    stream.write_all(&written).await.or_err(ErrorType::WriteError, "writing the request")?;
+    stream.flush().await.or_err(ErrorType::WriteError, "flushing the request")?;
+    *sent = true;
+    drop(written);
+    let mut session = HttpSession::new(stream);
+    let status = read_status(&mut session).await?;
+    let body = read_body(&mut session, answer_bytes_max).await?;
+    session.respect_keepalive();
+    if let Some(stream) = session.reuse().await {
+        connector.release_stream(stream, peer.reuse_hash(), peer.options.idle_timeout);
     }
-    if !(request.body.is_empty() && method == "GET") {
-        header.insert_header("content-length", request.body.as_ref().len())?;
-    }
-    Ok((Box::new(header), Bytes::from_owner(request.body)))
+    Ok(Answer { body, reused, status })
 }
 
-/// Room for the headers of the usual request.
-const HEADERS_ROOM: usize = 8;
+/// The request as HTTP/1.1 (RFC 9112), in one buffer that never grows.
+fn written(request: &Request) -> Result<Zeroizing<Vec<u8>>, BError> {
+    let mut out = Zeroizing::new(Vec::with_capacity(room(request)));
+    add_line(&mut out, &[request.method.as_str(), " ", &request.path, " HTTP/1.1"])?;
+    add_line(&mut out, &["host: ", &request.authority])?;
+    for (name, value) in &request.headers {
+        // The value is exposed because this is the request that must carry it.
+        add_line(&mut out, &[name, ": ", value.expose()])?;
+    }
+    if request.method == Method::Post {
+        add_line(&mut out, &["content-length: ", &request.body.len().to_string()])?;
+    }
+    add_line(&mut out, &[])?;
+    out.extend_from_slice(request.body.as_ref());
+    Ok(out)
+}
+
+/// How many bytes the whole request needs at most.
+fn room(request: &Request) -> usize {
+    let headers = request.headers.iter().map(|(name, value)| {
+        // The value is exposed to be measured only.
+        name.len().saturating_add(value.expose().len()).saturating_add(4)
+    });
+    [HEAD_ROOM, request.path.len(), request.authority.len(), request.body.len()]
+        .into_iter()
+        .chain(headers)
+        .fold(0, usize::saturating_add)
+}
+
+/// Adds a line to the head. Its parts are constants and texts that were encoded or checked; that none
+/// of them can end the line is checked once more, for what follows would be a request of its own.
+fn add_line(out: &mut Vec<u8>, parts: &[&str]) -> Result<(), BError> {
+    for part in parts {
+        if part.bytes().any(|byte| !matches!(byte, b' '..=b'~')) {
+            return Error::e_explain(ErrorType::InvalidHTTPHeader, "a part of the request's head");
+        }
+        out.extend_from_slice(part.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+    Ok(())
+}
 
 /// Pingora's connector allows TLS 1.0 and old ciphers, and cannot be told otherwise.
-fn check_tls(session: &HttpSession, peer: &HttpPeer) -> Result<(), BError> {
-    let digest = session.digest().and_then(|digest| digest.ssl_digest.as_ref());
-    let strong = digest.is_some_and(|digest| match digest.version.as_ref() {
+fn check_tls(stream: &Stream, peer: &HttpPeer) -> Result<(), BError> {
+    let strong = stream.get_ssl_digest().is_some_and(|digest| match digest.version.as_ref() {
         "TLSv1.3" => true,
         "TLSv1.2" => digest.cipher.contains("GCM") || digest.cipher.contains("CHACHA20"),
         _ => false,
@@ -119,56 +149,62 @@ fn check_tls(session: &HttpSession, peer: &HttpPeer) -> Result<(), BError> {
     if strong && peer.is_tls() && !peer.sni.is_empty() {
         Ok(())
     } else {
-        Err(Error::explain(WEAK_TLS, "the provider's TLS is older than 1.2 or weak"))
+        Error::e_explain(WEAK_TLS, "the provider's TLS is older than 1.2 or weak")
     }
-}
-
-/// Writes the request and reads the answer; `sent` turns true before the request can be complete.
-async fn converse(
-    session: &mut HttpSession,
-    header: Box<RequestHeader>,
-    body: Bytes,
-    answer_bytes_max: usize,
-    sent: &mut bool,
-) -> Result<(u16, Bytes), BError> {
-    // A head without a body is a complete request; with one, the head alone cannot be executed.
-    *sent = body.is_empty();
-    session.write_request_header(header).await?;
-    *sent = true;
-    if !body.is_empty() {
-        session.write_request_body(body, true).await?;
-    }
-    session.finish_request_body().await?;
-    let status = read_status(session).await?;
-    let mut answer = BytesMut::new();
-    while let Some(part) = session.read_response_body().await? {
-        if answer.len().saturating_add(part.len()) > answer_bytes_max {
-            return Error::e_explain(ErrorType::InvalidHTTPHeader, "the answer is over the limit");
-        }
-        answer.extend_from_slice(&part);
-    }
-    Ok((status, answer.freeze()))
 }
 
 async fn read_status(session: &mut HttpSession) -> Result<u16, BError> {
     for _ in 0..INTERIM_ANSWERS_MAX {
-        session.read_response_header().await?;
-        match session.response_header() {
-            Some(header) if header.status.is_informational() => {}
-            Some(header) => return Ok(header.status.as_u16()),
+        session.read_response().await?;
+        match session.get_status() {
+            Some(status) if status.is_informational() => {}
+            Some(status) => return Ok(status.as_u16()),
             None => break,
         }
     }
     Error::e_explain(ErrorType::InvalidHTTPHeader, "no final answer")
 }
 
-/// Whether an HTTP/2 peer said that it did not process the stream (RFC 9113 sections 6.8 and 8.7):
-/// REFUSED_STREAM, a GOAWAY below the stream, or HTTP_1_1_REQUIRED; never an invalid answer.
-fn was_refused(error: &Error) -> bool {
-    error.retry == RetryType::Decided(true)
-        && matches!(error.etype(), ErrorType::H2Error | ErrorType::H2Downgrade)
+/// Reads the body of the answer, which is copied only when it comes in parts.
+async fn read_body(session: &mut HttpSession, bytes_max: usize) -> Result<Bytes, BError> {
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while let Some(part) = session.read_body_bytes().await? {
+        let so_far = first.len().saturating_add(rest.len());
+        if so_far.saturating_add(part.len()) > bytes_max {
+            return Error::e_explain(ErrorType::InvalidHTTPHeader, "the answer is over the limit");
+        }
+        if first.is_empty() && rest.is_empty() {
+            first = part;
+        } else {
+            rest.extend_from_slice(&first);
+            rest.extend_from_slice(&part);
+            first = Bytes::new();
+        }
+    }
+    Ok(if rest.is_empty() { first } else { rest.freeze() })
 }
 
-fn late(what: &'static str) -> BError {
-    Error::explain(ErrorType::ReadTimedout, what)
+#[cfg(test)]
+mod tests {
+    use super::{room, written};
+    use providers::wire::{Body, Request};
+
+    #[test]
+    fn a_request_is_one_buffer_that_did_not_grow() {
+        let request = Request::post("api.example.com", "/v1/x".to_owned(), Body::json(&1));
+        let bytes = written(&request).unwrap();
+        let expected = "POST /v1/x HTTP/1.1\r\nhost: api.example.com\r\ncontent-length: 1\r\n\r\n1";
+        assert_eq!(std::str::from_utf8(&bytes).unwrap(), expected);
+        assert_eq!(bytes.capacity(), room(&request));
+    }
+
+    #[test]
+    fn nothing_can_end_a_line_of_the_head() {
+        for strange in ["/a\r\nx: y", "/a\nb", "/a\0", "/ä", "/a\u{7f}"] {
+            let request = Request::get("api.example.com", strange.to_owned());
+            assert!(written(&request).is_err(), "{strange:?}");
+        }
+        assert!(written(&Request::get("a\r\nb", "/".to_owned())).is_err());
+    }
 }

@@ -67,7 +67,8 @@ impl Plan {
         let sent = Arc::new(AtomicBool::new(false));
         let key = self.operation.key.clone();
         let (kind, amount) = (self.operation.kind(), self.operation.amount());
-        let task = tokio::spawn(perform(shared.clone(), self, sent.clone()));
+        // Boxed, because a task is copied as a whole when it ends.
+        let task = tokio::spawn(Box::pin(perform(shared.clone(), self, sent.clone())));
         task.await
             .unwrap_or_else(|_| Performed::Finished(Box::new(broken(key, kind, amount, &sent))))
     }

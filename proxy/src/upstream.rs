@@ -3,8 +3,7 @@
 use crate::exchange::{self, Answer, Exchange};
 use anyhow::{Context, Result, ensure};
 use conf::{Config, Upstream as Settings};
-use pingora::connectors::ConnectorOptions;
-use pingora::connectors::http::Connector;
+use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::server::configuration::ServerConf;
 use pingora::tls::x509::X509;
 use pingora::upstreams::peer::HttpPeer;
@@ -19,7 +18,7 @@ use std::time::{Duration, Instant};
 
 /// The ways to all providers.
 pub(crate) struct Upstreams {
-    connector: Connector,
+    connector: TransportConnector,
     ways: BTreeMap<&'static str, Way>,
 }
 
@@ -64,7 +63,7 @@ impl Upstreams {
         }
         let way = |name| Ok((name, Way::new(name, config.upstream(name))?));
         Ok(Self {
-            connector: Connector::new(Some(ConnectorOptions::from_server_conf(server))),
+            connector: TransportConnector::new(Some(ConnectorOptions::from_server_conf(server))),
             ways: names.into_iter().map(way).collect::<Result<_>>()?,
         })
     }
@@ -139,8 +138,6 @@ impl Way {
         options.verify_hostname = true;
         options.connection_timeout = Some(self.settings.connect_timeout);
         options.total_connection_timeout = Some(self.settings.connect_timeout);
-        options.read_timeout = Some(self.settings.exchange_timeout);
-        options.write_timeout = Some(self.settings.exchange_timeout);
         options.idle_timeout = Some(self.settings.idle_timeout);
         if !self.authorities.is_empty() {
             options.ca = Some(Arc::new(self.authorities.clone().into_boxed_slice()));
