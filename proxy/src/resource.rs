@@ -251,8 +251,19 @@ impl<'a> TokenItem<'a> {
 
 impl From<VaultError> for Refused {
     fn from(error: VaultError) -> Self {
-        log::error!("the vault failed: {error}");
-        Self::Reject(Reject::VaultUnavailable)
+        match error {
+            VaultError::Size { .. } => {
+                Self::Invalid(FieldError::new("", "is too large to be kept"))
+            }
+            VaultError::TooMany { .. } => Self::Reject(Reject::Overloaded),
+            VaultError::Hsm(_)
+            | VaultError::NoSuchMerchant
+            | VaultError::Sealed { .. }
+            | VaultError::Store(_) => {
+                log::error!("the vault failed: {error}");
+                Self::Reject(Reject::VaultUnavailable)
+            }
+        }
     }
 }
 
