@@ -1,3 +1,5 @@
+//! This file is long because it is tables: every body that is read or refused, each with its answer.
+
 use super::schema::{self, Form, SCHEMAS, Schema, Shape};
 use super::{AccountChoice, FieldError, PaymentRequest, YearMonth, account, payment, string_token};
 use model::{Action, Authorization, Capture, CardRef, CvvSource, Find, Kind, NumberSource};
