@@ -6,9 +6,10 @@ use crate::charge::{self, ACCOUNTS, Account};
 use crate::contest::Lane;
 use crate::process::{self, Program};
 use anyhow::{Context, ensure};
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -166,9 +167,11 @@ impl Installation {
         Ok(())
     }
 
+    /// Writes a file that only we can read.
     fn write(&self, name: &str, text: &str) -> anyhow::Result<PathBuf> {
         let path = self.folder.join(name);
-        fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()))?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        file.write_all(text.as_bytes())?;
         Ok(path)
     }
 }
