@@ -1,5 +1,7 @@
 //! The wall clock, read in one place and handed on as a number.
 
+use filters::decode::YearMonth;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970, UTC.
@@ -20,8 +22,31 @@ pub(crate) fn timestamp(millis: u64) -> String {
     format!("{at:.3}")
 }
 
+/// The month in which it still is somewhere on Earth, so that no card is refused while its last day
+/// lasts. It is worked out once an hour.
+pub(crate) fn month_anywhere() -> YearMonth {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let hour = now_seconds().saturating_sub(HALF_A_DAY_S) / 3600;
+    let last = LAST.load(Ordering::Relaxed);
+    if last >> 32 == hour {
+        return unpacked(last);
+    }
+    let (year, month) = year_month(hour.saturating_mul(3_600_000));
+    LAST.store(hour << 32 | u64::from(year) << 8 | u64::from(month), Ordering::Relaxed);
+    YearMonth { year, month }
+}
+
+/// The year and month in the low half of a word.
+fn unpacked(word: u64) -> YearMonth {
+    let [month, low, high, ..] = word.to_le_bytes();
+    YearMonth { year: u16::from_le_bytes([low, high]), month }
+}
+
+/// How far behind UTC the last place on Earth is.
+const HALF_A_DAY_S: u64 = 43_200;
+
 /// The year and month of `millis`, in UTC.
-pub(crate) fn year_month(millis: u64) -> (u16, u8) {
+fn year_month(millis: u64) -> (u16, u8) {
     let millis = i64::try_from(millis).unwrap_or(i64::MAX);
     let at = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX);
     let date = at.to_zoned(jiff::tz::TimeZone::UTC).date();
@@ -30,12 +55,21 @@ pub(crate) fn year_month(millis: u64) -> (u16, u8) {
 
 #[cfg(test)]
 mod tests {
-    use super::{timestamp, year_month};
+    use super::{month_anywhere, timestamp, unpacked, year_month};
 
     #[test]
     fn times_are_utc_with_milliseconds() {
         assert_eq!(timestamp(1_795_348_800_123), "2026-11-22T12:00:00.123Z");
         assert_eq!(timestamp(1_795_348_800_000), "2026-11-22T12:00:00.000Z");
         assert_eq!(year_month(1_795_348_800_123), (2026, 11));
+    }
+
+    #[test]
+    fn the_month_survives_being_kept() {
+        assert_eq!(unpacked(0xffff_ffff_0007_ea0b), unpacked(0x0007_ea0b));
+        assert_eq!((unpacked(0x0007_ea0b).year, unpacked(0x0007_ea0b).month), (2026, 11));
+        let first = month_anywhere();
+        assert_eq!(month_anywhere(), first);
+        assert!(first.year >= 2026 && (1..=12).contains(&first.month));
     }
 }

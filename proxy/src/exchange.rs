@@ -81,7 +81,11 @@ async fn talk(
 ) -> Result<Answer, BError> {
     let written = written(&request)?;
     drop(request);
-    let (mut stream, reused) = connector.get_stream(peer).await?;
+    let (mut stream, reused) = match connector.reused_stream(peer).await {
+        Some(stream) => (stream, true),
+        // Boxed, because to connect takes a large future, and seldom happens.
+        None => (Box::pin(connector.new_stream(peer)).await?, false),
+    };
     check_tls(&stream, peer)?;
     stream.write_all(&written).await.or_err(ErrorType::WriteError, "writing the request")?;
     stream.flush().await.or_err(ErrorType::WriteError, "flushing the request")?;

@@ -14,7 +14,7 @@ use crate::reply::Reply;
 use crate::resource::{self, Refused};
 use crate::shared::Shared;
 use async_trait::async_trait;
-use filters::decode::{self, FieldError, YearMonth};
+use filters::decode::{self, FieldError};
 use filters::reject::Reject;
 use filters::route::{Matched, Route};
 use model::Kind;
@@ -184,8 +184,7 @@ impl Gateway {
             return Err(Stop::Reject(Reject::Overloaded));
         }
         let began = Instant::now();
-        let (year, month) = clock::year_month(clock::now_millis());
-        let request = decode::payment(kind, body, YearMonth { year, month })?;
+        let request = decode::payment(kind, body, clock::month_anywhere())?;
         cx.phases.decode = began.elapsed();
         let merchant = match &cx.principal {
             Some(principal) => principal.merchant.clone(),

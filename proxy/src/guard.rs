@@ -25,7 +25,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Semaphore;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Admits connections to an application, within limits.
 pub(crate) struct Guard<A> {
@@ -53,6 +53,9 @@ pub(crate) struct HeadDeadline {
     inner: Stream,
     limit: Duration,
     state: AtomicU8,
+    /// When the head that has begun must be complete.
+    until: Instant,
+    /// Made when a head does not come in one piece, which is seldom.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -149,7 +152,7 @@ impl Drop for Place {
 
 impl HeadDeadline {
     fn new(inner: Stream, limit: Duration) -> Self {
-        Self { inner, limit, state: AtomicU8::new(IDLE), timer: None }
+        Self { inner, limit, state: AtomicU8::new(IDLE), until: Instant::now(), timer: None }
     }
 
     /// The deadline of the connection that `session` came by, where it has one.
@@ -172,12 +175,15 @@ impl HeadDeadline {
     }
 
     fn start(&mut self) {
-        self.timer = Some(Box::pin(tokio::time::sleep(self.limit)));
+        self.until = Instant::now().checked_add(self.limit).unwrap_or(self.until);
+        self.timer = None;
         self.state.store(RUNNING, Ordering::Relaxed);
     }
 
     fn has_passed(&mut self, cx: &mut Context<'_>) -> bool {
-        self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
+        let until = self.until;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        timer.as_mut().poll(cx).is_ready()
     }
 }
 

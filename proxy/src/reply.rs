@@ -98,7 +98,7 @@ impl Reply {
     }
 
     fn header(&self, cx: &Cx) -> Result<ResponseHeader, BError> {
-        let mut header = ResponseHeader::build(self.status, Some(HEADERS_ROOM))?;
+        let mut header = ResponseHeader::build_no_case(self.status, Some(HEADERS_ROOM))?;
         if !self.body.is_empty() {
             header.insert_header("content-type", self.content_type)?;
         }
