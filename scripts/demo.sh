@@ -230,8 +230,10 @@ ports
 scripts/packages.sh
 need_cargo
 step "building (the first time takes a while; nothing is downloaded but crates)"
-# All of the workspace, as the tests build it, so that neither builds again what the other built.
-cargo build --release --locked --workspace --bins
+# The tests ask for --tests as well, since their crates switch on features of others: cargo would
+# otherwise build half of the graph a second time.
+# shellcheck disable=SC2086 # it is an option or nothing
+cargo build --release --locked --workspace --bins ${BUILD_ALSO:-}
 
 mkdir -p "${ORCHESTRA_VAR:-var/demo}"
 var=$(cd "${ORCHESTRA_VAR:-var/demo}" && pwd)

@@ -20,7 +20,7 @@ step "formatting"
 cargo fmt --all --check
 
 step "building"
-cargo build --release --locked --workspace --bins
+cargo build --release --locked --workspace --bins --tests
 
 step "lints"
 cargo clippy --release --locked --workspace --all-targets -- -D warnings
@@ -42,7 +42,7 @@ if [ -x tests/schemathesis.sh ]; then
 fi
 
 step "the demo"
-ONCE=1 ORCHESTRA_VAR=$directory/demo ORCHESTRA_PORT_BASE=${TEST_PORT_BASE:-23460} scripts/demo.sh
+BUILD_ALSO=--tests ONCE=1 ORCHESTRA_VAR=$directory/demo ORCHESTRA_PORT_BASE=${TEST_PORT_BASE:-23460} scripts/demo.sh
 
 step "all passed"
 awk '/^test result: / { passed += $4; failed += $6; ignored += $8 }
