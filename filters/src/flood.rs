@@ -43,7 +43,7 @@ impl fmt::Debug for Flood {
 }
 
 /// What stands for one client: an IPv4 address, or the /64 that one IPv6 subscriber has.
-fn network(address: IpAddr) -> (bool, u64) {
+pub fn network(address: IpAddr) -> (bool, u64) {
     match address.to_canonical() {
         IpAddr::V4(v4) => (false, u64::from(u32::from(v4))),
         IpAddr::V6(v6) => {

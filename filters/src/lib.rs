@@ -4,14 +4,16 @@
 //! the reading of bodies into the words of `model`. What does not: waiting, sockets, Pingora, the
 //! vault, providers. No card is seen here but through `model`'s own types.
 //!
-//! The order in which the proxy asks, cheapest first:
-//! [`head::check`], [`route::route`], [`Flood::allow`], the key, [`Quota::check`],
-//! [`head::check_body_head`] or [`head::check_no_body`], and last [`decode`].
+//! The order in which the proxy asks, and the reason for each place, stands in its `admission`:
+//! [`Flood::allow`], [`raw_head::check`] and [`head::check`], [`route::route`], the key,
+//! [`Quota::check`], the scope, [`head::check_body_head`] or [`head::check_no_body`], and last
+//! [`decode`].
 
 pub mod decode;
 pub mod flood;
 pub mod head;
 pub mod quota;
+pub mod raw_head;
 pub mod reject;
 pub mod route;
 

@@ -32,7 +32,6 @@ pub enum Reject {
     PathTooLong,
     QuotaExceeded { retry_after_s: u64 },
     SlowBody,
-    SlowHead,
     TransferCodingRefused,
     Unauthorized,
     UnexpectedBody,
@@ -67,7 +66,7 @@ struct Problem<'a> {
 
 impl Reject {
     /// Every reject, in the order of their codes. Where one holds a value, that is an example.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 26] = [
         Self::AmbiguousFraming,
         Self::BodyTooLarge,
         Self::DuplicateHeader,
@@ -87,7 +86,6 @@ impl Reject {
         Self::PathTooLong,
         Self::QuotaExceeded { retry_after_s: WAIT_S },
         Self::SlowBody,
-        Self::SlowHead,
         Self::TransferCodingRefused,
         Self::Unauthorized,
         Self::UnexpectedBody,
@@ -119,7 +117,6 @@ impl Reject {
             Self::PathTooLong => "path-too-long",
             Self::QuotaExceeded { .. } => "quota-exceeded",
             Self::SlowBody => "slow-body",
-            Self::SlowHead => "slow-head",
             Self::TransferCodingRefused => "transfer-coding-refused",
             Self::Unauthorized => "unauthorized",
             Self::UnexpectedBody => "unexpected-body",
@@ -144,7 +141,7 @@ impl Reject {
             Self::Forbidden { .. } => 403,
             Self::NoSuchAccount | Self::NoSuchToken | Self::NotFound => 404,
             Self::MethodNotAllowed { .. } => 405,
-            Self::SlowBody | Self::SlowHead => 408,
+            Self::SlowBody => 408,
             Self::LengthRequired => 411,
             Self::BodyTooLarge => 413,
             Self::PathTooLong => 414,
@@ -179,7 +176,6 @@ impl Reject {
             Self::PathTooLong => "The path is too long",
             Self::QuotaExceeded { .. } => "The API key has used up its quota",
             Self::SlowBody => "The body did not arrive in time",
-            Self::SlowHead => "The request head did not arrive in time",
             Self::TransferCodingRefused => "The transfer coding is not accepted",
             Self::Unauthorized => "The API key is missing or not valid",
             Self::UnexpectedBody => "No body belongs to this request",
@@ -225,7 +221,6 @@ impl Reject {
             Self::PathTooLong => "Send a shorter path and query.",
             Self::QuotaExceeded { .. } => "Wait as long as Retry-After says, then try again.",
             Self::SlowBody => "Send the whole body within the time limit.",
-            Self::SlowHead => "Send the whole request head within the time limit.",
             Self::TransferCodingRefused => {
                 "The only transfer coding is chunked, and only in HTTP/1.1."
             }
@@ -245,7 +240,6 @@ impl Reject {
             | Self::Overloaded
             | Self::QuotaExceeded { .. }
             | Self::SlowBody
-            | Self::SlowHead
             | Self::VaultUnavailable => true,
             Self::AmbiguousFraming
             | Self::BodyTooLarge
@@ -296,7 +290,6 @@ impl Reject {
                 | Self::MalformedPath
                 | Self::PathTooLong
                 | Self::SlowBody
-                | Self::SlowHead
                 | Self::TransferCodingRefused
                 | Self::UnexpectedBody
                 | Self::UpgradeRefused

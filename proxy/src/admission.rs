@@ -5,6 +5,7 @@ use crate::context::Cx;
 use crate::shared::Shared;
 use filters::decode::FieldError;
 use filters::head::{self, Head, Version};
+use filters::raw_head;
 use filters::reject::Reject;
 use filters::route::{self, Matched, Route, RouteError};
 use model::Principal;
@@ -52,6 +53,10 @@ fn check_flood(shared: &Shared, session: &Session) -> Result<(), Reject> {
 }
 
 fn check_head(shared: &Shared, session: &Session) -> Result<(), Reject> {
+    if !session.as_downstream().is_http2() {
+        // On the bytes, since Pingora has repaired by now what should be refused.
+        raw_head::check(&session.as_downstream().to_h1_raw())?;
+    }
     with_head(session, |head| head::check(head, &shared.head_limits))
 }
 

@@ -5,6 +5,7 @@
 
 use crate::metrics::Metrics;
 use async_trait::async_trait;
+use filters::flood;
 use pingora::apps::{HttpServerApp, ServerApp};
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{SslDigest, TlsRef};
@@ -17,7 +18,6 @@ use pingora_proxy::Session;
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,15 +36,18 @@ pub(crate) struct Guard<A> {
     total: Arc<Semaphore>,
 }
 
-/// How many connections each client address has.
+/// What counts as one client: see [`flood::network`].
+type Network = (bool, u64);
+
+/// How many connections each client has.
 struct PerAddress {
-    counts: Mutex<HashMap<IpAddr, u32>>,
+    counts: Mutex<HashMap<Network, u32>>,
     max: u32,
 }
 
-/// A place among the connections of one address; given back when dropped.
+/// A place among the connections of one client; given back when dropped.
 struct Place {
-    address: IpAddr,
+    network: Network,
     per_address: Arc<PerAddress>,
 }
 
@@ -69,7 +72,7 @@ const DONE: u8 = 2;
 // === impl Guard ===
 
 impl<A> Guard<A> {
-    /// Admits at most `max` connections in all and `max_per_address` of one address.
+    /// Admits connections within `limits`, in all and of one client.
     pub(crate) fn new(app: A, limits: &conf::Limits, metrics: Arc<Metrics>) -> Self {
         Self {
             app: Arc::new(app),
@@ -95,8 +98,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Guard<A> {
             self.metrics.connection_refused("total");
             return None;
         };
-        let address = address_of(&stream);
-        let place = address.map(|address| PerAddress::take(&self.per_address, address));
+        let place = network_of(&stream).map(|network| PerAddress::take(&self.per_address, network));
         if matches!(place, Some(None)) {
             self.metrics.connection_refused("address");
             return None;
@@ -115,22 +117,22 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Guard<A> {
     }
 }
 
-fn address_of(stream: &Stream) -> Option<IpAddr> {
+fn network_of(stream: &Stream) -> Option<Network> {
     let digest = stream.get_socket_digest()?;
-    Some(digest.peer_addr()?.as_inet()?.ip())
+    Some(flood::network(digest.peer_addr()?.as_inet()?.ip()))
 }
 
 // === impl PerAddress ===
 
 impl PerAddress {
-    fn take(this: &Arc<Self>, address: IpAddr) -> Option<Place> {
+    fn take(this: &Arc<Self>, network: Network) -> Option<Place> {
         let mut counts = this.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(address).or_insert(0);
+        let count = counts.entry(network).or_insert(0);
         if *count >= this.max {
             return None;
         }
         *count = count.saturating_add(1);
-        Some(Place { address, per_address: this.clone() })
+        Some(Place { network, per_address: this.clone() })
     }
 }
 
@@ -139,10 +141,10 @@ impl PerAddress {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.per_address.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.address) {
+        if let Some(count) = counts.get_mut(&self.network) {
             *count = count.saturating_sub(1);
             if *count == 0 {
-                counts.remove(&self.address);
+                counts.remove(&self.network);
             }
         }
     }

@@ -69,8 +69,11 @@ impl Plan {
         let (kind, amount) = (self.operation.kind(), self.operation.amount());
         // Boxed, because a task is copied as a whole when it ends.
         let task = tokio::spawn(Box::pin(perform(shared.clone(), self, sent.clone())));
-        task.await
-            .unwrap_or_else(|_| Performed::Finished(Box::new(broken(key, kind, amount, &sent))))
+        task.await.unwrap_or_else(|_| {
+            let finished = broken(key, kind, amount, &sent);
+            shared.metrics.operation_done(&finished);
+            Performed::Finished(Box::new(finished))
+        })
     }
 }
 

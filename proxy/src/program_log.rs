@@ -6,6 +6,7 @@
 use crate::clock;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::io::Write;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Writes records to standard error, one line each.
 struct ProgramLog;
@@ -26,6 +27,29 @@ pub(crate) fn start() {
     }
 }
 
+/// Counts the lines of libraries in the present second: a client can cause some of them, such as
+/// one for each failed handshake, and must not be able to fill a disk with them.
+struct Allowance {
+    second: AtomicU64,
+    lines: AtomicU32,
+}
+
+static FOREIGN: Allowance = Allowance { second: AtomicU64::new(0), lines: AtomicU32::new(0) };
+
+/// How many lines of libraries are shown in a second.
+const FOREIGN_LINES_PER_S_MAX: u32 = 10;
+
+// === impl Allowance ===
+
+impl Allowance {
+    fn admits(&self, second: u64) -> bool {
+        if self.second.swap(second, Ordering::Relaxed) != second {
+            self.lines.store(0, Ordering::Relaxed);
+        }
+        self.lines.fetch_add(1, Ordering::Relaxed) < FOREIGN_LINES_PER_S_MAX
+    }
+}
+
 // === impl ProgramLog ===
 
 impl Log for ProgramLog {
@@ -35,6 +59,9 @@ impl Log for ProgramLog {
 
     fn log(&self, record: &Record<'_>) {
         if !self.enabled(record.metadata()) {
+            return;
+        }
+        if !is_ours(record.target()) && !FOREIGN.admits(clock::now_seconds()) {
             return;
         }
         let message = record.args().to_string();
@@ -81,7 +108,16 @@ fn is_suspicious(run: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::masked;
+    use super::{Allowance, FOREIGN_LINES_PER_S_MAX, masked};
+    use std::sync::atomic::{AtomicU32, AtomicU64};
+
+    #[test]
+    fn a_second_has_its_allowance_of_foreign_lines() {
+        let allowance = Allowance { second: AtomicU64::new(0), lines: AtomicU32::new(0) };
+        let admitted = |second| (0..100).filter(|_| allowance.admits(second)).count();
+        assert_eq!(admitted(1), usize::try_from(FOREIGN_LINES_PER_S_MAX).unwrap());
+        assert_eq!(admitted(2), usize::try_from(FOREIGN_LINES_PER_S_MAX).unwrap());
+    }
 
     #[test]
     fn what_could_be_a_secret_is_blotted_out() {

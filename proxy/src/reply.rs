@@ -28,14 +28,6 @@ const JSON: &str = "application/json; charset=utf-8";
 /// Room for the headers of the usual answer.
 const HEADERS_ROOM: usize = 10;
 
-/// The API's own form of a 400.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ValidationErrorMessage<'a> {
-    field_name: &'a str,
-    errors: &'a [&'static str],
-}
-
 // === impl Reply ===
 
 impl Reply {
@@ -72,8 +64,7 @@ impl Reply {
 
     /// The answer to a body that says something that cannot be.
     pub(crate) fn invalid(error: &FieldError) -> Self {
-        let FieldError { field, errors } = error;
-        Self::json(400, &ValidationErrorMessage { field_name: field, errors })
+        Self::new(400, JSON, error.json())
     }
 
     /// Adds a header.
