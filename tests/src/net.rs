@@ -13,7 +13,9 @@ use certificates::Authority;
 use client::{Answer, Client, Http};
 use serde_json::{Value, json};
 use std::fs;
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -29,6 +31,10 @@ pub const MERCHANT: &str = "acme";
 pub const STRIPE_KEY: &str = "sk_test_netOfTheTests0123456789";
 pub const ADYEN_KEY: &str = "AQEnetOfTheTests0123456789abcdefghij";
 pub const ADYEN_MERCHANT: &str = "OrchestraNetECOM";
+/// For `limits`: as many requests of one address as it likes.
+pub const NO_FLOOD: &str = "  flood_per_address_per_s: 1000000\n";
+/// The command that serves.
+pub const SERVE: &str = "serve";
 const PIN: &str = "495160";
 const SO_PIN: &str = "82635194";
 
@@ -71,7 +77,7 @@ pub fn program() -> anyhow::Result<PathBuf> {
     found.with_context(|| {
         format!(
             "the program `orchestra` is not beside {}: build it first, with `cargo build \
-             --release -p proxy` (`cargo test --release --workspace` does so by itself)",
+             --release --workspace --bins --tests`, as scripts/test.sh does",
             here.display()
         )
     })
@@ -116,7 +122,7 @@ fn start_sandbox(options: &Options, authority: &Authority) -> anyhow::Result<San
 impl Default for Options {
     fn default() -> Self {
         Self {
-            limits: String::new(),
+            limits: NO_FLOOD.to_owned(),
             exchange_timeout_ms: 10_000,
             sandbox_trusted: true,
             sandbox_names: vec!["api.stripe.com", "checkout-test.adyen.com", "localhost"],
@@ -162,7 +168,12 @@ impl Net {
     }
 
     fn write_files(&self, options: &Options) -> anyhow::Result<()> {
-        let write = |name: &str, contents: &[u8]| fs::write(self.directory.join(name), contents);
+        let write = |name: &str, contents: &[u8]| {
+            let mut options = fs::OpenOptions::new();
+            // A PIN that others may read is refused.
+            let file = options.create(true).truncate(true).write(true).mode(0o600);
+            file.open(self.directory.join(name))?.write_all(contents)
+        };
         let leaf = self.authority.leaf(&["localhost"])?;
         write("ca.pem", &self.authority.pem()?)?;
         write("chain.pem", &leaf.certificate)?;
@@ -186,7 +197,7 @@ impl Net {
         format!(
             "listen:\n  tls:\n    address: {tls}\n    certificates:\n      - chain: chain.pem\n        \
              key: key.pem\n  plain: {plain}\n  metrics: {metrics}\n  admin: admin.sock\n\
-             limits:\n  flood_per_address_per_s: 1000000\n{limits}\
+             limits:\n{limits}\
              vault:\n  directory: vault\n  cache_bytes: 16777216\n  \
              token_label: net\n  pin: file:pin\n\
              providers:\n  stripe:\n{upstream}  adyen:\n{upstream}\
@@ -227,7 +238,7 @@ impl Net {
     pub async fn serve(&mut self) -> anyhow::Result<()> {
         let append =
             |name| fs::OpenOptions::new().create(true).append(true).open(self.directory.join(name));
-        let mut command = self.command(&["serve"])?;
+        let mut command = self.command(&[SERVE])?;
         command.stdout(append("stdout.log")?).stderr(append("stderr.log")?);
         self.child = Some(command.spawn()?);
         let began = Instant::now();

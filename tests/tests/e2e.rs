@@ -1,0 +1,20 @@
+//! The whole program: TLS in front, a vault under a PKCS#11 token, the sandbox behind.
+//!
+//! Every test starts a program of its own with [`tests::net::Net`]; nothing is shared and nothing
+//! is stubbed. They need the program `orchestra` beside them: `cargo build --release --workspace --bins`.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+/// The parts live in the folder of the same name.
+mod e2e {
+    pub(crate) mod charge;
+    pub(crate) mod crash;
+    pub(crate) mod declines;
+    pub(crate) mod disconnect;
+    pub(crate) mod leaks;
+    pub(crate) mod order;
+    pub(crate) mod refusals;
+    pub(crate) mod routes;
+    pub(crate) mod start;
+    pub(crate) mod upstream;
+}

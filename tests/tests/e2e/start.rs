@@ -1,0 +1,53 @@
+//! Without its hardware security module the program refuses to start, and says what to do.
+
+use tests::net::{Net, SERVE};
+
+#[tokio::test]
+async fn a_vault_that_cannot_be_opened_is_not_served() {
+    let mut net = Net::start().await.unwrap();
+    // The running program holds the vault.
+    let second = net.run(&[SERVE]).unwrap_err().to_string();
+    assert!(!second.is_empty());
+    net.kill().unwrap();
+
+    let pin = net.directory().join("pin");
+    let right = std::fs::read(&pin).unwrap();
+    std::fs::write(&pin, "0000").unwrap();
+    let wrong = net.run(&[SERVE]).unwrap_err().to_string();
+    assert!(wrong.to_lowercase().contains("pin"), "{wrong}");
+    assert!(!wrong.contains("0000"), "the PIN is in the message: {wrong}");
+    std::fs::write(&pin, right).unwrap();
+
+    let tokens = net.directory().join("tokens");
+    let away = net.directory().join("tokens-away");
+    std::fs::rename(&tokens, &away).unwrap();
+    std::fs::create_dir(&tokens).unwrap();
+    let missing = net.run(&[SERVE]).unwrap_err().to_string();
+    assert!(missing.contains("token"), "{missing}");
+    std::fs::remove_dir_all(&tokens).unwrap();
+    std::fs::rename(&away, &tokens).unwrap();
+
+    // And as it was, it is served again.
+    net.serve().await.unwrap();
+    assert_eq!(net.send("GET", "/Utils/apiKey", None).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_vault_is_never_made_over_another() {
+    let mut net = Net::start().await.unwrap();
+    net.kill().unwrap();
+    let said = net.run(&["vault", "init"]).unwrap_err().to_string();
+    assert!(!said.is_empty());
+    net.serve().await.unwrap();
+    assert_eq!(
+        net.send("GET", "/PaymentGatewayAccounts", None)
+            .await
+            .unwrap()
+            .json()
+            .unwrap()
+            .as_array()
+            .unwrap()
+            .len(),
+        4
+    );
+}
