@@ -133,10 +133,8 @@ impl<'de, 'p> Object<'de, 'p> {
         let (Form::Whole { min, max }, Some(json)) = (&field.form, json) else {
             return Err(self.wrong(name, MISSING));
         };
-        if !is_number(json) || json.contains(['.', 'e', 'E']) {
-            return Err(self.wrong(name, "must be a whole number"));
-        }
-        let number = json.parse().ok().filter(|number| (min..=max).contains(&number));
+        let number = whole(json).ok_or_else(|| self.wrong(name, "must be a whole number"))?;
+        let number = u16::try_from(number).ok().filter(|number| (min..=max).contains(&number));
         number.ok_or_else(|| self.wrong(name, "is not in the documented range"))
     }
 
@@ -265,6 +263,23 @@ fn depth(body: &[u8]) -> usize {
 /// Whether a JSON value is a number.
 fn is_number(json: &str) -> bool {
     json.starts_with(|first: char| first == '-' || first.is_ascii_digit())
+}
+
+/// A whole number by its value: `12`, `12.0` and `1.2e1` are the same integer of JSON Schema, and
+/// some languages write one with a point. What does not fit becomes too large for any field.
+fn whole(json: &str) -> Option<i64> {
+    let (mantissa, power) = json.split_once(['e', 'E']).unwrap_or((json, "0"));
+    let (units, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let fraction = fraction.trim_end_matches('0');
+    // The only digits that could fail here are too many.
+    let digits =
+        is_number(json).then(|| format!("{units}{fraction}").parse().unwrap_or(i64::MAX))?;
+    let power = power.parse::<i32>().ok()?.checked_sub(i32::try_from(fraction.len()).ok()?)?;
+    let factor = 10_i64.checked_pow(power.unsigned_abs()).unwrap_or(i64::MAX);
+    if power >= 0 {
+        return Some(digits.saturating_mul(factor));
+    }
+    (digits.checked_rem(factor)? == 0).then(|| digits.checked_div(factor))?
 }
 
 // === impl Place ===

@@ -271,7 +271,8 @@ fn what_cannot_be_meant_is_refused_by_field() {
         ("card.expirationMonth", "13", "card.expirationMonth", "is not in the documented range"),
         ("card.expirationMonth", "0", "card.expirationMonth", "is not in the documented range"),
         ("card.expirationMonth", "\"12\"", "card.expirationMonth", "must be a whole number"),
-        ("card.expirationMonth", "1.0", "card.expirationMonth", "must be a whole number"),
+        ("card.expirationMonth", "1.5", "card.expirationMonth", "must be a whole number"),
+        ("card.expirationMonth", "12e-1", "card.expirationMonth", "must be a whole number"),
         ("card.expirationMonth", "-1", "card.expirationMonth", "is not in the documented range"),
         ("card.expirationYear", "30", "card.expirationYear", "is not in the documented range"),
         (
@@ -468,6 +469,18 @@ fn a_card_is_good_through_its_month_and_may_expire_before_a_refund() {
             read(kind, &with(capture(), "card", "{}")).unwrap_err().field,
             "card.cardHolderName"
         );
+    }
+}
+
+#[test]
+fn a_whole_number_is_one_by_its_value() {
+    let of = |month| json(&with(card(), "expirationMonth", month));
+    for month in ["12", "12.0", "12.000", "1.2e1", "1.2E+1", "120e-1", "12e0", "0.12e2"] {
+        assert!(read(Kind::Charge, &with(charge(), "card", &of(month))).is_ok(), "{month}");
+    }
+    for month in ["12.01", "125e-1", "12e-400", "12e400", "1e99999999999", "-12.0", "0.0"] {
+        let error = read(Kind::Charge, &with(charge(), "card", &of(month))).unwrap_err();
+        assert_eq!(error.field, "card.expirationMonth", "{month}");
     }
 }
 
