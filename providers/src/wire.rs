@@ -99,6 +99,11 @@ pub fn query(path: &str, pairs: &[(&str, &str)]) -> String {
 /// A run of twelve or more digits is masked, also where up to two characters that are neither
 /// letters nor digits stand between them.
 pub fn said(text: &str) -> Option<Box<str>> {
+    if is_plain(text) {
+        // The usual case: a code or a short sentence, which there is nothing to clean of.
+        let text = text.trim_matches(' ');
+        return (!text.is_empty()).then(|| text.into());
+    }
     let mut clean: Vec<char> =
         text.chars().map(|c| if is_printable(c) { c } else { ' ' }).collect();
     mask_numbers(&mut clean);
@@ -106,6 +111,13 @@ pub fn said(text: &str) -> Option<Box<str>> {
     let clean = clean.trim();
     let kept = clean.get(..clean.floor_char_boundary(SAID_BYTES_MAX)).unwrap_or_default();
     (!kept.is_empty()).then(|| kept.trim_end().into())
+}
+
+/// Whether a text is short, of visible ASCII, and has too few digits to hold a card number.
+fn is_plain(text: &str) -> bool {
+    text.len() <= SAID_BYTES_MAX
+        && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+        && text.bytes().filter(u8::is_ascii_digit).count() <= DIGITS_SHOWN_MAX
 }
 
 /// The first `chars_max` characters of a text.

@@ -12,6 +12,7 @@ use pingora_proxy::Session;
 use serde::Serialize;
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,7 +48,7 @@ const LINE_ROOM: usize = 640;
 struct Line<'a> {
     time: String,
     request: &'a str,
-    client: Option<String>,
+    client: Option<IpAddr>,
     http: &'static str,
     tls: Option<&'a str>,
     method: &'static str,
@@ -113,7 +114,7 @@ impl AccessLog {
         self.write(&Line {
             time: crate::clock::timestamp(crate::clock::now_millis()),
             request: cx.id.as_str(),
-            client: client.map(|address| address.ip().to_string()),
+            client: client.map(SocketAddr::ip),
             http,
             tls: digest.map(|digest| digest.version.as_ref()),
             method: method_word(&session.req_header().method),

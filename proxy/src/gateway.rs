@@ -18,6 +18,7 @@ use filters::decode::{self, FieldError};
 use filters::reject::Reject;
 use filters::route::{Matched, Route};
 use model::Kind;
+use pingora::modules::http::HttpModules;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Error, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
@@ -52,6 +53,9 @@ impl ProxyHttp for Gateway {
     fn new_ctx(&self) -> Cx {
         Cx::new()
     }
+
+    /// None: the default ones would compress answers, which are small and not to be cached.
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, cx: &mut Cx) -> Result<(), BError> {
         cx.begin();
