@@ -54,6 +54,12 @@ const ZERO: &str = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF 
 const THREE: &str = "BHD IQD JOD KWD LYD OMR TND";
 const FOUR: &str = "CLF UYW";
 
+/// Whether a sorted list of codes, each four bytes with its space, has this one.
+fn lists(list: &str, code: &[u8; 3]) -> bool {
+    let (entries, last) = list.as_bytes().as_chunks::<4>();
+    last == code || entries.binary_search_by(|[a, b, c, _]| [*a, *b, *c].cmp(code)).is_ok()
+}
+
 // === impl Currency ===
 
 impl Currency {
@@ -71,7 +77,7 @@ impl Currency {
         code.make_ascii_uppercase();
         [(TWO, 2), (ZERO, 0), (THREE, 3), (FOUR, 4)]
             .into_iter()
-            .find(|(list, _)| list.as_bytes().chunks(4).any(|entry| entry.starts_with(&code)))
+            .find(|(list, _)| lists(list, &code))
             .map(|(_, exponent)| Self { code, exponent })
             .ok_or(NotACurrency(()))
     }
