@@ -1,7 +1,8 @@
 //! A merchant's accounts at payment gateways.
 //!
-//! An account is one row: a version, a sealed brief, and each credential sealed on its own. The
-//! brief is no secret, but who could change it could send credentials to another gateway.
+//! An account is one row: a version, a sealed brief, and its sealed credentials, apart so that to
+//! list accounts opens no credential. The brief is no secret, but who could change it could send
+//! credentials to another gateway.
 
 use crate::frame::{Fields, frame};
 use crate::seal::{OVERHEAD_BYTES, Place};
@@ -39,9 +40,7 @@ pub struct Account {
 struct Opened<'a> {
     version: u64,
     brief: AccountBrief,
-    /// How many credentials there must be.
-    count: u64,
-    sealed: Fields<'a>,
+    credentials: &'a [u8],
 }
 
 /// Where an account is in the store. A merchant's name has no NUL.
@@ -60,11 +59,6 @@ fn place<'a>(
     version: u64,
 ) -> Place<'a> {
     Place { owner: merchant.as_str(), record: name.as_str(), field, version }
-}
-
-/// The name of the field in which credential number `index` stands.
-fn credential_field(index: u64) -> String {
-    format!("credential/{index}")
 }
 
 fn check_sizes(gateway: &str, credentials: &Credentials) -> Result<(), VaultError> {
@@ -191,15 +185,12 @@ impl Vault {
             self.counts.seals.add();
             keys.credential.active().seal(place(merchant, &brief.name, field, version), text)
         };
-        let count = u64::try_from(credentials.len()).unwrap_or(u64::MAX);
-        let told = [&brief.created.to_be_bytes(), &count.to_be_bytes(), brief.gateway.as_bytes()];
-        let mut sealed = vec![version.to_be_bytes().to_vec(), seal("brief", &frame(&told))];
-        for (index, (name, value)) in (0..).zip(credentials.iter()) {
-            // Exposed to be sealed.
-            let text = frame(&[name.as_bytes(), value.expose().as_bytes()]);
-            sealed.push(seal(&credential_field(index), &Zeroizing::new(text)));
-        }
-        let row = frame(&sealed.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let told = frame(&[&brief.created.to_be_bytes(), brief.gateway.as_bytes()]);
+        let row = frame(&[
+            &version.to_be_bytes(),
+            &seal("brief", &told),
+            &seal("credentials", &written(credentials)),
+        ]);
         let fits = row.len() <= VALUE_BYTES_MAX;
         fits.then_some(row).ok_or(VaultError::Size { what: "an account", max: VALUE_BYTES_MAX })
     }
@@ -211,13 +202,11 @@ impl Vault {
         row: &'a [u8],
     ) -> Result<Opened<'a>, VaultError> {
         let keys = self.keys_of(merchant)?;
-        let mut sealed = Fields::new(row);
-        let (version, brief) =
-            sealed.number().zip(sealed.bytes()).ok_or_else(|| self.refused(WHAT))?;
-        let place = place(merchant, name, "brief", version);
-        let text = self.unseal(WHAT, &keys.credential, place, brief)?;
-        let (brief, count) = read_brief(name, &text).ok_or_else(|| self.refused(WHAT))?;
-        Ok(Opened { version, brief, count, sealed })
+        let (version, sealed, credentials) = read_row(row).ok_or_else(|| self.refused(WHAT))?;
+        let text =
+            self.unseal(WHAT, &keys.credential, place(merchant, name, "brief", version), sealed)?;
+        let brief = read_brief(name, &text).ok_or_else(|| self.refused(WHAT))?;
+        Ok(Opened { version, brief, credentials })
     }
 
     fn open_credentials(
@@ -226,39 +215,46 @@ impl Vault {
         opened: &Opened<'_>,
     ) -> Result<Credentials, VaultError> {
         let keys = self.keys_of(merchant)?;
-        let mut sealed = opened.sealed;
-        let mut pairs = Vec::new();
-        for index in 0..opened.count {
-            let field = credential_field(index);
-            let place = place(merchant, &opened.brief.name, &field, opened.version);
-            let record = sealed.bytes().ok_or_else(|| self.refused(WHAT))?;
-            let text = self.unseal(WHAT, &keys.credential, place, record)?;
-            pairs.push(read_credential(&text).ok_or_else(|| self.refused(WHAT))?);
-        }
-        sealed.end().ok_or_else(|| self.refused(WHAT))?;
-        Ok(Credentials::new(pairs))
+        let place = place(merchant, &opened.brief.name, "credentials", opened.version);
+        let text = self.unseal(WHAT, &keys.credential, place, opened.credentials)?;
+        read_credentials(&text).ok_or_else(|| self.refused(WHAT))
     }
 }
 
-fn read_brief(name: &AccountName, text: &[u8]) -> Option<(AccountBrief, u64)> {
-    let mut fields = Fields::new(text);
-    let created = fields.number()?;
-    let count = fields.number()?;
-    let gateway = fields.text()?.into();
+/// The version, the sealed brief and the sealed credentials.
+fn read_row(row: &[u8]) -> Option<(u64, &[u8], &[u8])> {
+    let mut fields = Fields::new(row);
+    let parts = (fields.number()?, fields.bytes()?, fields.bytes()?);
     fields.end()?;
-    Some((AccountBrief { name: name.clone(), gateway, created }, count))
+    Some(parts)
 }
 
-fn read_credential(text: &[u8]) -> Option<(Box<str>, Secret)> {
+fn read_brief(name: &AccountName, text: &[u8]) -> Option<AccountBrief> {
     let mut fields = Fields::new(text);
-    let name = fields.text()?.into();
-    let value = Secret::new(fields.text()?);
+    let created = fields.number()?;
+    let gateway = fields.text()?.into();
     fields.end()?;
-    Some((name, value))
+    Some(AccountBrief { name: name.clone(), gateway, created })
+}
+
+/// Names and values in turn.
+fn written(credentials: &Credentials) -> Zeroizing<Vec<u8>> {
+    // Exposed to be sealed.
+    let pairs = credentials.iter().flat_map(|(name, value)| [name, value.expose()]);
+    Zeroizing::new(frame(&pairs.map(str::as_bytes).collect::<Vec<_>>()))
+}
+
+fn read_credentials(text: &[u8]) -> Option<Credentials> {
+    let mut fields = Fields::new(text);
+    let mut pairs = Vec::new();
+    while fields.end().is_none() {
+        pairs.push((fields.text()?.into(), Secret::new(fields.text()?)));
+    }
+    Some(Credentials::new(pairs))
 }
 
 /// An account at every maximum is refused by its size, and not by the store: see `seal_account`.
 const _: () = assert!(
-    VALUE_BYTES_MAX > 24 * (Credentials::VALUE_BYTES_MAX + 128 + OVERHEAD_BYTES),
+    VALUE_BYTES_MAX > 24 * (Credentials::VALUE_BYTES_MAX + 128) + 2 * OVERHEAD_BYTES,
     "24 of the longest credentials fit into a row"
 );
