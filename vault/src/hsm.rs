@@ -16,9 +16,9 @@ use crate::{HsmError, OpenError, Settings};
 use cryptoki::types::AuthPin;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 use token::{Connection, Fault};
@@ -28,6 +28,8 @@ use zeroize::Zeroizing;
 pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(5);
 /// How long opening waits for the module, login included.
 const OPEN_DEADLINE: Duration = Duration::from_secs(30);
+/// How long closing waits for the module.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 /// How many calls may wait.
 const QUEUE_MAX: usize = 64;
 /// How often a quiet module is looked at.
@@ -48,8 +50,16 @@ pub(crate) struct Wrapped {
 /// The way to the module. It is cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Hsm {
-    calls: SyncSender<Call>,
+    link: Arc<Link>,
     state: Arc<State>,
+}
+
+/// The end of the thread's line. When the last one goes, the thread is told to end, and awaited: a
+/// module that is still at work while the process ends can crash it.
+struct Link {
+    calls: Option<SyncSender<Call>>,
+    /// Closes when the thread has ended.
+    ended: Mutex<Receiver<()>>,
 }
 
 /// Where the token is and how it is entered.
@@ -119,10 +129,14 @@ impl Hsm {
         let (opened, outcome) = mpsc::sync_channel(1);
         let state = Arc::new(State::default());
         let shared = state.clone();
-        let body = move || Actor::start(access, kek, shared, &opened, &inbox);
+        let (ending, ended) = mpsc::sync_channel(1);
+        let body = move || {
+            Actor::start(access, kek, shared, &opened, &inbox);
+            drop(ending);
+        };
         thread::Builder::new().name("hsm".into()).spawn(body).map_err(|_| OpenError::NoThread)?;
         outcome.recv_timeout(OPEN_DEADLINE).map_err(|_| OpenError::Hsm(HsmError::Deadline))??;
-        Ok(Self { calls, state })
+        Ok(Self { link: Arc::new(Link { calls: Some(calls), ended: Mutex::new(ended) }), state })
     }
 
     /// Wraps a key, bound to `aad`. Blocks no longer than [`CALL_DEADLINE`].
@@ -175,7 +189,8 @@ impl Hsm {
 
     fn call(&self, work: Work, deadline: Duration) -> Result<Done, HsmError> {
         let (reply, answer) = mpsc::sync_channel(1);
-        self.calls.try_send(Call { work, reply }).map_err(|error| match error {
+        let calls = self.link.calls.as_ref().ok_or(HsmError::Away)?;
+        calls.try_send(Call { work, reply }).map_err(|error| match error {
             TrySendError::Full(_) => HsmError::Busy,
             TrySendError::Disconnected(_) => HsmError::Away,
         })?;
@@ -189,6 +204,18 @@ impl Hsm {
 impl fmt::Debug for Hsm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Hsm").field(&self.state).finish()
+    }
+}
+
+// === impl Link ===
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        drop(self.calls.take());
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if ended.recv_timeout(CLOSE_DEADLINE) == Err(RecvTimeoutError::Timeout) {
+            log::warn!("the hardware security module is still busy and is left behind");
+        }
     }
 }
 
@@ -290,10 +317,10 @@ impl Actor {
 
 #[cfg(test)]
 mod tests {
-    use super::{Done, Hsm, QUEUE_MAX, State, Work, Wrapped};
+    use super::{Done, Hsm, Link, QUEUE_MAX, State, Work, Wrapped};
     use crate::HsmError;
-    use std::sync::Arc;
     use std::sync::mpsc;
+    use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
     fn work() -> Work {
@@ -309,7 +336,10 @@ mod tests {
     #[test]
     fn a_module_that_hangs_holds_nobody_for_ever() {
         let (calls, inbox) = mpsc::sync_channel(QUEUE_MAX);
-        let hsm = Hsm { calls, state: Arc::new(State::default()) };
+        let (ending, ended) = mpsc::sync_channel(1);
+        drop(ending);
+        let link = Link { calls: Some(calls), ended: Mutex::new(ended) };
+        let hsm = Hsm { link: Arc::new(link), state: Arc::new(State::default()) };
         for _ in 0..QUEUE_MAX {
             assert_eq!(outcome(&hsm), Err(HsmError::Deadline));
         }
