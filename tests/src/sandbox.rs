@@ -16,6 +16,8 @@ pub mod ledger;
 mod recent;
 mod server;
 mod shape;
+#[cfg(test)]
+mod specs;
 mod stripe;
 
 use anyhow::Context as _;

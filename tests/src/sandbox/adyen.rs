@@ -1,8 +1,8 @@
 //! Adyen's Checkout API, version 71, as <https://docs.adyen.com/api-explorer/Checkout/71>
 //! describes it.
 
-mod modification;
-mod parameters;
+mod change;
+pub(super) mod parameters;
 mod payment;
 mod refusal;
 
@@ -40,10 +40,16 @@ pub(super) struct Order {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Route {
+    Change(Change),
+    Payment,
+}
+
+/// What is to be done with a payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
     Cancel,
     CancelByReference,
     Capture,
-    Payment,
     Refund,
 }
 
@@ -58,10 +64,16 @@ fn route(method: &http::Method, path: &str) -> Option<(Route, String)> {
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     let (route, payment) = match (method.as_str(), segments.as_slice()) {
         ("POST", ["v71", "payments"]) => (Route::Payment, ""),
-        ("POST", ["v71", "cancels"]) => (Route::CancelByReference, ""),
-        ("POST", ["v71", "payments", payment, "cancels"]) => (Route::Cancel, *payment),
-        ("POST", ["v71", "payments", payment, "captures"]) => (Route::Capture, *payment),
-        ("POST", ["v71", "payments", payment, "refunds"]) => (Route::Refund, *payment),
+        ("POST", ["v71", "cancels"]) => (Route::Change(Change::CancelByReference), ""),
+        ("POST", ["v71", "payments", payment, "cancels"]) => {
+            (Route::Change(Change::Cancel), *payment)
+        }
+        ("POST", ["v71", "payments", payment, "captures"]) => {
+            (Route::Change(Change::Capture), *payment)
+        }
+        ("POST", ["v71", "payments", payment, "refunds"]) => {
+            (Route::Change(Change::Refund), *payment)
+        }
         _ => return None,
     };
     Some((route, payment.to_owned()))
@@ -153,7 +165,7 @@ impl Adyen {
         let desk = Desk { books, key };
         let served = match order.route {
             Route::Payment => self.pay(&order.parameters, desk),
-            route => self.modify(route, &order, desk),
+            Route::Change(change) => self.change(change, &order, desk),
         };
         let mut answer = served.unwrap_or_else(|refused| refused);
         if let Some(claim) = claim {
@@ -226,19 +238,19 @@ fn merchant(parameters: &Value) -> Result<(), Answer> {
 impl Route {
     fn fields(self) -> &'static [shape::Field] {
         match self {
-            Self::Cancel => parameters::CANCEL,
-            Self::CancelByReference => parameters::CANCEL_BY_REFERENCE,
-            Self::Capture => parameters::CAPTURE,
+            Self::Change(Change::Cancel) => parameters::CANCEL,
+            Self::Change(Change::CancelByReference) => parameters::CANCEL_BY_REFERENCE,
+            Self::Change(Change::Capture) => parameters::CAPTURE,
+            Self::Change(Change::Refund) => parameters::REFUND,
             Self::Payment => parameters::PAYMENT,
-            Self::Refund => parameters::REFUND,
         }
     }
 
     fn operation(self, parameters: &Value) -> Operation {
         match self {
-            Self::Cancel | Self::CancelByReference => Operation::Void,
-            Self::Capture => Operation::Capture,
-            Self::Refund => Operation::Refund,
+            Self::Change(Change::Cancel | Change::CancelByReference) => Operation::Void,
+            Self::Change(Change::Capture) => Operation::Capture,
+            Self::Change(Change::Refund) => Operation::Refund,
             Self::Payment if payment::is_later(parameters) => Operation::Authorize,
             Self::Payment => Operation::Charge,
         }

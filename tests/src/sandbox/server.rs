@@ -74,7 +74,7 @@ pub(super) fn acceptor(settings: &Settings) -> anyhow::Result<SslAcceptor> {
     }
     let mut chain = X509::stack_from_pem(&settings.certificate)?.into_iter();
     let leaf = chain.next().context("the certificate file is empty")?;
-    builder.set_certificate(&*leaf)?;
+    builder.set_certificate(&leaf)?;
     for certificate in chain {
         builder.add_extra_chain_cert(certificate)?;
     }

@@ -3,7 +3,7 @@
 mod error;
 mod intent;
 mod method;
-mod parameters;
+pub(super) mod parameters;
 mod refund;
 
 use super::fault::Operation;

@@ -1,7 +1,7 @@
 //! Which fields each request may have.
 //!
 //! What the sandbox does not act on is in the tables all the same, so that only what Adyen does
-//! not know is unknown. `tests/specs.rs` compares them with the published description.
+//! not know is unknown. `sandbox/specs.rs` compares them with the published description.
 
 use crate::sandbox::shape::{Field, Shape, optional, required};
 
@@ -63,7 +63,7 @@ const AUTHENTICATION: &[Field] = &[
 ];
 
 /// `POST /payments`
-pub(super) const PAYMENT: &[Field] = &[
+pub(in crate::sandbox) const PAYMENT: &[Field] = &[
     optional("accountInfo", Shape::Map),
     optional("additionalAmount", AMOUNT),
     optional("additionalData", Shape::Pairs(100, 200, 15_000)),
@@ -144,7 +144,7 @@ pub(super) const PAYMENT: &[Field] = &[
 ];
 
 /// `POST /payments/{paymentPspReference}/captures`
-pub(super) const CAPTURE: &[Field] = &[
+pub(in crate::sandbox) const CAPTURE: &[Field] = &[
     required("amount", AMOUNT),
     optional("applicationInfo", Shape::Map),
     optional("enhancedSchemeData", Shape::Map),
@@ -157,7 +157,7 @@ pub(super) const CAPTURE: &[Field] = &[
 ];
 
 /// `POST /payments/{paymentPspReference}/cancels`
-pub(super) const CANCEL: &[Field] = &[
+pub(in crate::sandbox) const CANCEL: &[Field] = &[
     optional("applicationInfo", Shape::Map),
     optional("enhancedSchemeData", Shape::Map),
     required("merchantAccount", LONG),
@@ -165,7 +165,7 @@ pub(super) const CANCEL: &[Field] = &[
 ];
 
 /// `POST /cancels`
-pub(super) const CANCEL_BY_REFERENCE: &[Field] = &[
+pub(in crate::sandbox) const CANCEL_BY_REFERENCE: &[Field] = &[
     optional("applicationInfo", Shape::Map),
     optional("enhancedSchemeData", Shape::Map),
     required("merchantAccount", LONG),
@@ -174,7 +174,7 @@ pub(super) const CANCEL_BY_REFERENCE: &[Field] = &[
 ];
 
 /// `POST /payments/{paymentPspReference}/refunds`
-pub(super) const REFUND: &[Field] = &[
+pub(in crate::sandbox) const REFUND: &[Field] = &[
     required("amount", AMOUNT),
     optional("applicationInfo", Shape::Map),
     optional("capturePspReference", LONG),

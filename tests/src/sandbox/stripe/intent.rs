@@ -446,7 +446,8 @@ impl Charge {
         json!({
             "id": self.id, "object": "charge", "amount": intent.amount,
             "amount_captured": self.captured, "amount_refunded": self.refunded,
-            "captured": self.captured > 0, "created": intent.created,
+            "billing_details": intent.method.as_ref().map(|method| &method.billing),
+            "captured": self.captured > 0, "created": intent.created, "metadata": intent.metadata,
             "currency": intent.currency.code().to_ascii_lowercase(), "disputed": false,
             "failure_code": self.decline.map(|declined| declined.code),
             "failure_message": self.decline.map(|declined| declined.message), "livemode": false,

@@ -1,7 +1,7 @@
 //! Which parameters each request may have.
 //!
 //! What the sandbox does not act on is in the tables all the same, so that only what Stripe does
-//! not know is unknown. `tests/specs.rs` compares them with the published description.
+//! not know is unknown. `sandbox/specs.rs` compares them with the published description.
 
 use crate::sandbox::shape::{Field, Shape, optional, required};
 
@@ -34,7 +34,7 @@ const CARD: &[Field] = &[
 ];
 
 /// `POST /v1/payment_methods`
-pub(super) const METHOD: &[Field] = &[
+pub(in crate::sandbox) const METHOD: &[Field] = &[
     optional("billing_details", Shape::Object(BILLING)),
     required("card", Shape::Object(CARD)),
     optional("expand", Shape::Words(&[])),
@@ -83,7 +83,7 @@ const CARD_OPTIONS: &[Field] = &[
 ];
 
 /// `POST /v1/payment_intents`
-pub(super) const INTENT: &[Field] = &[
+pub(in crate::sandbox) const INTENT: &[Field] = &[
     optional("allowed_payment_method_types", Shape::Words(&["card"])),
     required("amount", Shape::Integer),
     optional("application_fee_amount", Shape::Integer),
@@ -118,7 +118,7 @@ pub(super) const INTENT: &[Field] = &[
 ];
 
 /// `POST /v1/payment_intents/{id}/capture`
-pub(super) const CAPTURE: &[Field] = &[
+pub(in crate::sandbox) const CAPTURE: &[Field] = &[
     optional("amount_to_capture", Shape::Integer),
     optional("application_fee_amount", Shape::Integer),
     optional("expand", IN_INTENT),
@@ -132,11 +132,11 @@ const CANCELLATION_REASONS: Shape =
     Shape::Word(&["abandoned", "duplicate", "fraudulent", "requested_by_customer"]);
 
 /// `POST /v1/payment_intents/{id}/cancel`
-pub(super) const CANCEL: &[Field] =
+pub(in crate::sandbox) const CANCEL: &[Field] =
     &[optional("cancellation_reason", CANCELLATION_REASONS), optional("expand", IN_INTENT)];
 
 /// `POST /v1/refunds`
-pub(super) const REFUND: &[Field] = &[
+pub(in crate::sandbox) const REFUND: &[Field] = &[
     optional("amount", Shape::Integer),
     optional("charge", LONG),
     optional("currency", Shape::Text(3)),

@@ -120,7 +120,7 @@ impl Refund {
     pub(super) fn shown(&self) -> Value {
         json!({
             "id": self.id, "object": "refund", "amount": self.amount, "charge": self.charge,
-            "created": self.created, "currency": self.currency, "failure_reason": null,
+            "created": self.created, "currency": self.currency,
             "metadata": self.metadata, "payment_intent": self.intent, "reason": self.reason,
             "status": "succeeded",
         })

@@ -4,7 +4,7 @@
 //! the real one would send a webhook.
 
 use super::payment::{Payment, amount};
-use super::{Adyen, Desk, Order, Route, invalid, new_reference};
+use super::{Adyen, Change, Desk, Order, invalid, new_reference};
 use crate::sandbox::Answer;
 use crate::sandbox::ledger::{Entry, Outcome};
 use crate::sandbox::shape::text;
@@ -13,34 +13,32 @@ use serde_json::{Value, json};
 // === impl Adyen ===
 
 impl Adyen {
-    pub(super) fn modify(
+    pub(super) fn change(
         &mut self,
-        route: Route,
+        change: Change,
         order: &Order,
         desk: Desk<'_>,
     ) -> Result<Answer, Answer> {
         let parameters = &order.parameters;
-        let moved = match route {
-            Route::Cancel | Route::CancelByReference => None,
-            Route::Capture | Route::Payment | Route::Refund => Some(amount(parameters)?),
+        let moved = match change {
+            Change::Cancel | Change::CancelByReference => None,
+            Change::Capture | Change::Refund => Some(amount(parameters)?),
         };
         let unknown = || invalid("167", "Original pspReference required for this operation");
-        let psp = match route {
-            Route::CancelByReference => {
+        let psp = match change {
+            Change::CancelByReference => {
                 let reference = text(parameters, "/paymentReference").unwrap_or_default();
                 self.references.get(&reference.to_owned()).cloned().ok_or_else(unknown)?
             }
-            Route::Cancel | Route::Capture | Route::Payment | Route::Refund => {
-                order.payment.clone()
-            }
+            Change::Cancel | Change::Capture | Change::Refund => order.payment.clone(),
         };
         let payment = self.payments.get_mut(&psp).ok_or_else(unknown)?;
         if text(parameters, "/merchantAccount") != Some(&payment.merchant) {
             return Err(unknown());
         }
-        let failed = payment.apply(route, moved.as_ref());
+        let failed = payment.apply(change, moved.as_ref());
         let id = new_reference();
-        desk.write_modification(route, parameters, payment, &id, moved.as_ref(), failed);
+        desk.write_change(change, parameters, payment, &id, moved.as_ref(), failed);
         let shown = shown(parameters, payment, &id);
         Ok(Answer::json(201, &shown).header("pspreference", id))
     }
@@ -65,28 +63,28 @@ fn shown(parameters: &Value, payment: &Payment, id: &str) -> Value {
 
 impl Payment {
     /// Does it, or says why it cannot be done.
-    fn apply(&mut self, route: Route, moved: Option<&(String, u64)>) -> Option<&'static str> {
+    fn apply(&mut self, change: Change, moved: Option<&(String, u64)>) -> Option<&'static str> {
         if moved.is_some_and(|(currency, _)| *currency != self.currency) {
             return Some("the currency is not that of the payment");
         }
         let amount = moved.map_or(0, |(_, amount)| *amount);
-        match route {
-            Route::Capture if self.cancelled => Some("the payment was cancelled"),
-            Route::Capture if amount > self.authorised.saturating_sub(self.captured) => {
+        match change {
+            Change::Capture if self.cancelled => Some("the payment was cancelled"),
+            Change::Capture if amount > self.authorised.saturating_sub(self.captured) => {
                 Some("more than was authorised")
             }
-            Route::Capture => {
+            Change::Capture => {
                 self.captured = self.captured.saturating_add(amount);
                 None
             }
-            Route::Refund if amount > self.captured.saturating_sub(self.refunded) => {
+            Change::Refund if amount > self.captured.saturating_sub(self.refunded) => {
                 Some("more than was captured")
             }
-            Route::Refund => {
+            Change::Refund => {
                 self.refunded = self.refunded.saturating_add(amount);
                 None
             }
-            Route::Cancel | Route::CancelByReference | Route::Payment => self.cancel(),
+            Change::Cancel | Change::CancelByReference => self.cancel(),
         }
     }
 
@@ -105,9 +103,9 @@ impl Payment {
 // === impl Desk ===
 
 impl Desk<'_> {
-    fn write_modification(
+    fn write_change(
         self,
-        route: Route,
+        change: Change,
         parameters: &Value,
         payment: &Payment,
         id: &str,
@@ -119,10 +117,10 @@ impl Desk<'_> {
             number: 0,
             at: 0,
             provider: "adyen",
-            operation: match route {
-                Route::Capture => "capture",
-                Route::Refund => "refund",
-                Route::Cancel | Route::CancelByReference | Route::Payment => "void",
+            operation: match change {
+                Change::Capture => "capture",
+                Change::Refund => "refund",
+                Change::Cancel | Change::CancelByReference => "void",
             },
             outcome: if failed.is_some() { Outcome::Failed } else { Outcome::Approved },
             reason: failed.map(str::to_owned),
