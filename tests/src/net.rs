@@ -14,7 +14,7 @@ use client::{Answer, Client, Http};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -254,7 +254,10 @@ impl Net {
 
     async fn is_ready(&self) -> bool {
         let ready = client::plain(self.metrics, "GET", "/readyz").await;
+        // It speaks of the vault; the merchants' listeners may be a moment behind.
         ready.is_ok_and(|answer| answer.status == 200)
+            && TcpStream::connect(self.tls).is_ok()
+            && TcpStream::connect(self.plain).is_ok()
     }
 
     /// Kills the program with signal 9.

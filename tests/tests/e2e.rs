@@ -3,7 +3,12 @@
 //! Every test starts a program of its own with [`tests::net::Net`]; nothing is shared and nothing
 //! is stubbed. They need the program `orchestra` beside them: `cargo build --release --workspace --bins`.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
 
 /// The parts live in the folder of the same name.
 mod e2e {

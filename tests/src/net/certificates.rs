@@ -68,7 +68,7 @@ impl Authority {
         builder.append_extension(&*BasicConstraints::new().critical().ca().build()?)?;
         builder.append_extension(&*KeyUsage::new().critical().key_cert_sign().build()?)?;
         let identifier = SubjectKeyIdentifier::new().build(&builder.x509v3_context(None, None))?;
-        builder.append_extension(&*identifier)?;
+        builder.append_extension(&identifier)?;
         builder.sign(&key, MessageDigest::sha256())?;
         Ok(Self { certificate: builder.build(), key })
     }
@@ -105,11 +105,11 @@ impl Authority {
             alternative.ip(&IpAddr::from([127, 0, 0, 1]).to_string());
             alternative.build(&builder.x509v3_context(Some(&self.certificate), None))?
         };
-        builder.append_extension(&*alternative)?;
+        builder.append_extension(&alternative)?;
         let issuer = AuthorityKeyIdentifier::new()
             .keyid(true)
             .build(&builder.x509v3_context(Some(&self.certificate), None))?;
-        builder.append_extension(&*issuer)?;
+        builder.append_extension(&issuer)?;
         builder.sign(&self.key, MessageDigest::sha256())?;
         let mut chain = builder.build().to_pem()?;
         chain.extend(self.pem()?);
