@@ -130,7 +130,8 @@ impl Config {
     /// What cannot be meant, by file, line and field. No value is quoted but numbers.
     pub fn load(path: &Path) -> Result<Self, Error> {
         let text = read(path).map_err(|error| error.in_file(path))?;
-        let whole = path::absolute(path).map_err(|error| Error::unreadable(&error).in_file(path))?;
+        let whole =
+            path::absolute(path).map_err(|error| Error::unreadable(&error).in_file(path))?;
         let base = whole.parent().unwrap_or(Path::new("/"));
         Self::parse(&text, base).map_err(|error| error.in_file(path))
     }
