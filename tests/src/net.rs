@@ -9,7 +9,7 @@ pub mod client;
 
 use crate::sandbox::{Sandbox, Settings, Tls};
 use anyhow::{Context as _, bail, ensure};
-use certificates::Authority;
+use certificates::{Authority, Kind};
 use client::{Answer, Client, Http};
 use serde_json::{Value, json};
 use std::fs;
@@ -107,7 +107,11 @@ fn start_sandbox(options: &Options, authority: &Authority) -> anyhow::Result<San
         stranger = Authority::new("Somebody Else")?;
         &stranger
     };
-    let leaf = signer.leaf(&options.sandbox_names)?;
+    let kind = match options.sandbox_tls {
+        Tls::Modern => Kind::Ecdsa,
+        Tls::Outdated => Kind::Rsa,
+    };
+    let leaf = signer.leaf(&options.sandbox_names, kind)?;
     Sandbox::start(&Settings {
         listen: (Ipv4Addr::LOCALHOST, 0).into(),
         certificate: leaf.certificate,
@@ -174,7 +178,7 @@ impl Net {
             let file = options.create(true).truncate(true).write(true).mode(0o600);
             file.open(self.directory.join(name))?.write_all(contents)
         };
-        let leaf = self.authority.leaf(&["localhost"])?;
+        let leaf = self.authority.leaf(&["localhost"], Kind::Ecdsa)?;
         write("ca.pem", &self.authority.pem()?)?;
         write("chain.pem", &leaf.certificate)?;
         write("key.pem", &leaf.key)?;

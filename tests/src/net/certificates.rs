@@ -6,6 +6,7 @@ use boring::ec::{EcGroup, EcKey};
 use boring::hash::MessageDigest;
 use boring::nid::Nid;
 use boring::pkey::{PKey, Private};
+use boring::rsa::Rsa;
 use boring::x509::extension::{
     AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
     SubjectKeyIdentifier,
@@ -15,11 +16,21 @@ use std::net::IpAddr;
 
 /// For how many days the certificates are good.
 const DAYS: u32 = 30;
+const RSA_BITS: u32 = 2_048;
 
 /// An authority that signs certificates.
 pub struct Authority {
     certificate: X509,
     key: PKey<Private>,
+}
+
+/// The kind of a server's key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    #[default]
+    Ecdsa,
+    /// For versions of TLS and clients that know nothing newer.
+    Rsa,
 }
 
 /// A certificate chain and its key, PEM.
@@ -29,9 +40,14 @@ pub struct Leaf {
     pub key: Vec<u8>,
 }
 
-fn new_key() -> anyhow::Result<PKey<Private>> {
-    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
-    Ok(PKey::from_ec_key(EcKey::generate(&group)?)?)
+fn new_key(kind: Kind) -> anyhow::Result<PKey<Private>> {
+    Ok(match kind {
+        Kind::Ecdsa => {
+            let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
+            PKey::from_ec_key(EcKey::generate(&group)?)?
+        }
+        Kind::Rsa => PKey::from_rsa(Rsa::generate(RSA_BITS)?)?,
+    })
 }
 
 fn name(common: &str) -> anyhow::Result<X509Name> {
@@ -62,7 +78,7 @@ impl Authority {
     /// # Errors
     /// When the library of ciphers fails.
     pub fn new(common: &str) -> anyhow::Result<Self> {
-        let (key, subject) = (new_key()?, name(common)?);
+        let (key, subject) = (new_key(Kind::Ecdsa)?, name(common)?);
         let mut builder = builder(&subject, &key)?;
         builder.set_issuer_name(&subject)?;
         builder.append_extension(&*BasicConstraints::new().critical().ca().build()?)?;
@@ -90,12 +106,14 @@ impl Authority {
     ///
     /// # Errors
     /// When the library of ciphers fails.
-    pub fn leaf(&self, names: &[&str]) -> anyhow::Result<Leaf> {
-        let key = new_key()?;
+    pub fn leaf(&self, names: &[&str], kind: Kind) -> anyhow::Result<Leaf> {
+        let key = new_key(kind)?;
         let mut builder = builder(&name(names.first().copied().unwrap_or("nobody"))?, &key)?;
         builder.set_issuer_name(self.certificate.subject_name())?;
         builder.append_extension(&*BasicConstraints::new().build()?)?;
-        builder.append_extension(&*KeyUsage::new().critical().digital_signature().build()?)?;
+        builder.append_extension(
+            &*KeyUsage::new().critical().digital_signature().key_encipherment().build()?,
+        )?;
         builder.append_extension(&*ExtendedKeyUsage::new().server_auth().build()?)?;
         let alternative = {
             let mut alternative = SubjectAlternativeName::new();

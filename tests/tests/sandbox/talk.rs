@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::Value;
 use std::net::Ipv4Addr;
-use tests::net::certificates::Authority;
+use tests::net::certificates::{Authority, Kind};
 use tests::net::client::{Answer, Client, Http};
 use tests::sandbox::{Sandbox, Settings, Tls};
 
@@ -24,7 +24,7 @@ impl Talk {
 
     pub(crate) fn with(tls: Tls) -> Self {
         let authority = Authority::new("Tests of the Sandbox").unwrap();
-        let leaf = authority.leaf(&["localhost", "api.stripe.com"]).unwrap();
+        let leaf = authority.leaf(&["localhost", "api.stripe.com"], Kind::Ecdsa).unwrap();
         let sandbox = Sandbox::start(&Settings {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             certificate: leaf.certificate,
