@@ -7,6 +7,8 @@ use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::net::TcpStream;
 
 /// Answers `/metrics`, `/healthz` and `/readyz`.
 pub(crate) struct Operators(pub(crate) Arc<Shared>);
@@ -14,6 +16,8 @@ pub(crate) struct Operators(pub(crate) Arc<Shared>);
 /// The text format of Prometheus.
 const PROMETHEUS: &str = "text/plain; version=0.0.4";
 const PLAIN: &str = "text/plain; charset=utf-8";
+/// How long a listener of our own has to take a connection.
+const TRY_TIMEOUT: Duration = Duration::from_millis(200);
 
 // === impl Operators ===
 
@@ -23,7 +27,7 @@ impl ServeHttp for Operators {
         match session.req_header().uri.path() {
             "/healthz" => reply(StatusCode::OK, PLAIN, b"ok\n".to_vec()),
             "/metrics" => reply(StatusCode::OK, PROMETHEUS, self.0.metrics.text(&self.0.vault)),
-            "/readyz" => self.readiness(),
+            "/readyz" => self.readiness().await,
             _ => reply(StatusCode::NOT_FOUND, PLAIN, b"not found\n".to_vec()),
         }
     }
@@ -31,9 +35,9 @@ impl ServeHttp for Operators {
 
 impl Operators {
     /// Each part on a line, so that an operator sees at once which one is missing.
-    fn readiness(&self) -> Response<Vec<u8>> {
+    async fn readiness(&self) -> Response<Vec<u8>> {
         let health = self.0.vault.health();
-        let serving = !self.0.draining.load(Ordering::Relaxed);
+        let serving = !self.0.draining.load(Ordering::Relaxed) && self.listens().await;
         let parts = [("store", health.store), ("hsm", health.hsm), ("serving", serving)];
         let word = |up| if up { "ok" } else { "down" };
         let text: String =
@@ -41,6 +45,25 @@ impl Operators {
         let all = parts.iter().all(|(_, up)| *up);
         let status = if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         reply(status, PLAIN, text.into_bytes())
+    }
+}
+
+impl Operators {
+    /// Whether the merchants' listeners take connections. They open by themselves while this one
+    /// answers already, and nothing says when, so they are tried until they have been seen once.
+    async fn listens(&self) -> bool {
+        let Shared { listening, merchants, .. } = &*self.0;
+        if listening.load(Ordering::Relaxed) {
+            return true;
+        }
+        for address in merchants {
+            let connection = tokio::time::timeout(TRY_TIMEOUT, TcpStream::connect(address)).await;
+            if !matches!(connection, Ok(Ok(_))) {
+                return false;
+            }
+        }
+        listening.store(true, Ordering::Relaxed);
+        true
     }
 }
 

@@ -71,6 +71,14 @@ fn shared(config: &Config, server: &ServerConf, vault: Arc<Vault>) -> Result<Arc
         draining: AtomicBool::new(false),
         flood: Flood::new(limits.flood_per_address_per_s),
         head_limits: filters::head::Limits::new(limits.body_bytes_max),
+        listening: AtomicBool::new(false),
+        merchants: config
+            .listen
+            .tls
+            .iter()
+            .map(|tls| tls.address)
+            .chain(config.listen.plain)
+            .collect(),
         metrics,
         quota_policy: quota.policy().into(),
         quota,

@@ -6,6 +6,7 @@ use crate::upstream::Upstreams;
 use filters::flood::Flood;
 use filters::quota::Quota;
 use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use vault::Vault;
@@ -18,6 +19,10 @@ pub(crate) struct Shared {
     pub(crate) flood: Flood,
     pub(crate) head_limits: filters::head::Limits,
     pub(crate) limits: conf::Limits,
+    /// Whether the merchants' listeners have been seen to take connections.
+    pub(crate) listening: AtomicBool,
+    /// Where the merchants' listeners are.
+    pub(crate) merchants: Vec<SocketAddr>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) quota: Quota,
     /// The value of `RateLimit-Policy`, which never changes.
