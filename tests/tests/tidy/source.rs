@@ -52,7 +52,7 @@ const PLACES: &[(&str, &str)] = &[
     ("/home/", "take it from the configuration"),
     ("/Users/", "take it from the configuration"),
     ("/root/", "take it from the configuration"),
-    ("/work/", "name it from the root of the project"),
+    ("/mnt/", "name it from the root of the project"),
     ("/tmp/", "make a folder that is removed again, under `std::env::temp_dir()` or `mktemp`"),
 ];
 
