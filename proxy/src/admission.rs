@@ -7,7 +7,7 @@ use filters::decode::FieldError;
 use filters::head::{self, Head, Version};
 use filters::raw_head;
 use filters::reject::Reject;
-use filters::route::{self, Matched, Route, RouteError};
+use filters::route::{self, Matched, RouteError};
 use model::Principal;
 use pingora_proxy::Session;
 use std::net::IpAddr;
@@ -30,7 +30,7 @@ pub(crate) fn admit(shared: &Shared, session: &Session, cx: &mut Cx) -> Result<M
     let request = session.req_header();
     let matched = route::route(request.method.as_str(), request.uri.path())?;
     cx.route = matched.route.label();
-    if matched.route != Route::OpenApi {
+    if matched.route.needs_key() {
         // The key before the quota, which belongs to it. The quota before the scope, so that a key
         // cannot knock for ever at doors that are not its own.
         let principal = authenticate(shared, session)?;
@@ -125,12 +125,9 @@ impl From<Reject> for Refused {
 
 impl From<RouteError> for Refused {
     fn from(error: RouteError) -> Self {
-        match error {
-            RouteError::BadName(error) => Self::Invalid(error),
-            RouteError::MethodNotAllowed { allow } => {
-                Self::Reject(Reject::MethodNotAllowed { allow })
-            }
-            RouteError::NotFound => Self::Reject(Reject::NotFound),
+        match error.into_reject() {
+            Ok(reject) => Self::Reject(reject),
+            Err(error) => Self::Invalid(error),
         }
     }
 }

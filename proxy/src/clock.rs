@@ -26,14 +26,15 @@ pub(crate) fn timestamp(millis: u64) -> String {
 /// lasts. It is worked out once an hour.
 pub(crate) fn month_anywhere() -> YearMonth {
     static LAST: AtomicU64 = AtomicU64::new(0);
-    let hour = now_seconds().saturating_sub(HALF_A_DAY_S) / 3600;
+    let hour = now_seconds() / HOUR_S;
     let last = LAST.load(Ordering::Relaxed);
     if last >> 32 == hour {
         return unpacked(last);
     }
-    let (year, month) = year_month(hour.saturating_mul(3_600_000));
-    LAST.store(hour << 32 | u64::from(year) << 8 | u64::from(month), Ordering::Relaxed);
-    YearMonth { year, month }
+    let month = YearMonth::anywhere_at(hour.saturating_mul(HOUR_S));
+    let packed = hour << 32 | u64::from(month.year) << 8 | u64::from(month.month);
+    LAST.store(packed, Ordering::Relaxed);
+    month
 }
 
 /// The year and month in the low half of a word.
@@ -42,26 +43,16 @@ fn unpacked(word: u64) -> YearMonth {
     YearMonth { year: u16::from_le_bytes([low, high]), month }
 }
 
-/// How far behind UTC the last place on Earth is.
-const HALF_A_DAY_S: u64 = 43_200;
-
-/// The year and month of `millis`, in UTC.
-fn year_month(millis: u64) -> (u16, u8) {
-    let millis = i64::try_from(millis).unwrap_or(i64::MAX);
-    let at = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX);
-    let date = at.to_zoned(jiff::tz::TimeZone::UTC).date();
-    (u16::try_from(date.year()).unwrap_or_default(), u8::try_from(date.month()).unwrap_or_default())
-}
+const HOUR_S: u64 = 3600;
 
 #[cfg(test)]
 mod tests {
-    use super::{month_anywhere, timestamp, unpacked, year_month};
+    use super::{month_anywhere, timestamp, unpacked};
 
     #[test]
     fn times_are_utc_with_milliseconds() {
         assert_eq!(timestamp(1_795_348_800_123), "2026-11-22T12:00:00.123Z");
         assert_eq!(timestamp(1_795_348_800_000), "2026-11-22T12:00:00.000Z");
-        assert_eq!(year_month(1_795_348_800_123), (2026, 11));
     }
 
     #[test]

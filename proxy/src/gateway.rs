@@ -162,7 +162,7 @@ impl Gateway {
             admission::check_no_body(session)?;
             Zeroizing::default()
         };
-        if let Some(kind) = payment_kind(&route) {
+        if let Some(kind) = route.kind() {
             return self.plan(kind, &body, cx);
         }
         let principal = cx.principal.clone().ok_or(Stop::Reject(Reject::Unauthorized))?;
@@ -206,26 +206,6 @@ impl Gateway {
     fn invalid(error: &FieldError, cx: &mut Cx) -> Reply {
         cx.refusal = Some("invalid-field");
         Reply::invalid(error)
-    }
-}
-
-/// The kind of payment operation that a route stands for.
-fn payment_kind(route: &Route) -> Option<Kind> {
-    match route {
-        Route::Authorize => Some(Kind::Authorize),
-        Route::Capture => Some(Kind::Capture),
-        Route::Charge => Some(Kind::Charge),
-        Route::Refund => Some(Kind::Refund),
-        Route::Status => Some(Kind::Status),
-        Route::Void => Some(Kind::Void),
-        Route::Account(_)
-        | Route::Accounts
-        | Route::ApiKey
-        | Route::Gateways
-        | Route::OpenApi
-        | Route::StringToken(_)
-        | Route::StringTokenMeta(_)
-        | Route::StringTokens => None,
     }
 }
 
