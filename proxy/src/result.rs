@@ -188,11 +188,16 @@ impl Finished {
             |code, description, retryable, state| Verdict { code, description, retryable, state };
         let report = match &self.ending {
             Ending::Failed => {
-                return new(Code::FatalFailure, "Nothing was sent: an internal error.", true, None);
+                return new(
+                    Code::FatalFailure,
+                    "No money can have moved: an internal error.",
+                    true,
+                    None,
+                );
             }
             Ending::NotSent => {
-                let why =
-                    "The gateway could not be reached. Nothing was sent; it may be tried again.";
+                let why = "No money can have moved: the gateway was not reached, or did not answer \
+                           what came before the payment. It may be tried again.";
                 return new(Code::TemporaryFailure, why, true, None);
             }
             Ending::NotSupported => {
