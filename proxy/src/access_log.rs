@@ -67,10 +67,10 @@ struct Line<'a> {
     client_gone: bool,
 }
 
-/// The part of a line that tells of a payment; also a line of its own when nobody waits any more.
+/// The part of a line that tells of a payment.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct PaymentPart<'a> {
+struct PaymentPart<'a> {
     transaction_id: &'a str,
     operation: &'static str,
     account: Option<&'a str>,
