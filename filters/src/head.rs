@@ -136,16 +136,27 @@ fn has_plain_segments(path: &str) -> bool {
 
 fn check_headers(head: &Head<'_>) -> Result<(), Reject> {
     for (name, value) in head.headers {
-        let lower = name.strip_prefix(':').unwrap_or(name);
-        let sound = is_token(lower) && !lower.bytes().any(|b| b.is_ascii_uppercase());
+        let name = name.strip_prefix(':').unwrap_or(name);
+        let sound = !name.is_empty() && name.bytes().all(is_lower_token_byte);
         if !sound || !value.iter().all(|b| matches!(b, b'\t' | b' '..=b'~' | 0x80..)) {
             return Err(Reject::MalformedHead);
         }
     }
-    if SINGLE.iter().any(|name| head.all(name).nth(1).is_some()) {
-        return Err(Reject::DuplicateHeader);
-    }
+    check_single(head)?;
     check_host(head)
+}
+
+fn check_single(head: &Head<'_>) -> Result<(), Reject> {
+    let mut seen = [false; SINGLE.len()];
+    for (name, _) in head.headers {
+        let place = SINGLE.iter().position(|single| single == name);
+        if let Some(seen) = place.and_then(|place| seen.get_mut(place))
+            && std::mem::replace(seen, true)
+        {
+            return Err(Reject::DuplicateHeader);
+        }
+    }
+    Ok(())
 }
 
 fn check_host(head: &Head<'_>) -> Result<(), Reject> {
@@ -190,14 +201,13 @@ fn is(value: &[u8], word: &str) -> bool {
 
 /// Whether `text` is a `token` of RFC 9110 section 5.6.2.
 fn is_token(text: &str) -> bool {
-    let is_mark = |b: u8| {
-        matches!(
-            b,
-            b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
-        )
-    };
-    let of_token = |b: u8| b.is_ascii_alphanumeric() || is_mark(b);
-    !text.is_empty() && text.bytes().all(of_token)
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_uppercase() || is_lower_token_byte(b))
+}
+
+/// Whether a byte may be in the name of a header as this module is given it.
+fn is_lower_token_byte(b: u8) -> bool {
+    matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-')
+        || matches!(b, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
 }
 
 // === impl Head ===

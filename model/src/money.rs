@@ -214,17 +214,16 @@ impl Decimal {
     /// Drops the zeros that say nothing, so that what remains either fits or is too large.
     fn assemble(whole: &str, fraction: &str, power: i32) -> Result<Self, NotAnAmount> {
         let fraction = fraction.trim_end_matches('0');
-        let all = format!("{whole}{fraction}");
-        let significant = all.trim_start_matches('0');
-        if significant.is_empty() {
-            return Ok(Self { digits: 0, exponent: 0 });
-        }
-        let digits = significant.trim_end_matches('0');
-        let dropped = significant.len().saturating_sub(digits.len());
+        let (whole, dropped) = if fraction.is_empty() {
+            let kept = whole.trim_end_matches('0');
+            (kept, whole.len().saturating_sub(kept.len()))
+        } else {
+            (whole, 0)
+        };
         let shift = i32::try_from(dropped).ok().zip(i32::try_from(fraction.len()).ok());
         let (dropped, places) = shift.ok_or(NotAnAmount::TooLarge)?;
         Ok(Self {
-            digits: digits.parse().map_err(|_| NotAnAmount::TooLarge)?,
+            digits: number(whole.bytes().chain(fraction.bytes())).ok_or(NotAnAmount::TooLarge)?,
             exponent: power.saturating_add(dropped).saturating_sub(places),
         })
     }
@@ -239,6 +238,13 @@ impl Decimal {
         let factor = 10_u64.checked_pow(power).ok_or(NotAnAmount::TooLarge)?;
         self.digits.checked_mul(factor).ok_or(NotAnAmount::TooLarge)
     }
+}
+
+/// The number that decimal digits write, unless it is too large.
+fn number(mut digits: impl Iterator<Item = u8>) -> Option<u64> {
+    digits.try_fold(0_u64, |number, digit| {
+        number.checked_mul(10)?.checked_add(u64::from(digit.checked_sub(b'0')?))
+    })
 }
 
 /// Reads the power of ten of a JSON number, which may be larger than any integer.

@@ -17,8 +17,9 @@ const DIGITS_SHOWN_MAX: usize = 11;
 /// How many characters may stand between two digits of what could be one number.
 const GAP_CHARS_MAX: usize = 2;
 
-/// What a fresh body has room for: more than all but the longest of our requests.
-const BODY_BYTES_AT_FIRST: usize = 2048;
+/// What a fresh body has room for: more than all but the longest of our requests. All of it is wiped
+/// when the body goes.
+const BODY_BYTES_AT_FIRST: usize = 1024;
 
 /// Everything but the unreserved characters of RFC 3986 section 2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

@@ -268,6 +268,9 @@ fn is_number(json: &str) -> bool {
 /// A whole number by its value: `12`, `12.0` and `1.2e1` are the same integer of JSON Schema, and
 /// some languages write one with a point. What does not fit becomes too large for any field.
 fn whole(json: &str) -> Option<i64> {
+    if let Ok(plain) = json.parse() {
+        return Some(plain);
+    }
     let (mantissa, power) = json.split_once(['e', 'E']).unwrap_or((json, "0"));
     let (units, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let fraction = fraction.trim_end_matches('0');
