@@ -3,11 +3,13 @@
 //! A line holds names of ours, numbers and words from fixed sets. It never holds a body, a header
 //! value, a path or a query as the client sent it.
 
-use crate::context::Cx;
+use crate::clock::timestamp;
+use crate::context::{Cx, RequestId};
 use crate::metrics::Metrics;
 use crate::result::Summary;
 use anyhow::{Context, Result};
-use model::{AccountName, KeyId, MerchantId};
+use model::{AccountName, KeyId, MerchantId, Principal};
+use pingora::protocols::tls::SslDigest;
 use pingora_proxy::Session;
 use serde::Serialize;
 use std::fs::OpenOptions;
@@ -19,34 +21,54 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Takes lines and has them written by a thread of its own, so that a slow disk stops no request.
+/// Takes what is to be said of requests and has it written by a thread of its own, so that a slow
+/// disk stops no request.
 ///
 /// The thread wakes by the clock and not for each line: to wake a thread costs more than to serve
-/// the rest of a refused request.
+/// the rest of a refused request. It also makes the text, many lines in a row, so that the request
+/// itself pays only for handing over what it has.
 pub(crate) struct AccessLog {
     metrics: Arc<Metrics>,
     waiting: Arc<Waiting>,
     writer: Option<JoinHandle<()>>,
 }
 
-/// Lines that are not written yet.
+/// Requests whose lines are not written yet.
 #[derive(Default)]
 struct Waiting {
-    /// Whether no more lines will come.
+    /// Whether no more will come.
     ended: AtomicBool,
-    lines: Mutex<Vec<u8>>,
+    requests: Mutex<Vec<Served>>,
 }
 
-/// How many bytes of lines may wait for the disk; what comes beyond is counted and dropped.
-const WAITING_BYTES_MAX: usize = 16 << 20;
-/// How long a line waits before it is written.
+/// A request that was served, and all that its line says.
+struct Served {
+    client: Option<IpAddr>,
+    client_gone: bool,
+    http: &'static str,
+    id: RequestId,
+    method: &'static str,
+    micros: u64,
+    principal: Option<Arc<Principal>>,
+    refusal: Option<&'static str>,
+    route: &'static str,
+    status: u16,
+    summary: Option<Summary>,
+    /// Milliseconds since 1970, when the request was done.
+    time: u64,
+    tls: Option<Arc<SslDigest>>,
+}
+
+/// How many requests may wait for the disk; what comes beyond is counted and dropped.
+const WAITING_MAX: usize = 65_536;
+/// How long a request waits before its line is written.
 const WRITE_EVERY: Duration = Duration::from_millis(50);
-/// Room for the usual line.
-const LINE_ROOM: usize = 640;
+/// Text is written as soon as there is so much of it.
+const WRITE_BYTES: usize = 64 << 10;
 
 #[derive(Serialize)]
 struct Line<'a> {
-    time: String,
+    time: &'a str,
     request: &'a str,
     client: Option<IpAddr>,
     http: &'static str,
@@ -99,41 +121,33 @@ impl AccessLog {
         let waiting = Arc::new(Waiting::default());
         let thread = std::thread::Builder::new().name("access-log".to_owned());
         let writer = thread.spawn({
-            let waiting = waiting.clone();
-            move || waiting.write_all(out)
+            let (waiting, metrics) = (waiting.clone(), metrics.clone());
+            move || waiting.write_all(out, &metrics)
         })?;
         Ok(Self { metrics, waiting, writer: Some(writer) })
     }
 
-    /// Writes the line of a request that was answered with `status`.
-    pub(crate) fn request(&self, session: &Session, cx: &Cx, status: u16, client_gone: bool) {
-        let http = if session.as_downstream().is_http2() { "2" } else { "1.1" };
+    /// Writes the line of a request that was answered with `status`. It takes the summary out of
+    /// the context.
+    pub(crate) fn request(&self, session: &Session, cx: &mut Cx, status: u16, client_gone: bool) {
         let digest = session.digest().and_then(|digest| digest.ssl_digest.as_ref());
         let client = session.client_addr().and_then(|address| address.as_inet());
-        let principal = cx.principal.as_ref();
-        self.write(&Line {
-            time: crate::clock::timestamp(crate::clock::now_millis()),
-            request: cx.id.as_str(),
+        let served = Served {
             client: client.map(SocketAddr::ip),
-            http,
-            tls: digest.map(|digest| digest.version.as_ref()),
+            client_gone,
+            http: if session.as_downstream().is_http2() { "2" } else { "1.1" },
+            id: cx.id,
             method: method_word(&session.req_header().method),
+            micros: micros(cx.started.elapsed()),
+            principal: cx.principal.clone(),
+            refusal: cx.refusal,
             route: cx.route,
             status,
-            micros: micros(cx.started.elapsed()),
-            refusal: cx.refusal,
-            merchant: principal.map(|principal| MerchantId::as_str(&principal.merchant)),
-            key: principal.map(|principal| KeyId::as_str(&principal.key)),
-            payment: cx.summary.as_ref().map(PaymentPart::of),
-            client_gone,
-        });
-    }
-
-    fn write(&self, line: &impl Serialize) {
-        let mut text = Vec::with_capacity(LINE_ROOM);
-        let written = serde_json::to_writer(&mut text, line).is_ok();
-        text.push(b'\n');
-        if !(written && self.waiting.add(&text)) {
+            summary: cx.summary.take(),
+            time: crate::clock::now_millis(),
+            tls: digest.cloned(),
+        };
+        if !self.waiting.add(served) {
             self.metrics.log_line_dropped();
         }
     }
@@ -153,34 +167,80 @@ impl Drop for AccessLog {
 // === impl Waiting ===
 
 impl Waiting {
-    /// Adds a line, unless too much waits already.
-    fn add(&self, line: &[u8]) -> bool {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = lines.len().saturating_add(line.len()) <= WAITING_BYTES_MAX;
+    /// Adds a request, unless too many wait already.
+    fn add(&self, served: Served) -> bool {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = requests.len() < WAITING_MAX;
         if fits {
-            lines.extend_from_slice(line);
+            requests.push(served);
         }
         fits
     }
 
-    /// Writes what waits, again and again, until no more lines will come.
-    fn write_all(&self, mut out: Box<dyn Write + Send>) {
+    /// Writes what waits, again and again, until no more will come.
+    fn write_all(&self, mut out: Box<dyn Write + Send>, metrics: &Metrics) {
         let mut batch = Vec::new();
         loop {
             // Looked at first, so that what came before the end is still written.
             let ended = self.ended.load(Ordering::Acquire);
             std::mem::swap(
                 &mut batch,
-                &mut *self.lines.lock().unwrap_or_else(PoisonError::into_inner),
+                &mut *self.requests.lock().unwrap_or_else(PoisonError::into_inner),
             );
-            if out.write_all(&batch).and_then(|()| out.flush()).is_err() {
+            if write_batch(&mut *out, &mut batch, metrics).is_err() {
                 log::error!("the access log cannot be written");
             }
-            batch.clear();
             if ended {
                 return;
             }
             std::thread::park_timeout(WRITE_EVERY);
+        }
+    }
+}
+
+/// Writes the lines of a batch, which is empty afterwards.
+fn write_batch(
+    out: &mut dyn Write,
+    batch: &mut Vec<Served>,
+    metrics: &Metrics,
+) -> std::io::Result<()> {
+    let mut out = std::io::BufWriter::with_capacity(WRITE_BYTES, out);
+    let mut text = Vec::new();
+    for served in batch.drain(..) {
+        text.clear();
+        // A line is whole or not there.
+        match serde_json::to_writer(&mut text, &served.line(&timestamp(served.time))) {
+            Ok(()) => text.push(b'\n'),
+            Err(_) => {
+                metrics.log_line_dropped();
+                continue;
+            }
+        }
+        out.write_all(&text)?;
+    }
+    out.flush()
+}
+
+// === impl Served ===
+
+impl Served {
+    fn line<'a>(&'a self, time: &'a str) -> Line<'a> {
+        let principal = self.principal.as_ref();
+        Line {
+            time,
+            request: self.id.as_str(),
+            client: self.client,
+            http: self.http,
+            tls: self.tls.as_ref().map(|digest| digest.version.as_ref()),
+            method: self.method,
+            route: self.route,
+            status: self.status,
+            micros: self.micros,
+            refusal: self.refusal,
+            merchant: principal.map(|principal| MerchantId::as_str(&principal.merchant)),
+            key: principal.map(|principal| KeyId::as_str(&principal.key)),
+            payment: self.summary.as_ref().map(PaymentPart::of),
+            client_gone: self.client_gone,
         }
     }
 }

@@ -1,13 +1,14 @@
 //! Who may come in: the checks on a request's head, in one order.
 
 use crate::clock;
-use crate::context::Cx;
+use crate::context::{Cx, LimitHeaders};
 use crate::shared::Shared;
 use filters::decode::FieldError;
 use filters::head::{self, Head, Version};
 use filters::raw_head;
 use filters::reject::Reject;
 use filters::route::{self, Matched, RouteError};
+use http::HeaderValue;
 use model::Principal;
 use pingora_proxy::Session;
 use std::net::IpAddr;
@@ -95,8 +96,9 @@ fn authenticate(shared: &Shared, session: &Session) -> Result<Arc<Principal>, Re
 /// Counts the request against its key, and keeps what the client is to be told of it.
 fn check_quota(shared: &Shared, principal: &Principal, cx: &mut Cx) -> Result<(), Reject> {
     let verdict = shared.quota.check(&principal.key);
-    cx.limit_headers.push(("ratelimit-policy", shared.quota_policy.clone()));
-    cx.limit_headers.push(("ratelimit", verdict.header().into()));
+    cx.limit = HeaderValue::try_from(verdict.header())
+        .ok()
+        .map(|state| LimitHeaders { policy: shared.quota_policy.clone(), state });
     if verdict.allowed {
         return Ok(());
     }

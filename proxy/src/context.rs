@@ -2,9 +2,9 @@
 
 use crate::payment::Plan;
 use crate::result::Summary;
+use http::HeaderValue;
 use model::Principal;
 use rand::RngCore;
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(crate) struct Cx {
     pub(crate) id: RequestId,
-    /// The headers that tell the client of its quota, on every answer once it is known.
-    pub(crate) limit_headers: Vec<(&'static str, Cow<'static, str>)>,
+    /// What the client is told of its quota, on every answer once it is known.
+    pub(crate) limit: Option<LimitHeaders>,
     pub(crate) phases: Phases,
     /// What is to be done at a provider, until it is done.
     pub(crate) plan: Option<Box<Plan>>,
@@ -27,9 +27,16 @@ pub(crate) struct Cx {
     pub(crate) summary: Option<Summary>,
 }
 
-/// A request's name in logs and answers: 32 hexadecimal digits of randomness.
+/// The headers about a key's quota.
 #[derive(Clone, Debug)]
-pub(crate) struct RequestId(Box<str>);
+pub(crate) struct LimitHeaders {
+    pub(crate) policy: HeaderValue,
+    pub(crate) state: HeaderValue,
+}
+
+/// A request's name in logs and answers: 32 hexadecimal digits of randomness.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RequestId([u8; 32]);
 
 /// How long the parts of a request took.
 #[derive(Debug, Default)]
@@ -49,7 +56,7 @@ impl Cx {
     pub(crate) fn new() -> Self {
         Self {
             id: RequestId::random(),
-            limit_headers: Vec::new(),
+            limit: None,
             phases: Phases::default(),
             plan: None,
             principal: None,
@@ -72,21 +79,30 @@ impl RequestId {
     fn random() -> Self {
         let mut bytes = [0; 16];
         rand::rng().fill_bytes(&mut bytes);
-        Self(hex(&bytes).into())
+        Self(hex(bytes))
     }
 
     /// The 32 digits.
     pub(crate) fn as_str(&self) -> &str {
-        &self.0
+        str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
 /// `bytes` as lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    let nibbles = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
-    nibbles.filter_map(|nibble| DIGITS.get(usize::from(nibble))).collect()
+pub(crate) fn hex(bytes: [u8; 16]) -> [u8; 32] {
+    let mut digits = [0; 32];
+    for (byte, pair) in bytes.iter().zip(digits.chunks_exact_mut(2)) {
+        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 0xf)]);
+    }
+    digits
+}
+
+/// The digit of a number below 16.
+fn digit(nibble: u8) -> u8 {
+    match nibble {
+        0..=9 => b'0'.wrapping_add(nibble),
+        _ => b'a'.wrapping_sub(10).wrapping_add(nibble),
+    }
 }
 
 #[cfg(test)]
@@ -95,7 +111,8 @@ mod tests {
 
     #[test]
     fn ids_are_thirty_two_digits_and_differ() {
-        assert_eq!(hex(&[0x00, 0x9f, 0xff]), "009fff");
+        let digits = hex(*b"\x00\x9f\xff\xa0\x0f\x12\x34\x56\x78\x9a\xbc\xde\xf0\x01\x10\x99");
+        assert_eq!(&digits, b"009fffa00f123456789abcdef0011099");
         let (one, other) = (RequestId::random(), RequestId::random());
         assert_eq!(one.as_str().len(), 32);
         assert_ne!(one.as_str(), other.as_str());

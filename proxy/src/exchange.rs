@@ -6,13 +6,15 @@
 //! The request is written as one piece: one record of TLS and one packet where Pingora's own client
 //! makes two of each, and one buffer with a card in it, which is wiped.
 
+use crate::idle::IdleConnections;
 use bytes::{Bytes, BytesMut};
 use pingora::connectors::TransportConnector;
 use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession;
-use pingora::upstreams::peer::{HttpPeer, Peer};
+use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Error, ErrorType, OrErr};
 use providers::wire::{Method, Request};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
@@ -37,6 +39,15 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
 }
 
+/// How a provider is reached.
+#[derive(Clone, Copy)]
+pub(crate) struct Way<'a> {
+    pub(crate) connector: &'a TransportConnector,
+    /// Connections that were verified as `peer` says.
+    pub(crate) idle: &'a IdleConnections,
+    pub(crate) peer: &'a Arc<HttpPeer>,
+}
+
 /// The bounds of one exchange.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -52,17 +63,12 @@ const INTERIM_ANSWERS_MAX: usize = 8;
 /// Room for what a head has beside its values.
 const HEAD_ROOM: usize = 128;
 
-/// Sends `request` to `peer` and reads the answer.
-pub(crate) async fn exchange(
-    connector: &TransportConnector,
-    peer: &HttpPeer,
-    request: Request,
-    limits: &Limits,
-) -> Exchange {
+/// Sends `request` and reads the answer.
+pub(crate) async fn exchange(way: Way<'_>, request: Request, limits: &Limits) -> Exchange {
     // Turns true when the whole request has been handed to the kernel, and not before: as long as
     // a byte is missing, the last record of TLS is incomplete and the provider cannot read it.
     let mut sent = false;
-    let talk = talk(connector, peer, request, limits.answer_bytes_max, &mut sent);
+    let talk = talk(way, request, limits.answer_bytes_max, &mut sent);
     let late = |_| Error::e_explain(ErrorType::ReadTimedout, "the deadline of the exchange");
     match timeout(limits.exchange_timeout, talk).await.unwrap_or_else(late) {
         Ok(answer) => Exchange::Answer(answer),
@@ -73,20 +79,18 @@ pub(crate) async fn exchange(
 }
 
 async fn talk(
-    connector: &TransportConnector,
-    peer: &HttpPeer,
+    Way { connector, idle, peer }: Way<'_>,
     request: Request,
     answer_bytes_max: usize,
     sent: &mut bool,
 ) -> Result<Answer, BError> {
     let written = written(&request)?;
     drop(request);
-    let (mut stream, reused) = match connector.reused_stream(peer).await {
+    let (mut stream, reused) = match idle.take(peer) {
         Some(stream) => (stream, true),
         // Boxed, because to connect takes a large future, and seldom happens.
-        None => (Box::pin(connector.new_stream(peer)).await?, false),
+        None => (Box::pin(connect(connector, peer)).await?, false),
     };
-    check_tls(&stream, peer)?;
     stream.write_all(&written).await.or_err(ErrorType::WriteError, "writing the request")?;
     stream.flush().await.or_err(ErrorType::WriteError, "flushing the request")?;
     *sent = true;
@@ -96,7 +100,7 @@ async fn talk(
     let body = read_body(&mut session, answer_bytes_max).await?;
     session.respect_keepalive();
     if let Some(stream) = session.reuse().await {
-        connector.release_stream(stream, peer.reuse_hash(), peer.options.idle_timeout);
+        idle.keep(peer.clone(), stream);
     }
     Ok(Answer { body, reused, status })
 }
@@ -141,6 +145,13 @@ fn add_line(out: &mut Vec<u8>, parts: &[&str]) -> Result<(), BError> {
     }
     out.extend_from_slice(b"\r\n");
     Ok(())
+}
+
+/// Makes a connection, whose TLS is checked once and holds as long as it does.
+async fn connect(connector: &TransportConnector, peer: &HttpPeer) -> Result<Stream, BError> {
+    let stream = connector.new_stream(peer).await?;
+    check_tls(&stream, peer)?;
+    Ok(stream)
 }
 
 /// Pingora's connector allows TLS 1.0 and old ciphers, and cannot be told otherwise.

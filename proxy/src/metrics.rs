@@ -6,8 +6,8 @@
 use crate::context::Cx;
 use crate::result::Finished;
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use std::time::Duration;
 use vault::{Figures, Vault};
@@ -22,13 +22,23 @@ pub(crate) struct Metrics {
     log_lines_dropped: IntCounter,
     operations: IntCounterVec,
     payments_in_flight: IntGauge,
-    phase_seconds: HistogramVec,
+    phases: [Histogram; Phase::ALL.len()],
     refusals: IntCounterVec,
     registry: Registry,
     request_seconds: HistogramVec,
     requests: IntCounterVec,
     unmapped: IntCounterVec,
     vault: IntGaugeVec,
+}
+
+/// A part of a request that is timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Admit,
+    Body,
+    Decode,
+    OpenAccount,
+    OpenCard,
 }
 
 /// Counts something that goes on for as long as it lives.
@@ -95,12 +105,11 @@ impl Metrics {
                 "payments_in_flight",
                 "Payment operations that have begun and not ended.",
             )?,
-            phase_seconds: histograms(
-                &registry,
-                "phase_seconds",
-                "Time in one phase of a request.",
-                &["phase"],
-            )?,
+            phases: {
+                let help = "Time in one phase of a request.";
+                let all = histograms(&registry, "phase_seconds", help, &["phase"])?;
+                Phase::ALL.map(|phase| all.with_label_values(&[phase.word()]))
+            },
             refusals: counters(
                 &registry,
                 "refusals_total",
@@ -172,9 +181,11 @@ impl Metrics {
         if let Some(code) = cx.refusal {
             self.refusals.with_label_values(&[code]).inc();
         }
-        for (phase, time) in
-            [("admit", cx.phases.admit), ("body", cx.phases.body), ("decode", cx.phases.decode)]
-        {
+        for (phase, time) in [
+            (Phase::Admit, cx.phases.admit),
+            (Phase::Body, cx.phases.body),
+            (Phase::Decode, cx.phases.decode),
+        ] {
             if !time.is_zero() {
                 self.phase(phase, time);
             }
@@ -182,8 +193,10 @@ impl Metrics {
     }
 
     /// Counts the time of one phase of a request.
-    pub(crate) fn phase(&self, phase: &'static str, time: Duration) {
-        self.phase_seconds.with_label_values(&[phase]).observe(seconds(time));
+    pub(crate) fn phase(&self, phase: Phase, time: Duration) {
+        if let Some(histogram) = self.phases.get(phase as usize) {
+            histogram.observe(seconds(time));
+        }
     }
 
     /// Counts an operation that has ended, whether or not anybody is left to be told.
@@ -200,6 +213,9 @@ impl Metrics {
         self.exchange_seconds.with_label_values(&[provider]).observe(seconds(tally.time));
         let fresh = tally.exchanges.saturating_sub(tally.reused);
         for (connection, count) in [("kept", tally.reused), ("new", fresh)] {
+            if count == 0 {
+                continue;
+            }
             let count = u64::try_from(count).unwrap_or(u64::MAX);
             self.exchanges.with_label_values(&[provider, connection]).inc_by(count);
         }
@@ -336,6 +352,24 @@ fn histograms(
     let made = HistogramVec::new(opts, labels)?;
     registry.register(Box::new(made.clone()))?;
     Ok(made)
+}
+
+// === impl Phase ===
+
+impl Phase {
+    /// In the order of their numbers.
+    const ALL: [Self; 5] =
+        [Self::Admit, Self::Body, Self::Decode, Self::OpenAccount, Self::OpenCard];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Admit => "admit",
+            Self::Body => "body",
+            Self::Decode => "decode",
+            Self::OpenAccount => "open_account",
+            Self::OpenCard => "open_card",
+        }
+    }
 }
 
 // === impl Ongoing ===

@@ -1,12 +1,15 @@
 //! A payment operation from plan to end: find the account, open the card, ask the provider.
 //!
-//! It runs in a task of its own, so that a client that leaves cannot leave a charge half done.
+//! Once begun it goes on to its end (see `undying`), so that a client that leaves cannot leave a charge
+//! half done.
 //! A card is in the clear from `Vault::open_card` to the end of `Provider::request`, in
 //! [`write_request`], and nowhere else.
 
 use crate::exchange::Exchange;
+use crate::metrics::Phase;
 use crate::result::{Ending, Finished};
 use crate::shared::Shared;
+use crate::undying::{Panicked, Undying};
 use crate::upstream::Tally;
 use filters::decode::{AccountChoice, FieldError, PaymentRequest};
 use model::{
@@ -60,16 +63,15 @@ impl Plan {
         Self { account, merchant, operation }
     }
 
-    /// Carries the plan out in a task of its own and waits for it.
+    /// Carries the plan out.
     ///
-    /// Whoever waits may go away: the task goes on, and its outcome is counted all the same.
+    /// Whoever waits may go away: the payment goes on, and its outcome is counted all the same.
     pub(crate) async fn perform(self, shared: &Arc<Shared>) -> Performed {
         let sent = Arc::new(AtomicBool::new(false));
         let key = self.operation.key.clone();
         let (kind, amount) = (self.operation.kind(), self.operation.amount());
-        // Boxed, because a task is copied as a whole when it ends.
-        let task = tokio::spawn(Box::pin(perform(shared.clone(), self, sent.clone())));
-        task.await.unwrap_or_else(|_| {
+        let payment = Undying::new(perform(shared.clone(), self, sent.clone()));
+        payment.await.unwrap_or_else(|Panicked| {
             let finished = broken(key, kind, amount, &sent);
             shared.metrics.operation_done(&finished);
             Performed::Finished(Box::new(finished))
@@ -79,13 +81,13 @@ impl Plan {
 
 /// 32 characters `[0-9a-f]`, unique for ever by chance (128 random bits).
 fn attempt_key() -> Box<str> {
-    let bytes: [u8; 16] = rand::random();
-    crate::context::hex(&bytes).into()
+    let digits = crate::context::hex(rand::random());
+    str::from_utf8(&digits).unwrap_or_default().into()
 }
 
-/// A task that panicked: a mistake of ours, and if money may have moved, we do not know.
+/// A payment that panicked: a mistake of ours, and if money may have moved, we do not know.
 fn broken(key: Box<str>, kind: Kind, amount: Option<Amount>, sent: &AtomicBool) -> Finished {
-    log::error!("a payment task panicked: transaction {key}");
+    log::error!("a payment panicked: transaction {key}");
     let ending = if sent.load(Ordering::SeqCst) {
         Ending::Reported(Report::bare(Outcome::Unknown(Unknown::Interrupted)))
     } else {
@@ -164,7 +166,7 @@ fn write_request(
 ) -> Result<Written, NothingToSend> {
     let began = Instant::now();
     let operation = shared.vault.open_card(merchant, operation).map_err(NothingToSend::from)?;
-    shared.metrics.phase("open_card", began.elapsed());
+    shared.metrics.phase(Phase::OpenCard, began.elapsed());
     let request = provider.request(&operation, cx);
     let operation = operation.forget_card();
     if let Some(report) = provider.instant(&operation) {
@@ -240,7 +242,7 @@ fn find_account(
         AccountChoice::Named(name) => {
             let began = Instant::now();
             let found = shared.vault.account(merchant, &name)?;
-            shared.metrics.phase("open_account", began.elapsed());
+            shared.metrics.phase(Phase::OpenAccount, began.elapsed());
             let found = found.ok_or(invalid(NAME, "there is no such account"))?;
             (Some(name), found.brief.gateway, found.credentials, NAME)
         }

@@ -5,6 +5,8 @@ use crate::context::Cx;
 use bytes::Bytes;
 use filters::decode::FieldError;
 use filters::reject::{PROBLEM_JSON, Reject};
+use http::HeaderValue;
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use pingora::BError;
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
@@ -25,6 +27,12 @@ pub(crate) struct Reply {
 
 /// The media type of the API's own bodies.
 const JSON: &str = "application/json; charset=utf-8";
+/// Names that are not in the library's own list, made once.
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// No answer may be kept by a cache.
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// Room for the headers of the usual answer.
 const HEADERS_ROOM: usize = 10;
 
@@ -91,13 +99,14 @@ impl Reply {
     fn header(&self, cx: &Cx) -> Result<ResponseHeader, BError> {
         let mut header = ResponseHeader::build_no_case(self.status, Some(HEADERS_ROOM))?;
         if !self.body.is_empty() {
-            header.insert_header("content-type", self.content_type)?;
+            header.insert_header(CONTENT_TYPE, HeaderValue::from_static(self.content_type))?;
         }
-        header.insert_header("content-length", self.body.len())?;
-        header.insert_header("cache-control", "no-store")?;
-        header.insert_header("x-request-id", cx.id.as_str())?;
-        for (name, value) in &cx.limit_headers {
-            header.insert_header(*name, value.as_ref())?;
+        header.insert_header(CONTENT_LENGTH, self.body.len())?;
+        header.insert_header(CACHE_CONTROL, NO_STORE)?;
+        header.insert_header(REQUEST_ID, cx.id.as_str())?;
+        if let Some(limit) = &cx.limit {
+            header.insert_header(RATE_LIMIT_POLICY, limit.policy.clone())?;
+            header.insert_header(RATE_LIMIT, limit.state.clone())?;
         }
         for (name, value) in &self.headers {
             header.insert_header(*name, value.as_ref())?;

@@ -26,9 +26,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use vault::Vault;
 
-/// How many idle connections to providers are kept, for each thread.
-const IDLE_UPSTREAM_CONNECTIONS: usize = 128;
-
 /// Serves merchants and operators until a signal says to end.
 ///
 /// # Errors
@@ -54,7 +51,6 @@ fn server_conf(config: &Config) -> ServerConf {
         threads: config.threads,
         // One attempt. Nought would be none at all.
         max_retries: 1,
-        upstream_keepalive_pool_size: IDLE_UPSTREAM_CONNECTIONS,
         grace_period_seconds: Some(0),
         graceful_shutdown_timeout_seconds: Some(1),
         ..ServerConf::default()
@@ -80,7 +76,7 @@ fn shared(config: &Config, server: &ServerConf, vault: Arc<Vault>) -> Result<Arc
             .chain(config.listen.plain)
             .collect(),
         metrics,
-        quota_policy: quota.policy().into(),
+        quota_policy: quota.policy().try_into().context("the quota has no header")?,
         quota,
         upstreams: Upstreams::new(server, config)?,
         limits,

@@ -5,7 +5,7 @@ use crate::metrics::Metrics;
 use crate::upstream::Upstreams;
 use filters::flood::Flood;
 use filters::quota::Quota;
-use std::borrow::Cow;
+use http::HeaderValue;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -26,7 +26,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) quota: Quota,
     /// The value of `RateLimit-Policy`, which never changes.
-    pub(crate) quota_policy: Cow<'static, str>,
+    pub(crate) quota_policy: HeaderValue,
     pub(crate) upstreams: Upstreams,
     pub(crate) vault: Arc<Vault>,
 }

@@ -1,6 +1,8 @@
 //! Where each provider is, and how connections to it are made and kept.
 
 use crate::exchange::{self, Answer, Exchange};
+use crate::idle::IdleConnections;
+use crate::socket::BufferedSockets;
 use anyhow::{Context, Result, ensure};
 use conf::{Config, Upstream as Settings};
 use pingora::connectors::{ConnectorOptions, TransportConnector};
@@ -9,9 +11,7 @@ use pingora::tls::x509::X509;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Error, ErrorType};
 use providers::wire::Request;
-use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -25,8 +25,8 @@ pub(crate) struct Upstreams {
 /// The way to one provider.
 struct Way {
     authorities: Vec<X509>,
-    /// Keeps apart connections that were verified in different ways, which Pingora's pool does not.
-    group_key: u64,
+    /// A pile of its own, so that connections that were verified in different ways never mix.
+    idle: IdleConnections,
     known: RwLock<HashMap<String, Known>>,
     settings: Settings,
 }
@@ -42,6 +42,8 @@ struct Known {
 const HOSTS_MAX: usize = 1024;
 /// How long an address is used before its name is resolved again.
 const ADDRESS_TTL: Duration = Duration::from_secs(30);
+/// How many idle connections to a provider are kept, for each thread.
+const IDLE_PER_THREAD_MAX: usize = 128;
 /// Every provider speaks HTTPS on its own port.
 const PORT: u16 = 443;
 
@@ -61,7 +63,8 @@ impl Upstreams {
                 names.join(", ")
             );
         }
-        let way = |name| Ok((name, Way::new(name, config.upstream(name))?));
+        let idle_max = IDLE_PER_THREAD_MAX.saturating_mul(server.threads);
+        let way = |name| Ok((name, Way::new(name, config.upstream(name), idle_max)?));
         Ok(Self {
             connector: TransportConnector::new(Some(ConnectorOptions::from_server_conf(server))),
             ways: names.into_iter().map(way).collect::<Result<_>>()?,
@@ -77,7 +80,10 @@ impl Upstreams {
             ));
         };
         match way.peer(&request.authority).await {
-            Ok(peer) => exchange::exchange(&self.connector, &peer, request, &way.limits()).await,
+            Ok(peer) => {
+                let to = exchange::Way { connector: &self.connector, idle: &way.idle, peer: &peer };
+                exchange::exchange(to, request, &way.limits()).await
+            }
             Err(error) => Exchange::NotSent(error),
         }
     }
@@ -86,7 +92,7 @@ impl Upstreams {
 // === impl Way ===
 
 impl Way {
-    fn new(name: &str, settings: Settings) -> Result<Self> {
+    fn new(name: &str, settings: Settings, idle_max: usize) -> Result<Self> {
         let authorities = match &settings.ca {
             Some(path) => {
                 let shown = path.display();
@@ -98,8 +104,8 @@ impl Way {
             }
             None => Vec::new(),
         };
-        let group_key = group_key(name, &authorities)?;
-        Ok(Self { authorities, group_key, known: RwLock::default(), settings })
+        let idle = IdleConnections::new(idle_max, settings.idle_timeout);
+        Ok(Self { authorities, idle, known: RwLock::default(), settings })
     }
 
     fn limits(&self) -> exchange::Limits {
@@ -132,28 +138,17 @@ impl Way {
 
     fn peer_at(&self, address: SocketAddr, host: &str) -> HttpPeer {
         let mut peer = HttpPeer::new(address, true, host.to_owned());
-        peer.group_key = self.group_key;
         let options = &mut peer.options;
         options.verify_cert = true;
         options.verify_hostname = true;
         options.connection_timeout = Some(self.settings.connect_timeout);
         options.total_connection_timeout = Some(self.settings.connect_timeout);
-        options.idle_timeout = Some(self.settings.idle_timeout);
+        options.custom_l4 = Some(Arc::new(BufferedSockets));
         if !self.authorities.is_empty() {
             options.ca = Some(Arc::new(self.authorities.clone().into_boxed_slice()));
         }
         peer
     }
-}
-
-/// A number that differs when the provider or its authorities differ.
-fn group_key(name: &str, authorities: &[X509]) -> Result<u64> {
-    let mut hasher = DefaultHasher::new();
-    name.hash(&mut hasher);
-    for authority in authorities {
-        authority.to_der()?.hash(&mut hasher);
-    }
-    Ok(hasher.finish())
 }
 
 /// Resolves a provider's host name to a public address.

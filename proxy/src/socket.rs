@@ -1,0 +1,85 @@
+//! Sockets to providers, read in large pieces.
+//!
+//! TLS reads a record in two pieces, its head of five bytes and the rest. On a bare socket these are
+//! two system calls, and a third one finds that there is no more, because neither came back short.
+//! Pingora's connector gives its sockets no buffer for reading, so they are made here.
+
+use async_trait::async_trait;
+use pingora::connectors::l4::Connect;
+use pingora::protocols::l4::ext::set_tcp_keepalive;
+use pingora::protocols::l4::socket::SocketAddr;
+use pingora::protocols::l4::stream::Stream;
+use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
+use pingora::{BError, Error, ErrorType, OrErr};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Connects with sockets that have a buffer for reading.
+#[derive(Debug)]
+pub(crate) struct BufferedSockets;
+
+#[derive(Debug)]
+struct BufferedSocket(BufReader<TcpStream>);
+
+/// More than the usual answer of a provider, so that one system call takes it.
+const READ_BYTES: usize = 8 << 10;
+
+#[async_trait]
+impl Connect for BufferedSockets {
+    async fn connect(&self, address: &SocketAddr) -> Result<Stream, BError> {
+        let Some(address) = address.as_inet() else {
+            return Error::e_explain(ErrorType::ConnectError, "providers are reached by TCP only");
+        };
+        let socket = TcpStream::connect(address).await.or_err_with(
+            ErrorType::ConnectError,
+            || "the provider's address does not take the connection",
+        )?;
+        let socket = BufferedSocket(BufReader::with_capacity(READ_BYTES, socket));
+        Ok(VirtualSocketStream::new(Box::new(socket)).into())
+    }
+}
+
+// === impl BufferedSocket ===
+
+impl VirtualSocket for BufferedSocket {
+    fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
+        let socket = self.0.get_ref();
+        match option {
+            VirtualSockOpt::NoDelay => socket.set_nodelay(true),
+            VirtualSockOpt::KeepAlive(keepalive) => set_tcp_keepalive(socket, &keepalive)
+                .map_err(|_| io::ErrorKind::InvalidInput.into()),
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+impl AsyncRead for BufferedSocket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for BufferedSocket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(self.0.get_mut()).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.0.get_mut()).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.0.get_mut()).poll_shutdown(cx)
+    }
+}
