@@ -267,7 +267,7 @@ fn status(vault: &Vault) -> Result<Answer, Refusal> {
         keys = keys.saturating_add(vault.keys(&merchant.id)?.len());
         accounts = accounts.saturating_add(vault.accounts(&merchant.id)?.len());
     }
-    let vault::Health { store, hsm } = vault.health();
+    let vault::Health { audit: _, store, hsm } = vault.health();
     Ok(Answer::Status(Status { store, hsm, merchants: merchants.len(), keys, accounts }))
 }
 

@@ -125,6 +125,10 @@ fn settings(config: &Config) -> Result<Settings> {
         module: vault.module.clone(),
         token_label: vault.token_label.clone(),
         pin: vault.pin.read().context("vault.pin")?,
+        audit: ::vault::audit::Settings {
+            program: env!("CARGO_PKG_VERSION").into(),
+            ..::vault::audit::Settings::default()
+        },
     })
 }
 

@@ -256,7 +256,8 @@ impl From<VaultError> for Refused {
                 Self::Invalid(FieldError::new("", "is too large to be kept"))
             }
             VaultError::TooMany { .. } => Self::Reject(Reject::Overloaded),
-            VaultError::Hsm(_)
+            VaultError::Audit(_)
+            | VaultError::Hsm(_)
             | VaultError::NoSuchMerchant
             | VaultError::Sealed { .. }
             | VaultError::Store(_) => {

@@ -3,6 +3,7 @@
 //! No variant holds a secret or a text from outside, except names that the operator chose.
 
 use crate::StoreError;
+use crate::audit::AuditError;
 use std::path::PathBuf;
 
 /// Why the vault does not open. Each text says what is wrong and what to do.
@@ -65,6 +66,20 @@ pub enum OpenError {
     /// The store does not open, or is not made.
     #[error(transparent)]
     Store(#[from] crate::store::OpenError),
+    /// The files of the audit log cannot be used.
+    #[error(
+        "the audit log in {} cannot be opened: {source}; the vault does not open without it: see to \
+         its owner, its permissions and the room on its disk",
+        directory.display()
+    )]
+    AuditFiles {
+        directory: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// The audit log does not take the line that says that it begins.
+    #[error("{0}; the vault does not open without it: see to the disk of the audit log")]
+    Audit(AuditError),
     /// The store opened, and failed while the vault read it.
     #[error("the store failed: {0}; check the disk, or restore a backup")]
     Read(#[from] StoreError),
@@ -98,6 +113,10 @@ pub enum VaultError {
     /// never read in part. An operator must look.
     #[error("a sealed record of the {what} does not open")]
     Sealed { what: &'static str },
+    /// The audit log did not take the line that must stand there first. Nothing was done, or what
+    /// was done is not answered.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The token did not do it. What needs no new key goes on.
     #[error("the hardware security module failed: {0}")]
     Hsm(#[from] HsmError),

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// What the vault did since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
+    pub audit: crate::audit::Figures,
     /// Commits that were waited for, and became durable.
     pub commits: u64,
     /// How long these waited in all.
@@ -33,6 +34,8 @@ pub struct Figures {
 /// Whether the parts of the vault work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Health {
+    /// Whether the audit log takes lines. Without it no card is opened, and nothing is changed.
+    pub audit: bool,
     pub store: bool,
     pub hsm: bool,
 }

@@ -9,6 +9,7 @@
 
 mod accounts;
 mod api_keys;
+pub mod audit;
 mod cvvs;
 mod error;
 mod figures;
@@ -32,6 +33,7 @@ pub use store::{StoreError, wait};
 pub use tokens::{PAYLOAD_BYTES_MAX, TokenMeta};
 
 use api_keys::ApiKeys;
+use audit::Audit;
 use cvvs::{Cvvs, Sweeper};
 use figures::Counts;
 use hsm::{Access, Hsm, Kek};
@@ -63,6 +65,7 @@ pub struct Settings {
     pub module: PathBuf,
     pub token_label: String,
     pub pin: Secret,
+    pub audit: audit::Settings,
 }
 
 /// What [`Vault::init`] made.
@@ -77,7 +80,9 @@ pub struct InitReport {
 /// An open vault. It is shared behind an `Arc`.
 #[derive(Debug)]
 pub struct Vault {
-    store: SledStore,
+    /// First, since what is dropped first is closed first.
+    audit: Audit,
+    store: Arc<SledStore>,
     hsm: Hsm,
     keyring: Keyring,
     api_keys: ApiKeys,
@@ -133,15 +138,17 @@ impl Vault {
     /// # Errors
     /// Each says what to do.
     pub fn open(settings: &Settings) -> Result<Self, OpenError> {
-        let store = SledStore::open(&settings.directory, settings.cache_bytes)?;
-        let kek = kek_of(&store, &settings.directory)?;
+        let store = Arc::new(SledStore::open(&settings.directory, settings.cache_bytes)?);
+        let kek = kek_of(&*store, &settings.directory)?;
         let hsm = Hsm::open(Access::new(settings), kek)?;
-        let keyring = Keyring::open(&store, &hsm)?;
-        merchants::check(&store, &keyring)?;
-        let api_keys = ApiKeys::open(&store, &keyring)?;
+        let keyring = Keyring::open(&*store, &hsm)?;
+        merchants::check(&*store, &keyring)?;
+        let api_keys = ApiKeys::open(&*store, &keyring)?;
         let cvvs = Arc::new(Cvvs::default());
         let sweeper = Sweeper::start(cvvs.clone()).ok_or(OpenError::NoThread)?;
+        let audit = Audit::open(&settings.directory, &settings.audit)?;
         Ok(Self {
+            audit,
             store,
             hsm,
             keyring,
@@ -155,7 +162,7 @@ impl Vault {
 
     /// Whether the store and the token work, as of the last look at them. It does not block.
     pub fn health(&self) -> Health {
-        Health { store: self.store.healthy(), hsm: self.hsm.works() }
+        Health { audit: self.audit.works(), store: self.store.healthy(), hsm: self.hsm.works() }
     }
 
     /// What the vault did since it was opened.
@@ -163,6 +170,7 @@ impl Vault {
         let store = self.store.figures();
         let (hsm_calls, hsm_errors) = self.hsm.counts();
         Figures {
+            audit: self.audit.figures(),
             commits: store.commits,
             commit_wait_sum_us: store.commit_wait_us_sum,
             commit_wait_max_us: store.commit_wait_us_max,
@@ -180,8 +188,14 @@ impl Vault {
         }
     }
 
+    /// The log of who did what.
+    pub fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
     /// Makes everything durable and refuses further writes.
     pub fn close(&self) {
+        self.audit.close();
         self.store.close();
     }
 

@@ -79,7 +79,7 @@ impl Vault {
 
     /// All merchants, by name.
     pub fn merchants(&self) -> Result<Vec<MerchantBrief>, VaultError> {
-        read(&self.store)?.ok_or(VaultError::Store(StoreError::Corrupt))
+        read(&*self.store)?.ok_or(VaultError::Store(StoreError::Corrupt))
     }
 }
 

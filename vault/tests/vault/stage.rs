@@ -200,6 +200,7 @@ impl Stage {
             module: module(),
             token_label: LABEL.into(),
             pin: Secret::new(PIN),
+            audit: vault::audit::Settings::default(),
         }
     }
 
