@@ -38,7 +38,12 @@ impl Operators {
     async fn readiness(&self) -> Response<Vec<u8>> {
         let health = self.0.vault.health();
         let serving = !self.0.draining.load(Ordering::Relaxed) && self.listens().await;
-        let parts = [("store", health.store), ("hsm", health.hsm), ("serving", serving)];
+        let parts = [
+            ("audit", health.audit),
+            ("store", health.store),
+            ("hsm", health.hsm),
+            ("serving", serving),
+        ];
         let word = |up| if up { "ok" } else { "down" };
         let text: String =
             parts.iter().map(|(part, up)| format!("{part} {}\n", word(*up))).collect();

@@ -227,6 +227,7 @@ impl Metrics {
             self.vault.with_label_values(&[figure]).set(i64::try_from(value).unwrap_or(i64::MAX));
         }
         let health = vault.health();
+        self.vault.with_label_values(&["audit_up"]).set(i64::from(health.audit));
         self.vault.with_label_values(&["store_up"]).set(i64::from(health.store));
         self.vault.with_label_values(&["hsm_up"]).set(i64::from(health.hsm));
         let mut text = Vec::new();
@@ -238,8 +239,9 @@ impl Metrics {
 }
 
 /// Every figure by its name; one that is added must be thought of here.
-fn rows(figures: &Figures) -> [(&'static str, u64); 14] {
+fn rows(figures: &Figures) -> [(&'static str, u64); 20] {
     let Figures {
+        audit,
         commits,
         commit_wait_sum_us,
         commit_wait_max_us,
@@ -256,6 +258,12 @@ fn rows(figures: &Figures) -> [(&'static str, u64); 14] {
         cvvs_in_memory,
     } = *figures;
     [
+        ("audit_bytes", audit.bytes),
+        ("audit_head_time_ms", audit.head_time),
+        ("audit_lines", audit.lines),
+        ("audit_refused", audit.refused),
+        ("audit_syncs", audit.syncs),
+        ("audit_waiting", audit.waiting),
         ("commits", commits),
         ("commit_wait_sum_us", commit_wait_sum_us),
         ("commit_wait_max_us", commit_wait_max_us),

@@ -155,6 +155,8 @@ pub struct Figures {
     pub bytes: u64,
     /// Syncs, each shared by all lines that waited.
     pub syncs: u64,
+    /// When the newest signed head was made; 0 when there is none since the start.
+    pub head_time: UnixMillis,
 }
 
 /// An open log. It is shared by reference; dropping it closes it.
@@ -180,6 +182,7 @@ struct Shared {
     lines: AtomicU64,
     bytes: AtomicU64,
     syncs: AtomicU64,
+    head_time: AtomicU64,
     /// The writer's thread, once it runs.
     writer: std::sync::OnceLock<std::thread::Thread>,
 }
@@ -295,7 +298,7 @@ impl Audit {
 
     /// What the log did since it was opened.
     pub fn figures(&self) -> Figures {
-        let Shared { accepted, taken, refused, lines, bytes, syncs, .. } = &*self.shared;
+        let Shared { accepted, taken, refused, lines, bytes, syncs, head_time, .. } = &*self.shared;
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Figures {
             lines: of(lines),
@@ -303,6 +306,7 @@ impl Audit {
             waiting: of(accepted).saturating_sub(of(taken)),
             bytes: of(bytes),
             syncs: of(syncs),
+            head_time: of(head_time),
         }
     }
 
