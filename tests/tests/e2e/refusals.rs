@@ -237,6 +237,51 @@ async fn an_address_that_floods_is_told_when_to_come_back() {
 }
 
 #[tokio::test]
+async fn past_the_limits_a_connection_is_closed_at_once_and_a_place_comes_free_again() {
+    for (setting, label) in
+        [("connections_max", "total"), ("connections_per_address_max", "address")]
+    {
+        let limits = format!("  {setting}: 3\n");
+        let net = Net::with(Options { limits, ..Options::default() }).await.unwrap();
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            held.push(net.client(Http::One).connect().await.unwrap());
+        }
+        for link in &mut held {
+            assert_eq!(link.send("GET", "/Utils/apiKey", None).await.unwrap().status, 200);
+        }
+        let bytes = request(&net, "GET /Utils/apiKey", "connection: close\r\n", "");
+        let refused = raw(net.plain(), bytes.as_bytes(), RAW_TIMEOUT).await.unwrap();
+        assert_eq!(refused, "", "{setting}");
+        let counter = format!("orchestra_connections_refused_total{{limit=\"{label}\"}}");
+        assert_eq!(net.metric(&counter).await.unwrap(), 1, "{setting}");
+        held.clear();
+        while !raw(net.plain(), bytes.as_bytes(), RAW_TIMEOUT).await.unwrap().contains(" 200 ") {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_program_log_holds_no_path_of_a_client_that_broke_off() {
+    let mut net = Net::start().await.unwrap();
+    let head = request(
+        &net,
+        "POST /PaymentGateway/charge?canary=4e1f",
+        "content-type: application/json\r\ncontent-length: 500\r\n",
+        "{\"amount\":",
+    );
+    drop(raw(net.plain(), head.as_bytes(), Duration::from_millis(1)).await.unwrap());
+    while !net.read("access.log").contains("\"client_gone\":true") {
+        tokio::task::yield_now().await;
+    }
+    net.kill().unwrap();
+    for file in ["stderr.log", "stdout.log", "access.log"] {
+        assert!(!net.read(file).contains("4e1f"), "{file}: {}", net.read(file));
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_says_what_cannot_be_names_the_field_and_no_value() {
     let net = Net::start().await.unwrap();
     let good = Order::new("stripe-primary", "10.50", "USD").body();
