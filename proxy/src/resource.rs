@@ -191,7 +191,7 @@ fn accounts(briefs: &[AccountBrief]) -> Reply {
 }
 
 fn account(account: &Account) -> Reply {
-    let Account { brief, credentials } = account;
+    let Account { brief, credentials, .. } = account;
     let pair = |(key, value): (_, &Secret)| KeyValue { key, value: masked(value) };
     let whole = AccountWhole {
         name: brief.name.as_str(),

@@ -2,7 +2,8 @@
 //!
 //! An account is one row: a version, a sealed brief, and its sealed credentials, apart so that to
 //! list accounts opens no credential. The brief is no secret, but who could change it could send
-//! credentials to another gateway.
+//! credentials to another gateway. Credentials that are staged to follow are two more fields of the
+//! same row (see [`staged`]), so that every step of a rotation is one swap of one row.
 
 use crate::frame::{Fields, frame};
 use crate::seal::{OVERHEAD_BYTES, Place};
@@ -10,6 +11,9 @@ use crate::store::{Collection, Entry, PAGE_ENTRIES_MAX, Store, VALUE_BYTES_MAX};
 use crate::{StoreError, UnixMillis, Vault, VaultError};
 use model::{AccountName, Credentials, MerchantId, Secret};
 use zeroize::Zeroizing;
+
+pub(crate) mod staged;
+use staged::{Pick, Staged};
 
 /// How many accounts a merchant may have.
 pub const ACCOUNTS_MAX: usize = 1_000;
@@ -29,11 +33,23 @@ pub struct AccountBrief {
     pub created: UnixMillis,
 }
 
-/// An account with its credentials in the clear.
+/// An account with credentials of it in the clear.
 #[derive(Debug)]
 pub struct Account {
     pub brief: AccountBrief,
     pub credentials: Credentials,
+    /// What is staged beside them, whichever were picked.
+    pub staged: Option<Staged>,
+    /// Which of the account's credentials these are.
+    pub picked: Pick,
+}
+
+/// A row as it is stored.
+struct Sealed<'a> {
+    version: u64,
+    brief: &'a [u8],
+    credentials: &'a [u8],
+    staged: Option<SealedStage<'a>>,
 }
 
 /// A row whose brief was opened.
@@ -41,7 +57,28 @@ struct Opened<'a> {
     version: u64,
     brief: AccountBrief,
     credentials: &'a [u8],
+    staged: Option<SealedStage<'a>>,
 }
+
+/// The two fields of a row that has staged credentials: what there is to say of them, and they.
+#[derive(Clone, Copy)]
+struct SealedStage<'a> {
+    brief: &'a [u8],
+    credentials: &'a [u8],
+}
+
+/// What a row is made of, in the clear.
+struct Parts<'a> {
+    brief: &'a AccountBrief,
+    credentials: &'a Credentials,
+    staged: Option<(&'a Staged, &'a Credentials)>,
+}
+
+/// The names of a row's fields, which its seals authenticate.
+const BRIEF: &str = "brief";
+const CREDENTIALS: &str = "credentials";
+const STAGED: &str = "staged";
+const STAGED_CREDENTIALS: &str = "staged-credentials";
 
 /// Where an account is in the store. A merchant's name has no NUL.
 fn row(merchant: &MerchantId, name: &AccountName) -> Vec<u8> {
@@ -83,7 +120,8 @@ fn check_sizes(gateway: &str, credentials: &Credentials) -> Result<(), VaultErro
 // === impl Vault ===
 
 impl Vault {
-    /// Adds an account, or replaces the whole of it and keeps the time of its creation.
+    /// Adds an account, or replaces the whole of it and keeps the time of its creation. What was
+    /// staged is gone then.
     pub async fn put_account(
         &self,
         merchant: &MerchantId,
@@ -98,7 +136,8 @@ impl Vault {
             let old = self.store.get(Collection::Accounts, &key)?;
             let (created, version) = self.follow(merchant, name, old.as_deref(), now)?;
             let brief = AccountBrief { name: name.clone(), gateway: gateway.into(), created };
-            let new = self.seal_account(merchant, &brief, &credentials, version)?;
+            let parts = Parts { brief: &brief, credentials: &credentials, staged: None };
+            let new = self.seal_account(merchant, &parts, version)?;
             let swap = self.store.compare_and_swap(Collection::Accounts, key, old, Some(new));
             if swap.await? {
                 return Ok(brief);
@@ -108,18 +147,31 @@ impl Vault {
         Err(VaultError::Store(StoreError::Unavailable))
     }
 
-    /// An account with its credentials.
+    /// An account with the credentials that are in use.
     pub fn account(
         &self,
         merchant: &MerchantId,
         name: &AccountName,
     ) -> Result<Option<Account>, VaultError> {
+        self.account_by(merchant, name, |_| Pick::Current)
+    }
+
+    /// An account with the credentials that `pick` decides for; it is asked only where some are
+    /// staged, and no others are opened.
+    pub fn account_by(
+        &self,
+        merchant: &MerchantId,
+        name: &AccountName,
+        pick: impl FnOnce(&Staged) -> Pick,
+    ) -> Result<Option<Account>, VaultError> {
         let Some(value) = self.store.get(Collection::Accounts, &row(merchant, name))? else {
             return Ok(None);
         };
         let opened = self.open_brief(merchant, name, &value)?;
-        let credentials = self.open_credentials(merchant, &opened)?;
-        Ok(Some(Account { brief: opened.brief, credentials }))
+        let staged = self.open_staged(merchant, &opened)?;
+        let picked = staged.as_ref().map_or(Pick::Current, pick);
+        let credentials = self.open_credentials(merchant, &opened, picked)?;
+        Ok(Some(Account { brief: opened.brief, credentials, staged, picked }))
     }
 
     /// The accounts of a merchant, by name.
@@ -127,13 +179,17 @@ impl Vault {
         self.account_rows(merchant)?
             .iter()
             .map(|(key, value)| {
-                let name = key
-                    .get(prefix(merchant).len()..)
-                    .and_then(|name| AccountName::parse(str::from_utf8(name).ok()?).ok())
-                    .ok_or_else(|| self.refused(WHAT))?;
+                let name = self.name_in(merchant, key)?;
                 Ok(self.open_brief(merchant, &name, value)?.brief)
             })
             .collect()
+    }
+
+    /// The name of the account in the key of its row.
+    fn name_in(&self, merchant: &MerchantId, key: &[u8]) -> Result<AccountName, VaultError> {
+        key.get(prefix(merchant).len()..)
+            .and_then(|name| AccountName::parse(str::from_utf8(name).ok()?).ok())
+            .ok_or_else(|| self.refused(WHAT))
     }
 
     /// Deletes an account. False when there is none.
@@ -176,21 +232,26 @@ impl Vault {
     fn seal_account(
         &self,
         merchant: &MerchantId,
-        brief: &AccountBrief,
-        credentials: &Credentials,
+        parts: &Parts<'_>,
         version: u64,
     ) -> Result<Vec<u8>, VaultError> {
         let keys = self.keys_of(merchant)?;
+        let Parts { brief, credentials, staged } = parts;
         let seal = |field: &str, text: &[u8]| {
             self.counts.seals.add();
             keys.credential.active().seal(place(merchant, &brief.name, field, version), text)
         };
-        let told = frame(&[&brief.created.to_be_bytes(), brief.gateway.as_bytes()]);
-        let row = frame(&[
-            &version.to_be_bytes(),
-            &seal("brief", &told),
-            &seal("credentials", &written(credentials)),
-        ]);
+        let told = told(brief, staged.is_some());
+        let mut fields = vec![
+            version.to_be_bytes().to_vec(),
+            seal(BRIEF, &told),
+            seal(CREDENTIALS, &written(credentials)),
+        ];
+        if let Some((staged, credentials)) = staged {
+            fields.push(seal(STAGED, &staged.written()));
+            fields.push(seal(STAGED_CREDENTIALS, &written(credentials)));
+        }
+        let row = frame(&fields.iter().map(Vec::as_slice).collect::<Vec<_>>());
         let fits = row.len() <= VALUE_BYTES_MAX;
         fits.then_some(row).ok_or(VaultError::Size { what: "an account", max: VALUE_BYTES_MAX })
     }
@@ -202,37 +263,73 @@ impl Vault {
         row: &'a [u8],
     ) -> Result<Opened<'a>, VaultError> {
         let keys = self.keys_of(merchant)?;
-        let (version, sealed, credentials) = read_row(row).ok_or_else(|| self.refused(WHAT))?;
-        let text =
-            self.unseal(WHAT, &keys.credential, place(merchant, name, "brief", version), sealed)?;
-        let brief = read_brief(name, &text).ok_or_else(|| self.refused(WHAT))?;
-        Ok(Opened { version, brief, credentials })
+        let Sealed { version, brief, credentials, staged } =
+            read_row(row).ok_or_else(|| self.refused(WHAT))?;
+        let place = place(merchant, name, BRIEF, version);
+        let text = self.unseal(WHAT, &keys.credential, place, brief)?;
+        let brief = read_brief(name, &text, staged.is_some());
+        let brief = brief.ok_or_else(|| self.refused(WHAT))?;
+        Ok(Opened { version, brief, credentials, staged })
+    }
+
+    fn open_staged(
+        &self,
+        merchant: &MerchantId,
+        opened: &Opened<'_>,
+    ) -> Result<Option<Staged>, VaultError> {
+        let Some(sealed) = opened.staged else { return Ok(None) };
+        let keys = self.keys_of(merchant)?;
+        let place = place(merchant, &opened.brief.name, STAGED, opened.version);
+        let text = self.unseal(WHAT, &keys.credential, place, sealed.brief)?;
+        Staged::read(&text).map(Some).ok_or_else(|| self.refused(WHAT))
     }
 
     fn open_credentials(
         &self,
         merchant: &MerchantId,
         opened: &Opened<'_>,
+        pick: Pick,
     ) -> Result<Credentials, VaultError> {
         let keys = self.keys_of(merchant)?;
-        let place = place(merchant, &opened.brief.name, "credentials", opened.version);
-        let text = self.unseal(WHAT, &keys.credential, place, opened.credentials)?;
+        let (field, sealed) = match (pick, opened.staged) {
+            (Pick::Staged, Some(staged)) => (STAGED_CREDENTIALS, staged.credentials),
+            (Pick::Staged, None) | (Pick::Current, _) => (CREDENTIALS, opened.credentials),
+        };
+        let place = place(merchant, &opened.brief.name, field, opened.version);
+        let text = self.unseal(WHAT, &keys.credential, place, sealed)?;
         read_credentials(&text).ok_or_else(|| self.refused(WHAT))
     }
 }
 
-/// The version, the sealed brief and the sealed credentials.
-fn read_row(row: &[u8]) -> Option<(u64, &[u8], &[u8])> {
+/// The fields of a row: three of them, or five where something is staged.
+fn read_row(row: &[u8]) -> Option<Sealed<'_>> {
     let mut fields = Fields::new(row);
-    let parts = (fields.number()?, fields.bytes()?, fields.bytes()?);
+    let (version, brief, credentials) = (fields.number()?, fields.bytes()?, fields.bytes()?);
+    if fields.end().is_some() {
+        return Some(Sealed { version, brief, credentials, staged: None });
+    }
+    let staged = SealedStage { brief: fields.bytes()?, credentials: fields.bytes()? };
     fields.end()?;
-    Some(parts)
+    Some(Sealed { version, brief, credentials, staged: Some(staged) })
 }
 
-fn read_brief(name: &AccountName, text: &[u8]) -> Option<AccountBrief> {
+/// The brief as it is sealed. It says whether something is staged, so that nobody can cut that off.
+fn told(brief: &AccountBrief, staged: bool) -> Vec<u8> {
+    let created = brief.created.to_be_bytes();
+    let mut fields: Vec<&[u8]> = vec![&created, brief.gateway.as_bytes()];
+    if staged {
+        fields.push(STAGED.as_bytes());
+    }
+    frame(&fields)
+}
+
+fn read_brief(name: &AccountName, text: &[u8], staged: bool) -> Option<AccountBrief> {
     let mut fields = Fields::new(text);
     let created = fields.number()?;
     let gateway = fields.text()?.into();
+    if staged && fields.text()? != STAGED {
+        return None;
+    }
     fields.end()?;
     Some(AccountBrief { name: name.clone(), gateway, created })
 }

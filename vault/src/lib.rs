@@ -23,6 +23,7 @@ mod seal;
 pub mod store;
 mod tokens;
 
+pub use accounts::staged::{PERCENT_MAX, Pick, Staged, Step};
 pub use accounts::{ACCOUNTS_MAX, Account, AccountBrief};
 pub use api_keys::{IssuedKey, KEY_NAME_BYTES_MAX, KEYS_MAX, KeyBrief, KeySpec};
 pub use error::{CardError, HsmError, OpenError, VaultError};

@@ -3,7 +3,7 @@
 use crate::stage::{NOW_MS, merchant, on_stage};
 use model::{AccountName, Credentials, MerchantId, Secret};
 use vault::store::{BATCH_WRITES_MAX, Collection, Store, Write};
-use vault::{ACCOUNTS_MAX, AccountBrief, Vault, VaultError, wait};
+use vault::{ACCOUNTS_MAX, AccountBrief, Pick, Staged, Step, Vault, VaultError, wait};
 
 fn name(text: &str) -> AccountName {
     AccountName::parse(text).unwrap()
@@ -146,4 +146,96 @@ on_stage!(1 accounts_that_are_put_at_once_are_put_whole(stage) {
     let (_, pairs) = read(&vault, &shop, "acc").unwrap();
     assert_eq!(pairs[0].1, pairs[1].1);
     assert_eq!(vault.figures().opens_refused, 0);
+});
+
+fn key(value: &str) -> Credentials {
+    credentials(&[("SecretKey", value)])
+}
+
+/// The value of the picked credentials, and what is staged.
+fn picked(vault: &Vault, merchant: &MerchantId, pick: Pick) -> (String, Option<Staged>) {
+    let account = vault.account_by(merchant, &name("acc"), |_| pick).unwrap().unwrap();
+    let value = account.credentials.find(&["SecretKey"]).unwrap();
+    // Exposed to be compared with what was put.
+    (value.expose().to_owned(), account.staged)
+}
+
+on_stage!(2 staged_credentials_go_step_by_step_and_each_step_lasts(stage) {
+    if stage.act == 2 {
+        let (vault, shop) = (stage.open(), merchant("shop"));
+        assert_eq!(picked(&vault, &shop, Pick::Staged), ("new".into(), None), "retired, for good");
+        return;
+    }
+    let (vault, shop, other) = stage.make_with_merchants();
+    let (acc, later) = (name("acc"), NOW_MS + 1);
+    assert_eq!(wait(vault.stage_account(&shop, &acc, key("new"), later)), Ok(None));
+    put(&vault, &shop, "acc", &[("SecretKey", "old")], NOW_MS).unwrap();
+    assert_eq!(picked(&vault, &shop, Pick::Staged), ("old".into(), None), "nothing is staged");
+    let step = |id, step| wait(vault.step_staged(&shop, &acc, id, step, later)).unwrap();
+    assert_eq!(step(0, Step::Switched(50)), None);
+
+    let staged = wait(vault.stage_account(&shop, &acc, key("new"), later)).unwrap().unwrap();
+    assert_eq!((staged.since, staged.percent, staged.validated), (later, 0, None));
+    assert_eq!(picked(&vault, &shop, Pick::Current), ("old".into(), Some(staged)));
+    assert_eq!(picked(&vault, &shop, Pick::Staged), ("new".into(), Some(staged)));
+    assert_eq!(vault.staged_accounts(&shop).unwrap(), [(acc.clone(), staged)]);
+    assert_eq!(vault.staged_accounts(&other).unwrap(), []);
+
+    let switched = step(staged.id, Step::Switched(50)).unwrap();
+    assert_eq!((switched.percent, switched.id), (50, staged.id));
+    assert_eq!(picked(&vault, &shop, Pick::Current).1, Some(switched));
+    let failed = step(staged.id, Step::RolledBack).unwrap();
+    assert_eq!((failed.percent, failed.failed), (0, Some(later)));
+
+    // Another one is no longer the one that failed.
+    let again = wait(vault.stage_account(&shop, &acc, key("new"), later)).unwrap().unwrap();
+    assert_ne!(again.id, staged.id);
+    assert_eq!(step(staged.id, Step::Switched(100)), None);
+    assert_eq!(wait(vault.retire_account(&shop, &acc, staged.id, later)), Ok(false));
+    assert_eq!(picked(&vault, &shop, Pick::Current).0, "old");
+    assert_eq!(wait(vault.retire_account(&shop, &acc, again.id, later)), Ok(true));
+    assert_eq!(picked(&vault, &shop, Pick::Current), ("new".into(), None));
+    let brief = vault.account(&shop, &acc).unwrap().unwrap().brief;
+    assert_eq!((&*brief.gateway, brief.created), ("Stripe", NOW_MS), "it is the same account");
+});
+
+on_stage!(1 what_is_staged_can_be_dropped_and_goes_with_the_account(stage) {
+    let (vault, shop, _) = stage.make_with_merchants();
+    let acc = name("acc");
+    let stage_new = || wait(vault.stage_account(&shop, &acc, key("new"), NOW_MS)).unwrap();
+    put(&vault, &shop, "acc", &[("SecretKey", "old")], NOW_MS).unwrap();
+    assert!(stage_new().is_some());
+    assert_eq!(wait(vault.unstage_account(&shop, &acc, NOW_MS)), Ok(true));
+    assert_eq!(wait(vault.unstage_account(&shop, &acc, NOW_MS)), Ok(false));
+    assert_eq!(picked(&vault, &shop, Pick::Staged), ("old".into(), None));
+    assert!(stage_new().is_some());
+    put(&vault, &shop, "acc", &[("SecretKey", "other")], NOW_MS).unwrap();
+    assert_eq!(picked(&vault, &shop, Pick::Staged), ("other".into(), None), "replaced as a whole");
+    assert!(stage_new().is_some());
+    assert_eq!(wait(vault.delete_account(&shop, &acc)), Ok(true));
+    assert_eq!(stage_new(), None);
+    // What does not fit beside the rest is refused, and nothing is lost.
+    let long = |count| {
+        let pair = |i| (format!("{i}").into(), Secret::new("x".repeat(1_024)));
+        Credentials::new((0..count).map(pair).collect())
+    };
+    wait(vault.put_account(&shop, &acc, "Stripe", long(20), NOW_MS)).unwrap();
+    let refused = wait(vault.stage_account(&shop, &acc, long(20), NOW_MS));
+    assert!(matches!(refused, Err(VaultError::Size { .. })), "{refused:?}");
+    assert_eq!(vault.account(&shop, &acc).unwrap().unwrap().credentials.len(), 20);
+});
+
+on_stage!(1 steps_that_are_taken_at_once_are_taken_one_by_one(stage) {
+    let (vault, shop, _) = stage.make_with_merchants();
+    let acc = name("acc");
+    put(&vault, &shop, "acc", &[("SecretKey", "old")], NOW_MS).unwrap();
+    let staged = wait(vault.stage_account(&shop, &acc, key("new"), NOW_MS)).unwrap().unwrap();
+    let (retired, dropped) = std::thread::scope(|scope| {
+        let retire = scope.spawn(|| wait(vault.retire_account(&shop, &acc, staged.id, NOW_MS)));
+        let drop = scope.spawn(|| wait(vault.unstage_account(&shop, &acc, NOW_MS)));
+        (retire.join().unwrap().unwrap(), drop.join().unwrap().unwrap())
+    });
+    assert!(retired != dropped, "one of them found nothing staged");
+    let kept = if retired { "new" } else { "old" };
+    assert_eq!(picked(&vault, &shop, Pick::Staged), (kept.into(), None));
 });

@@ -2,8 +2,8 @@
 
 use crate::stage::{NOW, NOW_MS, Stage, issued, kept, merchant, on_stage};
 use model::{AccountName, CardToken, Credentials, MerchantId, Secret};
-use vault::store::{Collection, Entry, PAGE_ENTRIES_MAX, Store, Write};
-use vault::{OpenError, Vault, VaultError, wait};
+use vault::store::{Collection, Entry, PAGE_ENTRIES_MAX, SledStore, Store, Write};
+use vault::{OpenError, Pick, Vault, VaultError, wait};
 
 const PAN: &str = "4111111111111111";
 
@@ -141,6 +141,55 @@ on_stage!(1 swapped_fields_of_accounts_do_not_open(stage) {
     assert_eq!(wait(vault.delete_account(&shop, &account("brief"))), Ok(true));
     put_account(&vault, &shop, "brief", ["2", "2"], NOW_MS);
     assert!(opens(&vault, &shop, "brief"));
+});
+
+on_stage!(1 swapped_fields_of_staged_credentials_do_not_open(stage) {
+    let (vault, shop, _) = stage.make_with_merchants();
+    let names = ["cut", "half", "swap", "other", "older", "added", "whole", "plain"];
+    let staged = |name: &str, value: &str| {
+        let credentials = Credentials::new(vec![("k".into(), Secret::new(value))]);
+        wait(vault.stage_account(&shop, &account(name), credentials, NOW_MS)).unwrap().unwrap();
+    };
+    for name in names {
+        put_account(&vault, &shop, name, ["1", "1"], NOW_MS);
+        if !matches!(name, "added" | "plain") {
+            staged(name, "2");
+        }
+    }
+    drop(vault);
+    let key = |name: &str| format!("shop\0{name}").into_bytes();
+    let read = |store: &SledStore, name: &str| {
+        fields(&store.get(Collection::Accounts, &key(name)).unwrap().unwrap())
+    };
+    let store = stage.store();
+    let older = read(&store, "older");
+    drop(store);
+    let vault = stage.open();
+    let credentials = Credentials::new(vec![("k".into(), Secret::new("3"))]);
+    wait(vault.stage_account(&shop, &account("older"), credentials, NOW_MS)).unwrap();
+    drop(vault);
+    let store = stage.store();
+    let whole = read(&store, "whole");
+    assert_eq!((whole.len(), read(&store, "plain").len()), (5, 3));
+    let change = |name: &str, change: &dyn Fn(&mut Vec<Vec<u8>>)| {
+        let mut fields = read(&store, name);
+        change(&mut fields);
+        put(&store, Collection::Accounts, &key(name), row(&fields));
+    };
+    // version | brief | credentials | staged | staged credentials
+    change("cut", &|fields| fields.truncate(3));
+    change("half", &|fields| fields.truncate(4));
+    change("swap", &|fields| fields.swap(2, 4));
+    change("other", &|fields| fields[3].clone_from(&whole[3]));
+    change("older", &|fields| fields[3].clone_from(&older[3]));
+    change("added", &|fields| fields.extend_from_slice(&whole[3..]));
+    drop(store);
+    let vault = stage.open();
+    for name in names {
+        let pick = |pick| vault.account_by(&shop, &account(name), |_| pick).is_ok();
+        let opens = pick(Pick::Current) || pick(Pick::Staged);
+        assert_eq!(opens, matches!(name, "whole" | "plain"), "{name}");
+    }
 });
 
 on_stage!(1 a_credential_of_a_deleted_account_does_not_open_in_a_new_one(stage) {
