@@ -3,12 +3,14 @@
 //! A payment is one exchange, answered with its result. Captures, cancels and refunds are only
 //! received: their results come later, by webhook. There is no way to ask for a payment's state.
 
+use crate::credentials::{CredentialSpec, Form, Identity};
 use crate::three_ds::{self, Checked, Generation};
 use crate::wire::{Answer, Body, HeaderText, Request, cut, path};
-use crate::{CREDENTIALS, CredentialSpec, Cx, Gateway, Idempotency, Provider, Refusal, Step, agreed};
+use crate::{CREDENTIALS, Cx, Gateway, Idempotency, Provider, Refusal, Step, Validity, agreed};
 use answer::Expected;
 use model::{
-    Action, Amount, Authorization, Capture, Card, Currency, Gone, Kind, Operation, Payer, Report,
+    Action, Amount, Authorization, Capture, Card, Currency, Gone, Kind, Operation, Outcome, Payer,
+    Rejected, Report,
 };
 use serde::Serialize;
 
@@ -35,27 +37,58 @@ static GATEWAY: Gateway = Gateway {
     supports_network_token: false,
 };
 
-const API_KEY: CredentialSpec =
-    CredentialSpec { name: "ApiKey", aliases: &["API Key"], required: true, secret: true };
+const API_KEY: CredentialSpec = CredentialSpec {
+    aliases: &["API Key"],
+    required: true,
+    secret: true,
+    ..option(
+        "ApiKey",
+        Form::Visible { min: 20, max: 512 },
+        "must be 20 to 512 visible characters without blanks",
+    )
+};
 
 const MERCHANT_ACCOUNT: CredentialSpec = CredentialSpec {
-    name: "MerchantAccount",
     aliases: &["Merchant Account"],
     required: true,
-    secret: false,
+    identity: Identity::Whole,
+    ..option(
+        "MerchantAccount",
+        Form::Name { max: 128 },
+        "must be 1 to 128 printable characters, without blanks at its ends",
+    )
 };
 
 /// The company's prefix of the live endpoint. Without it the account is a test account.
-const LIVE_URL_PREFIX: CredentialSpec = option("LiveUrlPrefix");
+const LIVE_URL_PREFIX: CredentialSpec = CredentialSpec {
+    identity: Identity::Whole,
+    ..option(
+        "LiveUrlPrefix",
+        Form::HostLabel { max: LIVE_PREFIX_BYTES_MAX },
+        "must be 1 to 49 letters, digits and -, and not begin with -",
+    )
+};
 
 /// How the shopper gave the card, [`INTERACTIONS`]; the first where nothing is said.
-const SHOPPER_INTERACTION: CredentialSpec = option("ShopperInteraction");
+const SHOPPER_INTERACTION: CredentialSpec = option(
+    "ShopperInteraction",
+    Form::Word(&INTERACTIONS),
+    "must be Ecommerce, ContAuth, Moto or POS",
+);
 
 /// What a stored card is used for, one of [`RECURRING_MODELS`]; `ContAuth` asks for it.
-const RECURRING_PROCESSING_MODEL: CredentialSpec = option("RecurringProcessingModel");
+const RECURRING_PROCESSING_MODEL: CredentialSpec = option(
+    "RecurringProcessingModel",
+    Form::Word(&RECURRING_MODELS),
+    "must be CardOnFile, Subscription or UnscheduledCardOnFile",
+);
 
 /// Where a shopper would be sent back to; [`RETURN_URL_DEFAULT`] where nothing is said.
-const RETURN_URL: CredentialSpec = option("ReturnUrl");
+const RETURN_URL: CredentialSpec = option(
+    "ReturnUrl",
+    Form::Url { max: RETURN_URL_BYTES_MAX },
+    "must be a URL with its scheme, at most 1024 visible characters",
+);
 
 const INTERACTIONS: [&str; 4] = ["Ecommerce", "ContAuth", "Moto", "POS"];
 const RECURRING_MODELS: [&str; 3] = ["CardOnFile", "Subscription", "UnscheduledCardOnFile"];
@@ -137,10 +170,40 @@ impl Provider for Adyen {
         let report = answer::read(operation.kind(), answer, &Expected::of(operation));
         Step::Done(agreed(operation, report))
     }
+
+    /// Asks for the ways to pay with a card that the merchant account has.
+    fn validation(&self, cx: &Cx<'_>) -> Result<Option<Request>, Refusal> {
+        let account = cx.need(&MERCHANT_ACCOUNT, "MerchantAccount is missing")?;
+        // The account's name is exposed because the request asks about it; it is not a secret.
+        let question = Question { merchant_account: account.expose(), allowed_payment_methods: ["scheme"] };
+        let request = sent(&["paymentMethods"], Body::json(&question), cx)?;
+        Ok(Some(request.harmless()))
+    }
+
+    fn validity(&self, answer: &Answer<'_>) -> Validity {
+        answer::validity(answer)
+    }
+
+    /// The merchant account belongs to the credentials: one that they may not use is refused with
+    /// them.
+    fn refuses_account(&self, report: &Report) -> bool {
+        match report.outcome {
+            Outcome::Rejected(Rejected::Credentials) => true,
+            Outcome::Rejected(Rejected::Configuration) => {
+                report.code.as_deref() == Some(answer::INVALID_MERCHANT_ACCOUNT)
+            }
+            Outcome::Approved
+            | Outcome::Declined(_)
+            | Outcome::Pending
+            | Outcome::Rejected(_)
+            | Outcome::Unknown(_) => false,
+        }
+    }
 }
 
-const fn option(name: &'static str) -> CredentialSpec {
-    CredentialSpec { name, aliases: &[], required: false, secret: false }
+const fn option(name: &'static str, form: Form, form_text: &'static str) -> CredentialSpec {
+    let (aliases, identity) = (&[], Identity::None);
+    CredentialSpec { name, aliases, required: false, secret: false, form, form_text, identity }
 }
 
 // === writing ===
@@ -170,6 +233,14 @@ struct Payment<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     mpi_data: Option<MpiData<'a>>,
     metadata: Metadata<'a>,
+}
+
+/// The question whether an account is good.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Question<'a> {
+    merchant_account: &'a str,
+    allowed_payment_methods: [&'static str; 1],
 }
 
 #[derive(Serialize)]
@@ -386,6 +457,12 @@ impl<'a> Modification<'a> {
 }
 
 fn post(segments: &[&str], body: Body, key: &str, cx: &Cx<'_>) -> Result<Request, Refusal> {
+    let key =
+        HeaderText::new(&[key]).map_err(|_| refuse("myRef", "is not an idempotency key"))?;
+    Ok(sent(segments, body, cx)?.header("idempotency-key", key))
+}
+
+fn sent(segments: &[&str], body: Body, cx: &Cx<'_>) -> Result<Request, Refusal> {
     let (authority, base) = endpoint(cx)?;
     let mut all = base.to_vec();
     all.extend_from_slice(segments);
@@ -393,12 +470,9 @@ fn post(segments: &[&str], body: Body, key: &str, cx: &Cx<'_>) -> Result<Request
     // The key is exposed because Adyen knows the merchant by it.
     let api_key = HeaderText::new(&[api_key.expose()])
         .map_err(|_| refuse(CREDENTIALS, "ApiKey is not a key of Adyen"))?;
-    let key =
-        HeaderText::new(&[key]).map_err(|_| refuse("myRef", "is not an idempotency key"))?;
     Ok(Request::post(authority, path(&all), body)
         .header("x-api-key", api_key)
-        .header("content-type", HeaderText::of("application/json"))
-        .header("idempotency-key", key))
+        .header("content-type", HeaderText::of("application/json")))
 }
 
 /// The host and the beginning of the path. The prefix can only be a part of one label of the name,
@@ -409,9 +483,7 @@ fn endpoint(cx: &Cx<'_>) -> Result<(String, &'static [&'static str]), Refusal> {
     };
     // The prefix is exposed because it is a part of the host's name; it is not a secret.
     let prefix = prefix.expose();
-    let well_formed = prefix.len() <= LIVE_PREFIX_BYTES_MAX
-        && prefix.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-        && !prefix.starts_with('-');
+    let well_formed = LIVE_URL_PREFIX.form.holds(prefix);
     if !well_formed {
         return Err(refuse(CREDENTIALS, "LiveUrlPrefix is not a prefix of Adyen's live endpoint"));
     }
@@ -423,11 +495,7 @@ fn return_url<'a>(cx: &Cx<'a>) -> Result<&'a str, Refusal> {
     let Some(url) = cx.find(&RETURN_URL) else { return Ok(RETURN_URL_DEFAULT) };
     // The URL is exposed because the payment names it; it is not a secret.
     let url = url.expose();
-    let has_scheme = url.split_once("://").is_some_and(|(scheme, rest)| {
-        !rest.is_empty() && scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-    });
-    if !has_scheme || url.len() > RETURN_URL_BYTES_MAX || !url.bytes().all(|b| b.is_ascii_graphic())
-    {
+    if !RETURN_URL.form.holds(url) {
         return Err(refuse(CREDENTIALS, "ReturnUrl is not a URL"));
     }
     Ok(url)

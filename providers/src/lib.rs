@@ -4,11 +4,15 @@
 //! [`Report`]. Sending, retrying, timing, limiting and logging belong to the proxy; what a card or
 //! a credential is belongs to `model`.
 
-use model::{Card, Credentials, Gone, Kind, Operation, Outcome, Report, Secret, Unknown};
+use model::{Card, Credentials, Gone, Kind, Operation, Outcome, Rejected, Report, Secret, Unknown};
 use std::fmt;
 
+pub mod credentials;
 mod three_ds;
+mod validity;
 pub mod wire;
+pub use credentials::CredentialSpec;
+pub use validity::Validity;
 use wire::{Answer, Request};
 
 /// The list of providers. Adding one is: a file here, a word below, a folder under `fixtures/`.
@@ -69,6 +73,21 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// Writes the cheapest request that an account gets an answer to only with good credentials,
+    /// and that moves no money. None, where there is nobody to ask.
+    ///
+    /// # Errors
+    /// When the credentials cannot even be sent.
+    fn validation(&self, cx: &Cx<'_>) -> Result<Option<Request>, Refusal>;
+
+    /// Reads the answer to that request.
+    fn validity(&self, answer: &Answer<'_>) -> Validity;
+
+    /// Whether the report says that the account itself was refused, whatever the operation was.
+    fn refuses_account(&self, report: &Report) -> bool {
+        report.outcome == Outcome::Rejected(Rejected::Credentials)
+    }
+
     /// Whether the same request may be sent twice. The proxy never resends without it.
     fn idempotency(&self) -> Idempotency {
         Idempotency::None
@@ -111,17 +130,6 @@ pub struct Gateway {
     pub supports_network_token: bool,
 }
 
-/// A credential or an option that an account at a provider has.
-#[derive(Debug)]
-pub struct CredentialSpec {
-    pub name: &'static str,
-    /// Other names under which it is found, in any case.
-    pub aliases: &'static [&'static str],
-    pub required: bool,
-    /// Whether its value must be masked where it is shown.
-    pub secret: bool,
-}
-
 /// What makes it safe to send the same request twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Idempotency {
@@ -158,16 +166,6 @@ fn doubted(report: Report) -> Report {
             Report { outcome: Outcome::Unknown(Unknown::Unreadable), ..report }
         }
         Outcome::Declined(_) | Outcome::Rejected(_) | Outcome::Unknown(_) => report,
-    }
-}
-
-// === impl Gateway ===
-
-impl Gateway {
-    /// The first credential that an account must have and `credentials` lacks.
-    pub fn missing(&self, credentials: &Credentials) -> Option<&'static CredentialSpec> {
-        let cx = Cx { credentials };
-        self.credentials.iter().find(|spec| spec.required && cx.find(spec).is_none())
     }
 }
 

@@ -3,7 +3,7 @@
 //! It keeps nothing, so it has no status to tell.
 
 use crate::wire::{Answer, Request};
-use crate::{Cx, Gateway, Provider, Refusal};
+use crate::{Cx, Gateway, Provider, Refusal, Validity};
 use model::{Action, Card, Decline, Gone, Kind, Operation, Outcome, Report, State, Unknown};
 
 pub(crate) static PROVIDER: NullFailure = NullFailure;
@@ -35,6 +35,14 @@ impl Provider for NullFailure {
 
     fn outcome(&self, _: Kind, _: &Answer<'_>) -> Report {
         Report::bare(Outcome::Unknown(Unknown::Unreadable))
+    }
+
+    fn validation(&self, _: &Cx<'_>) -> Result<Option<Request>, Refusal> {
+        Ok(None)
+    }
+
+    fn validity(&self, _: &Answer<'_>) -> Validity {
+        Validity::NotUnderstood
     }
 
     fn instant(&self, operation: &Operation<Gone>) -> Option<Report> {

@@ -3,9 +3,10 @@
 //! A card number may not stand in a PaymentIntent, so a charge is two exchanges: the card becomes a
 //! PaymentMethod, which moves no money, and the PaymentIntent names it.
 
+use crate::credentials::{self, CredentialSpec, Identity};
 use crate::three_ds::{self, Checked};
 use crate::wire::{Answer, Form, HeaderText, Request, cut, path, query};
-use crate::{CREDENTIALS, CredentialSpec, Cx, Gateway, Idempotency, Provider, Refusal, Step, agreed};
+use crate::{CREDENTIALS, Cx, Gateway, Idempotency, Provider, Refusal, Step, Validity, agreed};
 use answer::Expected;
 use model::{
     Action, Amount, Authorization, Capture, Card, Currency, Find, Gone, Kind, Operation, Outcome,
@@ -33,11 +34,27 @@ const SECRET_KEY: CredentialSpec = CredentialSpec {
     aliases: &["apiKey", "API Key", "PrivateKey"],
     required: true,
     secret: true,
+    form: credentials::Form::Prefixed {
+        prefixes: &["sk_test_", "sk_live_", "rk_test_", "rk_live_"],
+        rest_min: 10,
+        max: 255,
+    },
+    form_text: "must be sk_test_, sk_live_, rk_test_ or rk_live_ and then at least 10 letters, \
+                digits and _, at most 255 characters in all",
+    // A test key in the place of a live one would approve payments that move no money.
+    identity: Identity::Mode,
 };
 
 /// The connected account to act for (Stripe Connect).
-const STRIPE_ACCOUNT: CredentialSpec =
-    CredentialSpec { name: "StripeAccount", aliases: &[], required: false, secret: false };
+const STRIPE_ACCOUNT: CredentialSpec = CredentialSpec {
+    name: "StripeAccount",
+    aliases: &[],
+    required: false,
+    secret: false,
+    form: credentials::Form::Prefixed { prefixes: &["acct_"], rest_min: 1, max: 255 },
+    form_text: "must be acct_ and then letters and digits, at most 255 characters in all",
+    identity: Identity::Whole,
+};
 
 const AUTHORITY: &str = "api.stripe.com";
 
@@ -57,6 +74,9 @@ const DESCRIPTION_CHARS_MAX: usize = 1000;
 
 /// The versions of 3-D Secure that may be handed in.
 const THREE_DS_VERSIONS: [&str; 5] = ["1.0.2", "2.1.0", "2.2.0", "2.3.0", "2.3.1"];
+
+/// A time after which no payment was made: 2100-01-01, in seconds since 1970.
+const NO_PAYMENT_SINCE: &str = "4102444800";
 
 /// The longest reference that is looked at, in bytes.
 const REFERENCE_BYTES_MAX: usize = 255;
@@ -105,6 +125,17 @@ impl Provider for Stripe {
 
     fn outcome(&self, kind: Kind, answer: &Answer<'_>) -> Report {
         answer::read(kind, answer, &Expected::default())
+    }
+
+    /// Lists the payments of a time that has not come. What it takes is the right to read payments,
+    /// which a restricted key has or has not, and nobody's payment is in the answer.
+    fn validation(&self, cx: &Cx<'_>) -> Result<Option<Request>, Refusal> {
+        let none = [("created[gte]", NO_PAYMENT_SINCE), ("limit", "1")];
+        get(&query(&v1(&["payment_intents"]), &none), cx).map(Some)
+    }
+
+    fn validity(&self, answer: &Answer<'_>) -> Validity {
+        answer::validity(answer)
     }
 
     fn step(

@@ -1,11 +1,15 @@
 //! What Adyen answers, and what it means.
 
 use super::{places, psp_reference};
-use crate::doubted;
+use crate::{Validity, doubted};
 use crate::wire::{Answer, said};
 use model::{Action, Amount, Currency, Decline, Kind, Operation, Outcome, Rejected, Report};
 use model::{State, Unknown};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+/// What Adyen answers when the key may not use the merchant account, or there is none of the name.
+pub(super) const INVALID_MERCHANT_ACCOUNT: &str = "901";
 
 const UNREADABLE: Outcome = Outcome::Unknown(Unknown::Unreadable);
 
@@ -49,6 +53,24 @@ pub(super) fn read(kind: Kind, answer: &Answer<'_>, expected: &Expected<'_>) -> 
         },
     };
     report.unwrap_or(Report::bare(UNREADABLE))
+}
+
+/// Reads the answer to the question for the ways to pay.
+pub(super) fn validity(answer: &Answer<'_>) -> Validity {
+    match answer.status {
+        200 if answer.json::<Ways>().is_some() => Validity::Valid,
+        401..=403 | 422 if answer.json().is_some_and(|failure: Failure| failure.is_of_account()) => {
+            Validity::AccountUnknown
+        }
+        _ => Validity::by_status(answer),
+    }
+}
+
+/// The ways to pay. Which ones they are is not looked at: an account may get cards later.
+#[derive(Deserialize)]
+struct Ways {
+    #[serde(rename = "paymentMethods")]
+    _payment_methods: Vec<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -201,6 +223,10 @@ impl Receipt {
 // === impl Failure ===
 
 impl Failure {
+    fn is_of_account(&self) -> bool {
+        self.error_code == INVALID_MERCHANT_ACCOUNT
+    }
+
     fn report(&self, kind: Kind, answer: &Answer<'_>) -> Report {
         let outcome = self.outcome(kind, answer);
         let declined = matches!(outcome, Outcome::Declined(_));
@@ -223,7 +249,7 @@ impl Failure {
         let pays = matches!(kind, Kind::Authorize | Kind::Charge);
         match (answer.status, &*self.error_code, &*self.error_type) {
             // The merchant account of the request is not one that this key may use.
-            (403, "901", _) => Outcome::Rejected(Rejected::Configuration),
+            (403, INVALID_MERCHANT_ACCOUNT, _) => Outcome::Rejected(Rejected::Configuration),
             (401 | 403 | 429, _, _) => answer.by_status().unwrap_or(UNREADABLE),
             // Executing or executed: what the first request did is not in this answer.
             (409 | 422, "704", _) => Outcome::Unknown(Unknown::Interrupted),

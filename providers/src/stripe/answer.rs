@@ -1,11 +1,12 @@
 //! What Stripe answers, and what it means.
 
 use super::{id, places};
-use crate::doubted;
+use crate::{Validity, doubted};
 use crate::wire::{Answer, said};
 use model::{Action, Amount, Currency, Decline, Find, Kind, Operation, Outcome, Rejected, Report};
 use model::{State, Unknown};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 const UNREADABLE: Outcome = Outcome::Unknown(Unknown::Unreadable);
 
@@ -172,6 +173,27 @@ struct Refund {
     failure_reason: Option<String>,
     payment_intent: Option<String>,
     status: String,
+}
+
+/// Reads the answer to the question for payments that there are not.
+pub(super) fn validity(answer: &Answer<'_>) -> Validity {
+    let failure = || answer.json::<Failure>().and_then(|failure| failure.error.code);
+    match answer.status {
+        200 if answer.json::<List>().is_some_and(|list| list.object == "list") => Validity::Valid,
+        400..=403 if failure().as_deref() == Some(INVALID_ACCOUNT) => Validity::AccountUnknown,
+        _ => Validity::by_status(answer),
+    }
+}
+
+/// What Stripe answers when the key may not act for the connected account, or there is none.
+const INVALID_ACCOUNT: &str = "account_invalid";
+
+/// A list, whatever is in it.
+#[derive(Deserialize)]
+struct List {
+    object: String,
+    #[serde(rename = "data")]
+    _data: Vec<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
