@@ -17,11 +17,15 @@ use std::thread::{self, Thread};
 mod commit;
 mod engine;
 mod figures;
+mod ledger;
 mod opening;
 mod record;
+mod restore;
+mod single;
 mod space;
 mod sync;
 mod trees;
+mod walk;
 
 #[cfg(test)]
 mod faults;
@@ -30,6 +34,9 @@ mod faults;
 mod scratch;
 
 pub use engine::SledStore;
+pub use ledger::{Digest, LedgerError, Resumed, Witness};
+pub use restore::Restore;
+pub use walk::{Follow, RawRow, Step, Walk, WalkEnd};
 
 /// The longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 256;
@@ -154,8 +161,9 @@ pub enum OpenError {
     )]
     Exists(PathBuf),
     #[error(
-        "the store in {0} was never finished: its creation was cut short and nothing was \
-         kept in it. Remove the directory and run `orchestra vault init` again"
+        "the store in {0} was never finished: its creation, or a restore into it, was cut short \
+         and nothing was kept in it. Remove the directory and run `orchestra vault init` or \
+         `orchestra vault restore` again"
     )]
     Unfinished(PathBuf),
     #[error(
@@ -245,8 +253,11 @@ impl Wake for Unpark {
 // === impl Collection ===
 
 impl Collection {
+    pub const ALL: [Self; 6] =
+        [Self::Meta, Self::Keys, Self::Merchants, Self::ApiKeys, Self::Accounts, Self::Tokens];
+
     /// The name under which the engine keeps it.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Meta => "meta",
             Self::Keys => "keys",

@@ -2,11 +2,14 @@
 
 use super::commit::{self, Change, Committer, Engine};
 use super::figures::Counters;
+use super::ledger::{Ledger, LedgerError, Resumed, Witness};
 use super::opening::{self, Lock, Opened};
 use super::record::{self, Head, Record};
+use super::single;
 use super::space::Space;
 use super::sync::DataFile;
 use super::trees::{self, NotMade, Trees};
+use super::walk::{Follow, Walk};
 use super::{
     BATCH_BYTES_MAX, BATCH_WRITES_MAX, Collection, Entry, KEY_BYTES_MAX, OpenError,
     PAGE_ENTRIES_MAX, Pending, Store, StoreError, StoreFigures, VALUE_BYTES_MAX, Write,
@@ -15,7 +18,7 @@ use sled::{Db, IVec, Tree};
 use std::fmt;
 use std::ops::Bound;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How often a read begins anew because the value was replaced under its hands.
 const READ_TRIES_MAX: usize = 1_000;
@@ -32,6 +35,8 @@ pub struct SledStore {
     committer: Committer,
     counters: Arc<Counters>,
     trees: Trees<Tree>,
+    /// Held by the committer while it writes.
+    ledger: Arc<Mutex<Option<Ledger>>>,
     space: Arc<Space>,
     data: DataFile,
     /// Held as long as anything above may touch the files.
@@ -42,6 +47,7 @@ pub struct SledStore {
 struct Sled {
     db: Db,
     trees: Trees<Tree>,
+    ledger: Arc<Mutex<Option<Ledger>>>,
     space: Arc<Space>,
 }
 
@@ -68,11 +74,17 @@ impl SledStore {
     fn start(directory: &Path, opened: Opened) -> Result<Self, OpenError> {
         let Opened { trees, db, data, space, lock } = opened;
         let (counters, space) = (Arc::new(Counters::default()), Arc::new(space));
-        let engine = Sled { db, trees: trees.clone(), space: Arc::clone(&space) };
+        let ledger = Arc::<Mutex<Option<Ledger>>>::default();
+        let engine = Sled {
+            db,
+            trees: trees.clone(),
+            ledger: Arc::clone(&ledger),
+            space: Arc::clone(&space),
+        };
         let committer = Committer::start(engine, Arc::clone(&counters)).map_err(|source| {
             OpenError::Io { what: "start a thread for", path: directory.to_owned(), source }
         })?;
-        Ok(Self { committer, counters, trees, space, data, _lock: lock })
+        Ok(Self { committer, counters, trees, ledger, space, data, _lock: lock })
     }
 
     /// Whether writes get through: the store is open, and no flush is stuck.
@@ -89,6 +101,50 @@ impl SledStore {
     /// goes on until the store is dropped. It blocks, for some seconds at the most.
     pub fn close(&self) {
         self.committer.close();
+    }
+
+    /// Begins to keep account of all rows, with those that are there. From here on every row that
+    /// is changed in another way than through this store is noticed by a [`Walk`].
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn begin_ledger(&self, witness: Arc<dyn Witness>, counter: u64) -> Result<(), StoreError> {
+        let mut ledger = self.ledger();
+        let begun = Ledger::begin(witness, &self.trees, counter);
+        *ledger = Some(begun.map_err(|error| trees::of_sled(&error))?);
+        self.trees.ledger.flush().map(|_| ()).map_err(|error| trees::of_sled(&error))
+    }
+
+    /// Goes on keeping account of all rows, from what the last process left.
+    ///
+    /// # Errors
+    /// There is no account, or it is not this witness's.
+    pub fn resume_ledger(&self, witness: Arc<dyn Witness>) -> Result<Resumed, LedgerError> {
+        let mut ledger = self.ledger();
+        let (resumed, found) = Ledger::resume(witness, &self.trees)?;
+        *ledger = Some(resumed);
+        Ok(found)
+    }
+
+    /// How often the ledger was written.
+    pub fn ledger_counter(&self) -> Option<u64> {
+        self.ledger().as_ref().map(Ledger::counter)
+    }
+
+    /// Begins a walk over all rows. There must be a ledger.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn walk(&self, follow: Follow) -> Result<Walk<'_>, StoreError> {
+        Walk::begin(self, follow)
+    }
+
+    pub(super) fn ledger(&self) -> MutexGuard<'_, Option<Ledger>> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn trees(&self) -> &Trees<Tree> {
+        &self.trees
     }
 
     /// Whether a write may begin.
@@ -109,25 +165,7 @@ impl SledStore {
         check_key(&key)?;
         old.iter().chain(&new).try_for_each(|value| check_value(value))?;
         self.admit()?;
-        match (one_record(old.as_deref()), one_record(new.as_deref())) {
-            (Some(old), Some(new)) => self.swap_records(collection, &key, old, new).await,
-            _ => self.committer.change(Change::Swap { collection, key, old, new }).await,
-        }
-    }
-
-    /// Swaps what needs no transaction, here and now. A value in parts never equals `old`.
-    async fn swap_records(
-        &self,
-        collection: Collection,
-        key: &[u8],
-        old: Option<Vec<u8>>,
-        new: Option<Vec<u8>>,
-    ) -> Result<bool, StoreError> {
-        let swapped = self.trees.of(collection).compare_and_swap(key, old, new);
-        // Also after a failure, which ends the process if the log is at an end; and when another
-        // was first, since its write may not be durable yet.
-        self.committer.durable().await?;
-        swapped.map(|swapped| swapped.is_ok()).map_err(|error| trees::of_sled(&error))
+        self.committer.change(Change::Swap { collection, key, old, new }).await
     }
 
     async fn write_all(&self, writes: Vec<Write>) -> Result<(), StoreError> {
@@ -260,11 +298,6 @@ impl Drop for SledStore {
     }
 }
 
-/// The record of a value that is one, `Some(None)` for no value, `None` when it needs parts.
-fn one_record(value: Option<&[u8]>) -> Option<Option<Vec<u8>>> {
-    value.map_or(Some(None), |value| record::whole(value).map(Some))
-}
-
 fn check_key(key: &[u8]) -> Result<(), StoreError> {
     if key.len() > KEY_BYTES_MAX { Err(StoreError::TooLarge) } else { Ok(()) }
 }
@@ -293,7 +326,7 @@ fn group_len(changes: &[&Change]) -> usize {
     let mut bytes: usize = 0;
     let fits = |change: &&&Change| {
         bytes = bytes.saturating_add(change.bytes());
-        bytes <= GROUP_BYTES_MAX
+        bytes <= GROUP_BYTES_MAX && single::Single::of(change).is_none()
     };
     changes.iter().take(GROUP_CHANGES_MAX).take_while(fits).count().max(1)
 }
@@ -303,26 +336,47 @@ fn group_len(changes: &[&Change]) -> usize {
 impl Sled {
     /// Makes the changes of `group` in one transaction, or, if one of them is refused, each in one
     /// of its own.
-    fn apply_group(&self, group: &[&Change], results: &mut Vec<Result<bool, StoreError>>) {
-        match self.trees.apply(group) {
+    fn transact(
+        &self,
+        ledger: &mut Option<Ledger>,
+        group: &[&Change],
+        results: &mut Vec<Result<bool, StoreError>>,
+    ) {
+        match self.trees.apply(ledger.as_mut(), group) {
             Ok(made) => results.extend(made.into_iter().map(Ok)),
             Err(NotMade::Refused(error)) => match group {
                 [_] => results.push(Err(error)),
-                group => group.chunks(1).for_each(|change| self.apply_group(change, results)),
+                group => {
+                    group.chunks(1).for_each(|change| self.transact(ledger, change, results));
+                }
             },
-            Err(NotMade::Torn(error)) => commit::abort("a batch was cut short", &error.to_string()),
+            Err(NotMade::Torn(error)) => torn(&error),
         }
     }
 }
 
+/// Ends the process: memory may hold half of what was to be written.
+fn torn(error: &sled::Error) -> ! {
+    commit::abort("a write was cut short", &error.to_string())
+}
+
 impl Engine for Sled {
     fn apply(&self, changes: &[&Change]) -> Vec<Result<bool, StoreError>> {
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
         let mut results = Vec::with_capacity(changes.len());
         let mut rest = changes;
         while !rest.is_empty() {
-            let (group, later) = rest.split_at(group_len(rest));
-            self.apply_group(group, &mut results);
-            rest = later;
+            let singles = single::group(rest);
+            let made = singles.len();
+            rest = if made > 0 {
+                let held = single::apply(&self.trees, ledger.as_mut(), &singles);
+                results.extend(held.unwrap_or_else(|error| torn(&error)));
+                rest.get(made..).unwrap_or_default()
+            } else {
+                let (group, later) = rest.split_at(group_len(rest));
+                self.transact(&mut ledger, group, &mut results);
+                later
+            };
         }
         results
     }

@@ -47,6 +47,15 @@ pub(super) struct Lock(File);
 
 /// Makes a store in a directory that is missing or empty.
 pub(super) fn create(directory: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
+    let opened = begin(directory, cache_bytes)?;
+    // Last, so that what has a format is complete.
+    opened.trees.write_format().map_err(of_sled(directory))?;
+    opened.db.flush().map_err(of_sled(directory))?;
+    Ok(opened)
+}
+
+/// Begins a store, which has no format yet, in a directory that is missing or empty.
+pub(super) fn begin(directory: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
     make_directory(directory)?;
     if !is_vacant(directory).map_err(failed("read", directory))? {
         return Err(OpenError::Exists(directory.to_owned()));
@@ -57,11 +66,7 @@ pub(super) fn create(directory: &Path, cache_bytes: u64) -> Result<Opened, OpenE
         // Another process was faster.
         return Err(OpenError::Exists(directory.to_owned()));
     }
-    let opened = prove(directory, db, space, lock)?;
-    // Last, so that what has a format is complete.
-    opened.trees.write_format().map_err(of_sled(directory))?;
-    opened.db.flush().map_err(of_sled(directory))?;
-    Ok(opened)
+    prove(directory, db, space, lock)
 }
 
 /// Opens the store of a directory. What is not there is not made.
@@ -232,7 +237,7 @@ fn open_once(directory: &Path, config: &sled::Config) -> Result<Db, OpenError> {
     }
 }
 
-fn of_sled(directory: &Path) -> impl Fn(sled::Error) -> OpenError {
+pub(super) fn of_sled(directory: &Path) -> impl Fn(sled::Error) -> OpenError {
     move |error| match error {
         sled::Error::Io(source) if source.to_string().contains("could not acquire lock") => {
             OpenError::Locked(directory.to_owned())
@@ -253,7 +258,7 @@ fn foreign(directory: &Path, found: String) -> OpenError {
     OpenError::Format { directory: directory.to_owned(), found, expected: FORMAT }
 }
 
-fn damaged(directory: &Path, detail: &'static str) -> OpenError {
+pub(super) fn damaged(directory: &Path, detail: &'static str) -> OpenError {
     OpenError::Corrupt { directory: directory.to_owned(), detail }
 }
 

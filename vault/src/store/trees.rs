@@ -1,6 +1,7 @@
 //! The collections as trees of sled, and the changes that take a transaction over them.
 
 use super::commit::Change;
+use super::ledger::{LEDGER, Ledger, Move, TREES};
 use super::opening::{FORMAT, FORMAT_KEY};
 use super::record::{self, Head, Record};
 use super::{Collection, StoreError, Write};
@@ -9,9 +10,10 @@ use sled::transaction::{
     UnabortableTransactionError as Unabortable,
 };
 use sled::{Db, IVec, Tree};
+use std::cell::RefCell;
 
 /// The name of the tree that holds the parts of long values.
-const PARTS: &str = "parts";
+pub(super) const PARTS: &str = "parts";
 
 /// One of something for each tree.
 #[derive(Clone)]
@@ -23,10 +25,17 @@ pub(super) struct Trees<T> {
     pub(super) accounts: T,
     pub(super) tokens: T,
     pub(super) parts: T,
+    /// What is remembered of all the others together.
+    pub(super) ledger: T,
 }
 
 /// The trees within a transaction.
-type View<'a> = Trees<&'a TransactionalTree>;
+struct View<'a> {
+    trees: Trees<&'a TransactionalTree>,
+    /// Keeps account of what is changed, if anybody does.
+    ledger: Option<&'a Ledger>,
+    moves: &'a RefCell<Vec<Move>>,
+}
 
 /// Why a change was not made.
 #[derive(Debug)]
@@ -67,6 +76,19 @@ impl<T> Trees<T> {
             Collection::Tokens => &self.tokens,
         }
     }
+
+    /// All that are in the ledger's sums, with their names, in the order of [`TREES`].
+    pub(super) fn each(&self) -> [(&'static str, &T); TREES.len()] {
+        let Self { meta, keys, merchants, api_keys, accounts, tokens, parts, ledger: _ } = self;
+        let all = [meta, keys, merchants, api_keys, accounts, tokens, parts];
+        let mut names = TREES.into_iter();
+        all.map(|tree| (names.next().unwrap_or_default(), tree))
+    }
+
+    /// The tree of this name, if it is in the ledger's sums.
+    pub(super) fn named(&self, name: &str) -> Option<&T> {
+        self.each().into_iter().find(|(known, _)| *known == name).map(|(_, tree)| tree)
+    }
 }
 
 impl Trees<Tree> {
@@ -80,6 +102,7 @@ impl Trees<Tree> {
             accounts: tree(Collection::Accounts)?,
             tokens: tree(Collection::Tokens)?,
             parts: db.open_tree(PARTS)?,
+            ledger: db.open_tree(LEDGER)?,
         })
     }
 
@@ -101,20 +124,49 @@ impl Trees<Tree> {
         self.meta.insert(FORMAT_KEY, record).map(|_| ())
     }
 
+    pub(super) fn put_ledger(&self, row: &[u8]) -> sled::Result<()> {
+        self.ledger.insert(Ledger::key(), row).map(|_| ())
+    }
+
     /// Makes `changes` in one transaction, whose closure may run more than once, and says of each
-    /// whether its condition held.
-    pub(super) fn apply(&self, changes: &[&Change]) -> Result<Vec<bool>, NotMade> {
-        let Self { meta, keys, merchants, api_keys, accounts, tokens, parts } = self;
-        let made = (meta, keys, merchants, api_keys, accounts, tokens, parts).transaction(
-            |(meta, keys, merchants, api_keys, accounts, tokens, parts)| {
-                let view = View { meta, keys, merchants, api_keys, accounts, tokens, parts };
-                changes.iter().map(|change| view.apply(change)).collect()
-            },
-        );
-        made.map_err(|error| match error {
+    /// whether its condition held. The ledger is written with them.
+    pub(super) fn apply(
+        &self,
+        ledger: Option<&mut Ledger>,
+        changes: &[&Change],
+    ) -> Result<Vec<bool>, NotMade> {
+        let moves = RefCell::new(Vec::new());
+        let made = self.transact(ledger.as_deref(), &moves, changes);
+        let held = made.map_err(|error| match error {
             TransactionError::Abort(refused) => NotMade::Refused(refused),
             TransactionError::Storage(error) => NotMade::Torn(error),
-        })
+        })?;
+        if let Some(ledger) = ledger {
+            ledger.transacted(&moves.into_inner());
+        }
+        Ok(held)
+    }
+
+    fn transact(
+        &self,
+        ledger: Option<&Ledger>,
+        moves: &RefCell<Vec<Move>>,
+        changes: &[&Change],
+    ) -> Result<Vec<bool>, TransactionError<StoreError>> {
+        let Self { meta, keys, merchants, api_keys, accounts, tokens, parts, ledger: row } = self;
+        (meta, keys, merchants, api_keys, accounts, tokens, parts, row).transaction(
+            |(meta, keys, merchants, api_keys, accounts, tokens, parts, row)| {
+                let trees =
+                    Trees { meta, keys, merchants, api_keys, accounts, tokens, parts, ledger: row };
+                moves.borrow_mut().clear();
+                let view = View { trees, ledger, moves };
+                let held = changes.iter().map(|change| view.apply(change)).collect();
+                if let Some(ledger) = ledger {
+                    row.insert(Ledger::key(), ledger.row_after(&moves.borrow()))?;
+                }
+                held
+            },
+        )
     }
 }
 
@@ -147,11 +199,12 @@ impl View<'_> {
         collection: Collection,
         key: &[u8],
     ) -> Result<Option<Vec<u8>>, Abort<StoreError>> {
-        let Some(found) = self.of(collection).get(key).map_err(of_read)? else { return Ok(None) };
+        let found = self.trees.of(collection).get(key).map_err(of_read)?;
+        let Some(found) = found else { return Ok(None) };
         match record::read(&found).map_err(Abort::Abort)? {
             Record::Whole(value) => Ok(Some(value.to_vec())),
             Record::Parted(head) => {
-                let value = head.assemble(|key| self.parts.get(key).map_err(of_read))?;
+                let value = head.assemble(|key| self.trees.parts.get(key).map_err(of_read))?;
                 // Within a transaction nothing moves: what is missing is lost.
                 value.ok_or(Abort::Abort(StoreError::Corrupt)).map(Some)
             }
@@ -165,14 +218,31 @@ impl View<'_> {
         key: &[u8],
         new: Option<&[u8]>,
     ) -> Result<(), Abort<StoreError>> {
-        let old = match new {
-            Some(value) => self.of(collection).insert(key, self.record(value)?),
-            None => self.of(collection).remove(key),
-        };
-        match old.map_err(of_read)? {
+        let new = new.map(|value| self.record(value)).transpose()?;
+        match self.put(collection.name(), self.trees.of(collection), key, new)? {
             Some(old) => self.remove_parts(&old),
             None => Ok(()),
         }
+    }
+
+    /// Puts a record under `key`, or removes it, and keeps account of that.
+    fn put(
+        &self,
+        name: &'static str,
+        tree: &TransactionalTree,
+        key: &[u8],
+        new: Option<Vec<u8>>,
+    ) -> Result<Option<IVec>, Abort<StoreError>> {
+        let old = match &new {
+            Some(new) => tree.insert(key, new.as_slice()),
+            None => tree.remove(key),
+        };
+        let old = old.map_err(of_read)?;
+        if let Some(ledger) = self.ledger {
+            let moved = Move::new(&**ledger.witness(), name, key, old.as_deref(), new.as_deref());
+            self.moves.borrow_mut().push(moved);
+        }
+        Ok(old)
     }
 
     /// The record of `value`, whose parts are put beside it.
@@ -182,7 +252,7 @@ impl View<'_> {
         }
         let head = Head::new(value).map_err(Abort::Abort)?;
         for (key, part) in head.parts(value) {
-            self.parts.insert(key, part).map_err(of_read)?;
+            self.put(PARTS, self.trees.parts, &key, Some(part.to_vec()))?;
         }
         Ok(head.record())
     }
@@ -191,7 +261,8 @@ impl View<'_> {
         match record::read(old).map_err(Abort::Abort)? {
             Record::Whole(_) => Ok(()),
             Record::Parted(head) => {
-                head.keys().try_for_each(|key| self.parts.remove(key).map(|_| ()).map_err(of_read))
+                let remove = |key: Vec<u8>| self.put(PARTS, self.trees.parts, &key, None);
+                head.keys().try_for_each(|key| remove(key).map(|_| ()))
             }
         }
     }

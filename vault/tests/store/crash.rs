@@ -4,6 +4,7 @@
 //! a fixed list of things to do; it says which of them are acknowledged. At most the one that was
 //! not yet may, or may not, have happened when the process died.
 
+use crate::ledger::apart;
 use crate::scratch::Scratch;
 use crate::{CACHE, create, open};
 use std::collections::BTreeMap;
@@ -183,6 +184,7 @@ fn what_was_acknowledged_survives_kill_9() {
         let patience = 1 + usize::try_from(round * 37 % 150).unwrap();
         let acknowledged = kill_after(patience, round, scratch.path());
         let store = open(scratch.path());
+        assert!(apart(&store).is_empty(), "round {round}: the ledger cries wolf");
         for writer in 0..WRITERS {
             let acknowledged = acknowledged.get(&writer).copied().unwrap_or(0);
             check(&store, &mut model, (round, writer), acknowledged);

@@ -6,22 +6,29 @@
 )]
 
 mod crash;
+mod ledger;
 mod model;
 mod opening;
 mod scratch;
 mod sharing;
 
+use ledger::Clerk;
 use scratch::Scratch;
 use std::path::Path;
+use std::sync::Arc;
 use vault::store::SledStore;
 
 /// The smallest cache, so that pages are read back from the disk.
 const CACHE: u64 = 8 << 20;
 
 fn create(scratch: &Scratch) -> SledStore {
-    SledStore::create(scratch.path(), CACHE).unwrap()
+    let store = SledStore::create(scratch.path(), CACHE).unwrap();
+    store.begin_ledger(Arc::new(Clerk(1)), 0).unwrap();
+    store
 }
 
 fn open(path: &Path) -> SledStore {
-    SledStore::open(path, CACHE).unwrap()
+    let store = SledStore::open(path, CACHE).unwrap();
+    assert_eq!(store.resume_ledger(Arc::new(Clerk(1))).unwrap().unexplained, 0);
+    store
 }

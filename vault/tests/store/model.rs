@@ -1,5 +1,6 @@
 //! Any sequence of calls does to the store what it does to a map, also across reopening.
 
+use crate::ledger::apart;
 use crate::scratch::Scratch;
 use crate::{create, open};
 use proptest::prelude::*;
@@ -163,6 +164,7 @@ fn compare(store: &SledStore, model: &Model) {
         }
     }
     assert_eq!(store.get(Collection::Tokens, b"never"), Ok(None));
+    assert!(apart(store).is_empty());
 }
 
 proptest! {

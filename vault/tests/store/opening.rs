@@ -69,7 +69,7 @@ fn a_new_directory_is_for_its_owner_only() {
     let path = scratch.path().join("deep/down");
     drop(SledStore::create(&path, CACHE).unwrap());
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
-    drop(open(&path));
+    drop(SledStore::open(&path, CACHE).unwrap());
 }
 
 #[test]

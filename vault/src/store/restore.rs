@@ -1,0 +1,81 @@
+//! Filling an empty place with the rows of a walk.
+//!
+//! The format is written last: what was cut short before has none, and does not open.
+
+use super::OpenError;
+use super::opening::{self, FORMAT_KEY, Opened};
+use super::{Collection, StoreError};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// After how many bytes what was put is flushed, so that memory does not grow with the store.
+const FLUSH_BYTES: usize = 8 << 20;
+
+/// A store that is being filled.
+pub struct Restore {
+    directory: PathBuf,
+    opened: Opened,
+    format: Option<Vec<u8>>,
+    unflushed: usize,
+}
+
+// === impl Restore ===
+
+impl Restore {
+    /// Begins a store in `directory`, which is missing or empty.
+    ///
+    /// # Errors
+    /// Each says what to do next.
+    pub fn begin(directory: &Path, cache_bytes: u64) -> Result<Self, OpenError> {
+        let opened = opening::begin(directory, cache_bytes)?;
+        Ok(Self { directory: directory.to_owned(), opened, format: None, unflushed: 0 })
+    }
+
+    /// Puts a row that a walk told of; a later one replaces it.
+    ///
+    /// # Errors
+    /// No walk tells of such a row, or the disk fails.
+    pub fn put(&mut self, tree: &str, key: &[u8], record: Option<&[u8]>) -> Result<(), OpenError> {
+        if tree == Collection::Meta.name() && key == FORMAT_KEY {
+            self.format = record.map(<[u8]>::to_vec);
+            return Ok(());
+        }
+        let tree = self.opened.trees.named(tree).ok_or(StoreError::Corrupt);
+        let tree =
+            tree.map_err(|_| opening::damaged(&self.directory, "a row is of no collection"))?;
+        match record {
+            Some(record) => tree.insert(key, record),
+            None => tree.remove(key),
+        }
+        .map_err(opening::of_sled(&self.directory))?;
+        let bytes = record.map_or(0, <[u8]>::len).saturating_add(key.len());
+        self.unflushed = self.unflushed.saturating_add(bytes);
+        if self.unflushed > FLUSH_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    /// Makes it a store that opens, with the ledger's row of the end of the walk.
+    ///
+    /// # Errors
+    /// There was no format among the rows, or the disk fails.
+    pub fn finish(mut self, ledger: &[u8]) -> Result<(), OpenError> {
+        let no_format = || opening::damaged(&self.directory, "the format is missing");
+        let format = self.format.take().ok_or_else(no_format)?;
+        let trees = &self.opened.trees;
+        trees.put_ledger(ledger).map_err(opening::of_sled(&self.directory))?;
+        self.flush()?;
+        let written = self.opened.trees.meta.insert(FORMAT_KEY, format);
+        written.map_err(opening::of_sled(&self.directory))?;
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<(), OpenError> {
+        self.unflushed = 0;
+        self.opened.db.flush().map(|_| ()).map_err(opening::of_sled(&self.directory))
+    }
+}
+
+impl fmt::Debug for Restore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Restore").field(&self.directory).finish()
+    }
+}

@@ -1,0 +1,175 @@
+//! What the ledger notices, and what it must not: it is kept through every test of this program.
+
+use crate::scratch::Scratch;
+use crate::{CACHE, create, open};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use vault::store::{
+    Collection, Digest, Follow, LedgerError, RawRow, SledStore, Step, Store, WalkEnd, Witness,
+    Write, wait,
+};
+
+/// Keeps the ledger with a key that everybody knows. It hides nothing, and needs not.
+#[derive(Debug)]
+pub(crate) struct Clerk(pub(crate) u8);
+
+impl Clerk {
+    fn mac(&self, parts: &[&[u8]]) -> Digest {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&[self.0; 32]).unwrap();
+        for part in parts {
+            mac.update(&u64::try_from(part.len()).unwrap().to_be_bytes());
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+}
+
+impl Witness for Clerk {
+    fn digest(&self, tree: &str, key: &[u8], record: &[u8]) -> Digest {
+        self.mac(&[tree.as_bytes(), key, record])
+    }
+
+    fn seal(&self, counter: u64, ledger: &[u8]) -> Vec<u8> {
+        [&self.mac(&[b"ledger", &counter.to_be_bytes(), ledger])[..], ledger].concat()
+    }
+
+    fn open(&self, counter: u64, sealed: &[u8]) -> Option<Vec<u8>> {
+        let (mac, ledger) = sealed.split_first_chunk::<32>()?;
+        let genuine = *mac == self.mac(&[b"ledger", &counter.to_be_bytes(), ledger]);
+        genuine.then(|| ledger.to_vec())
+    }
+}
+
+/// Walks to the end, and says what was told on the way.
+fn walk(store: &SledStore, follow: Follow) -> (Vec<RawRow>, WalkEnd) {
+    let (mut walk, mut all) = (store.walk(follow).unwrap(), Vec::new());
+    loop {
+        match walk.step().unwrap() {
+            Step::Rows(rows) => all.extend(rows),
+            Step::End(end) => return (all, end),
+        }
+    }
+}
+
+/// The collections that are not as the store left them.
+pub(crate) fn apart(store: &SledStore) -> Vec<&'static str> {
+    walk(store, Follow::Once).1.apart
+}
+
+fn put(key: &str, value: &[u8]) -> Write {
+    Write::Put { collection: Collection::Tokens, key: key.into(), value: value.to_vec() }
+}
+
+fn delete(key: &str) -> Write {
+    Write::Delete { collection: Collection::Tokens, key: key.into() }
+}
+
+/// A change that somebody makes who can write to the disk.
+fn behind_its_back(scratch: &Scratch, writes: Vec<Write>) {
+    let store = SledStore::open(scratch.path(), CACHE).unwrap();
+    wait(store.batch(writes)).unwrap();
+}
+
+#[test]
+fn a_change_behind_the_back_of_the_store_is_found() {
+    let long = vec![7; 9_000];
+    for (what, change, back) in [
+        ("put back", put("a", b"old"), put("a", b"new")),
+        ("changed", put("b", b"x"), put("b", b"y")),
+        ("taken away", delete("b"), put("b", b"y")),
+        ("brought back", put("gone", b"z"), delete("gone")),
+        ("made", put("strange", b"z"), delete("strange")),
+    ] {
+        let scratch = Scratch::new();
+        let store = create(&scratch);
+        wait(store.batch(vec![put("a", b"old"), put("b", b"y"), put("gone", b"z")])).unwrap();
+        wait(store.batch(vec![put("a", b"new"), delete("gone"), put("long", &long)])).unwrap();
+        assert!(apart(&store).is_empty(), "{what}");
+        drop(store);
+        behind_its_back(&scratch, vec![change]);
+        let store = open(scratch.path());
+        assert_eq!(apart(&store), ["tokens"], "{what}");
+        // Neither writing nor time heals it; undoing it does.
+        wait(store.put_if_absent(Collection::Tokens, b"later".to_vec(), vec![1])).unwrap();
+        assert_eq!(apart(&store), ["tokens"], "{what}");
+        drop(store);
+        behind_its_back(&scratch, vec![back]);
+        assert!(apart(&open(scratch.path())).is_empty(), "{what}");
+    }
+    // A long value is put back by its old parts: these count as well.
+    let scratch = Scratch::new();
+    let store = create(&scratch);
+    wait(store.batch(vec![put("long", &long)])).unwrap();
+    drop(store);
+    behind_its_back(&scratch, vec![put("long", &long)]);
+    assert_eq!(apart(&open(scratch.path())), ["tokens", "parts"]);
+}
+
+#[test]
+fn a_ledger_of_another_and_none_are_refused() {
+    let scratch = Scratch::new();
+    drop(create(&scratch));
+    let store = SledStore::open(scratch.path(), CACHE).unwrap();
+    assert_eq!(store.resume_ledger(Arc::new(Clerk(9))), Err(LedgerError::Unreadable));
+    drop(store);
+    let scratch = Scratch::new();
+    let store = SledStore::create(scratch.path(), CACHE).unwrap();
+    assert_eq!(store.resume_ledger(Arc::new(Clerk(1))), Err(LedgerError::Missing));
+}
+
+/// Writes to a few keys until told to stop, and counts.
+fn write_all_the_time(store: &SledStore, stop: &AtomicBool, written: &AtomicU64, writer: u64) {
+    for nth in (0_u64..).take_while(|_| !stop.load(Ordering::SeqCst)) {
+        let key = format!("{}/{writer}", nth * 7 % 900);
+        match nth % 4 {
+            0 => wait(store.batch(vec![put(&key, &vec![1; 5_000]), put("shared", &[2])])).unwrap(),
+            1 => wait(store.batch(vec![delete(&key)])).unwrap(),
+            _ => {
+                let value = nth.to_be_bytes().to_vec();
+                let key = key.into_bytes();
+                let old = store.get(Collection::Tokens, &key).unwrap();
+                wait(store.compare_and_swap(Collection::Tokens, key, old, Some(value))).unwrap();
+            }
+        }
+        written.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_walk_under_load_ends_with_the_store_as_it_is_then() {
+    let scratch = Scratch::new();
+    let store = create(&scratch);
+    let many = |nth: u32| put(&format!("{nth}/0"), &nth.to_be_bytes());
+    (0..10).for_each(|n| wait(store.batch((n * 200..n * 200 + 200).map(many).collect())).unwrap());
+    let (stop, written) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        for writer in 0..4 {
+            let (store, stop, written) = (&store, &stop, &written);
+            scope.spawn(move || write_all_the_time(store, stop, written, writer));
+        }
+        for _ in 0..5 {
+            let before = written.load(Ordering::SeqCst);
+            while written.load(Ordering::SeqCst) < before + 40 {
+                thread::yield_now();
+            }
+            let (rows, end) = walk(&store, Follow::Changes);
+            assert!(end.apart.is_empty(), "{end:?}");
+            // What was told, the last of each row, makes a store with the same ledger.
+            let told: BTreeMap<_, _> =
+                rows.into_iter().map(|row| ((row.tree, row.key), row.record)).collect();
+            let copy = Scratch::new();
+            let mut restore = vault::store::Restore::begin(copy.path(), CACHE).unwrap();
+            for ((tree, key), record) in told {
+                restore.put(tree, &key, record.as_deref()).unwrap();
+            }
+            restore.finish(&end.ledger).unwrap();
+            assert!(apart(&open(copy.path())).is_empty());
+        }
+        stop.store(true, Ordering::SeqCst);
+    });
+    assert!(apart(&store).is_empty());
+}
