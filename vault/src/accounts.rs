@@ -206,6 +206,17 @@ impl Vault {
         Ok(self.store.page(Collection::Accounts, None, &prefix(merchant), max)?)
     }
 
+    /// Whether the row of an account opens, with all that is in it.
+    pub(crate) fn account_holds(&self, key: &[u8], value: &[u8]) -> bool {
+        let holds = || {
+            let (merchant, name) = crate::merchants::split_row(key)?;
+            let name = AccountName::parse(name).ok()?;
+            let opened = self.open_brief(&merchant, &name, value).ok()?;
+            self.open_credentials(&merchant, &opened).ok().map(drop)
+        };
+        holds().is_some()
+    }
+
     /// When the account that is put was created, and which version it is.
     ///
     /// Versions also grow over a deletion, so that no field of a deleted account opens in a new

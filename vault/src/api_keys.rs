@@ -170,6 +170,11 @@ impl Vault {
         Ok(self.delete(Collection::ApiKeys, id.as_str().as_bytes().to_vec()).await?)
     }
 
+    /// Whether the row of a key opens and is in its form.
+    pub(crate) fn api_key_holds(&self, row: &[u8], sealed: &[u8]) -> bool {
+        Known::open_or_log(&self.keyring, &(row.to_vec(), sealed.to_vec())).is_some()
+    }
+
     /// Whose key this is, if it is one and is good.
     ///
     /// It takes as long for an id that nobody has as for a wrong secret.

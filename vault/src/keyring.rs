@@ -9,7 +9,7 @@ use crate::frame::{Fields, frame};
 use crate::hsm::{Hsm, IV_BYTES, Wrapped};
 use crate::seal::{Dek, DekId, Deks, Purpose};
 use crate::store::{Collection, Entry, PAGE_ENTRIES_MAX, Store, Write};
-use crate::{HsmError, OpenError};
+use crate::{HsmError, OpenError, Vault};
 use arc_swap::ArcSwap;
 use model::MerchantId;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -34,6 +34,7 @@ pub(crate) struct MerchantKeys {
 #[derive(Debug)]
 pub(crate) struct SystemKeys {
     pub(crate) api_key: Deks,
+    pub(crate) integrity: Deks,
     pub(crate) token_check: Deks,
 }
 
@@ -64,8 +65,9 @@ type Loaded = HashMap<Box<str>, HashMap<Purpose, BTreeMap<u32, Arc<Dek>>>>;
 /// Makes the keys of the system. Blocks on the token.
 pub(crate) fn make_system(hsm: &Hsm) -> Result<Vec<Write>, HsmError> {
     let api_key = make(hsm, SYSTEM, Purpose::ApiKey)?;
+    let integrity = make(hsm, SYSTEM, Purpose::Integrity)?;
     let token_check = make(hsm, SYSTEM, Purpose::TokenCheck)?;
-    Ok([api_key.writes, token_check.writes].concat())
+    Ok([api_key.writes, integrity.writes, token_check.writes].concat())
 }
 
 /// Makes the keys of a merchant. Blocks on the token.
@@ -134,6 +136,7 @@ impl Keyring {
         let damaged = || OpenError::Damaged { what: "list of keys" };
         let system = SystemKeys {
             api_key: take(&mut system, Purpose::ApiKey).ok_or_else(damaged)?,
+            integrity: take(&mut system, Purpose::Integrity).ok_or_else(damaged)?,
             token_check: take(&mut system, Purpose::TokenCheck).ok_or_else(damaged)?,
         };
         let merchants = loaded
@@ -216,4 +219,13 @@ fn merchant(
     let card = take(&mut keys, Purpose::Card)?;
     let credential = take(&mut keys, Purpose::Credential)?;
     Some((MerchantId::parse(owner).ok()?, Arc::new(MerchantKeys { card, credential })))
+}
+
+// === impl Vault ===
+
+impl Vault {
+    /// Whether the row of a wrapped key is one: in its form, and the token unwraps it.
+    pub(crate) fn wrapped_key_holds(&self, row: &[u8], value: &[u8]) -> bool {
+        unwrap(&self.hsm, &(row.to_vec(), value.to_vec())).is_ok()
+    }
 }

@@ -16,6 +16,7 @@ mod figures;
 mod frame;
 mod harden;
 mod hsm;
+mod integrity;
 mod keyring;
 mod merchants;
 mod random;
@@ -29,6 +30,7 @@ pub use api_keys::{IssuedKey, KEY_NAME_BYTES_MAX, KEYS_MAX, KeyBrief, KeySpec};
 pub use error::{CardError, HsmError, OpenError, VaultError};
 pub use figures::{Figures, Health};
 pub use harden::{Hardening, harden_process};
+pub use integrity::{FINDINGS_MAX, Finding, VerifyReport};
 pub use merchants::{Created, MERCHANTS_MAX, MerchantBrief};
 pub use store::{StoreError, wait};
 pub use tokens::{PAYLOAD_BYTES_MAX, TokenMeta};
@@ -90,6 +92,8 @@ pub struct Vault {
     cvvs: Arc<Cvvs>,
     _sweeper: Sweeper,
     counts: Counts,
+    /// How many rows were neither old nor new when this was opened.
+    unexplained: u64,
     /// Held while the lists in memory are changed, so that their maxima hold.
     changes: tokio::sync::Mutex<()>,
 }
@@ -108,11 +112,12 @@ impl Vault {
         let store = SledStore::create(&settings.directory, settings.cache_bytes)?;
         let (kek, serial) = hsm::create_kek(&access)?;
         let hsm = Hsm::open(access, kek.clone())?;
-        let mut writes = keyring::make_system(&hsm)?;
+        wait(store.batch(keyring::make_system(&hsm)?))?;
+        integrity::begin(&store, &Keyring::open(&store, &hsm)?)?;
         let value = frame::frame(&[&FORMAT.to_be_bytes(), &kek.0]);
         let key = VAULT_ROW.to_vec();
-        writes.push(Write::Put { collection: Collection::Meta, key, value });
-        wait(store.batch(writes))?;
+        // Last, so that what has this row is complete.
+        wait(store.batch(vec![Write::Put { collection: Collection::Meta, key, value }]))?;
         store.close();
         Ok(InitReport {
             kek: kek.to_string().into(),
@@ -143,6 +148,7 @@ impl Vault {
         let kek = kek_of(&*store, &settings.directory)?;
         let hsm = Hsm::open(Access::new(settings), kek)?;
         let keyring = Keyring::open(&*store, &hsm)?;
+        let resumed = integrity::resume(&store, &keyring)?;
         merchants::check(&*store, &keyring)?;
         let api_keys = ApiKeys::open(&*store, &keyring)?;
         let cvvs = Arc::new(Cvvs::default());
@@ -157,6 +163,7 @@ impl Vault {
             cvvs,
             _sweeper: sweeper,
             counts: Counts::default(),
+            unexplained: u64::try_from(resumed.unexplained).unwrap_or(u64::MAX),
             changes: tokio::sync::Mutex::default(),
         })
     }

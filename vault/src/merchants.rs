@@ -43,6 +43,12 @@ fn read(store: &dyn Store) -> Result<Option<Vec<MerchantBrief>>, StoreError> {
     }
 }
 
+/// Whose row this is and what stands after the name. A merchant's name has no NUL.
+pub(crate) fn split_row(key: &[u8]) -> Option<(MerchantId, &str)> {
+    let (merchant, rest) = str::from_utf8(key).ok()?.split_once('\0')?;
+    Some((MerchantId::parse(merchant).ok()?, rest))
+}
+
 fn brief((key, value): &Entry) -> Option<MerchantBrief> {
     let id = MerchantId::parse(str::from_utf8(key).ok()?).ok()?;
     let created = UnixSeconds::from_be_bytes(value.as_slice().try_into().ok()?);
@@ -75,6 +81,12 @@ impl Vault {
         self.store.batch([new.writes, vec![merchant]].concat()).await?;
         self.keyring.add(id, new.keys);
         Ok(Created::New)
+    }
+
+    /// Whether the row of a merchant is one, and has its keys.
+    pub(crate) fn merchant_holds(&self, key: &[u8], value: &[u8]) -> bool {
+        let brief = brief(&(key.to_vec(), value.to_vec()));
+        brief.is_some_and(|brief| self.keyring.merchant(&brief.id).is_some())
     }
 
     /// All merchants, by name.

@@ -35,6 +35,8 @@ pub(crate) enum Purpose {
     Card,
     /// Seals the credentials of accounts.
     Credential,
+    /// Keeps account of all rows.
+    Integrity,
     /// Makes the check inside a token.
     TokenCheck,
 }
@@ -52,7 +54,7 @@ pub(crate) struct Dek {
 }
 
 /// The data keys of one owner for one purpose: one to seal with, and older ones to open with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Deks {
     active: Arc<Dek>,
     older: Vec<Arc<Dek>>,
@@ -104,8 +106,8 @@ fn expand(prk: &Hkdf<Sha256>, info: &[u8]) -> Zeroizing<[u8; 32]> {
 // === impl Purpose ===
 
 impl Purpose {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::ApiKey, Self::Card, Self::Credential, Self::TokenCheck];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::ApiKey, Self::Card, Self::Credential, Self::Integrity, Self::TokenCheck];
 
     /// The word for it in storage and in errors.
     pub(crate) fn word(self) -> &'static str {
@@ -113,6 +115,7 @@ impl Purpose {
             Self::ApiKey => "api-key",
             Self::Card => "card",
             Self::Credential => "credential",
+            Self::Integrity => "integrity",
             Self::TokenCheck => "token-check",
         }
     }

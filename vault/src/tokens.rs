@@ -226,6 +226,19 @@ impl Vault {
         Ok(self.store.get(Collection::Tokens, &row(merchant, token))?)
     }
 
+    /// Whether the row of a token opens and is in its form.
+    pub(crate) fn token_holds(&self, key: &[u8], sealed: &[u8]) -> bool {
+        let holds = || {
+            let (merchant, token) = crate::merchants::split_row(key)?;
+            let token = CardToken::parse(token).ok().filter(|t| self.is_genuine(&merchant, t))?;
+            let keys = self.keys_of(&merchant).ok()?;
+            let record =
+                self.unseal("tokens", &keys.card, place(&merchant, &token), sealed).ok()?;
+            Opened::new(record)?.text().map(drop)
+        };
+        holds().is_some()
+    }
+
     fn open_token(
         &self,
         merchant: &MerchantId,

@@ -18,4 +18,5 @@ mod opening;
 mod speed;
 mod stage;
 mod tampering;
+mod thief;
 mod tokens;

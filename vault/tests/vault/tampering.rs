@@ -283,9 +283,9 @@ on_stage!(1 changed_and_missing_keys_are_refused(stage) {
     drop(stage.make_with_merchants());
     let store = stage.store();
     let keys = rows(&store, Collection::Keys, b"");
-    assert_eq!(keys.len(), 6);
+    assert_eq!(keys.len(), 7);
     drop(store);
-    let (key, value) = &keys[5];
+    let (key, value) = &keys[6];
     for place in (0..value.len()).step_by(3) {
         let mut changed = value.clone();
         changed[place] ^= 1;
