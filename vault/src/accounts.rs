@@ -211,8 +211,7 @@ impl Vault {
         let holds = || {
             let (merchant, name) = crate::merchants::split_row(key)?;
             let name = AccountName::parse(name).ok()?;
-            let opened = self.open_brief(&merchant, &name, value).ok()?;
-            self.open_credentials(&merchant, &opened).ok().map(drop)
+            self.open_whole(&merchant, &name, value).ok().map(drop)
         };
         holds().is_some()
     }

@@ -48,7 +48,7 @@ pub enum Step {
 pub const PERCENT_MAX: u8 = 100;
 
 /// A row, opened for a change.
-struct Whole {
+pub(super) struct Whole {
     version: u64,
     brief: AccountBrief,
     credentials: Credentials,
@@ -154,7 +154,8 @@ impl Vault {
     }
 
     /// Puts the credentials that were staged as `id` in the place of those in use, which are gone.
-    /// False, when they are not there any more.
+    /// False, when they are not there any more, or do not get all payments: what was taken back a
+    /// moment ago does not become all that there is.
     pub async fn retire_account(
         &self,
         merchant: &MerchantId,
@@ -163,7 +164,9 @@ impl Vault {
         now: UnixMillis,
     ) -> Result<bool, VaultError> {
         let retired = self.rewrite(merchant, name, now, |whole, version| {
-            let Some((_, credentials)) = whole.staged.filter(|(staged, _)| staged.id == id) else {
+            let whole_share = |staged: &Staged| staged.id == id && staged.percent == PERCENT_MAX;
+            let Some((_, credentials)) = whole.staged.filter(|(staged, _)| whole_share(staged))
+            else {
                 return Ok(None);
             };
             let parts = Parts { brief: &whole.brief, credentials: &credentials, staged: None };
@@ -240,7 +243,7 @@ impl Vault {
         Err(VaultError::Store(StoreError::Unavailable))
     }
 
-    fn open_whole(
+    pub(super) fn open_whole(
         &self,
         merchant: &MerchantId,
         name: &AccountName,

@@ -193,6 +193,10 @@ on_stage!(2 staged_credentials_go_step_by_step_and_each_step_lasts(stage) {
     assert_eq!(step(staged.id, Step::Switched(100)), None);
     assert_eq!(wait(vault.retire_account(&shop, &acc, staged.id, later)), Ok(false));
     assert_eq!(picked(&vault, &shop, Pick::Current).0, "old");
+    assert_eq!(wait(vault.retire_account(&shop, &acc, again.id, later)), Ok(false), "no share");
+    step(again.id, Step::Switched(99)).unwrap();
+    assert_eq!(wait(vault.retire_account(&shop, &acc, again.id, later)), Ok(false), "a part");
+    step(again.id, Step::Switched(100)).unwrap();
     assert_eq!(wait(vault.retire_account(&shop, &acc, again.id, later)), Ok(true));
     assert_eq!(picked(&vault, &shop, Pick::Current), ("new".into(), None));
     let brief = vault.account(&shop, &acc).unwrap().unwrap().brief;
@@ -230,6 +234,8 @@ on_stage!(1 steps_that_are_taken_at_once_are_taken_one_by_one(stage) {
     let acc = name("acc");
     put(&vault, &shop, "acc", &[("SecretKey", "old")], NOW_MS).unwrap();
     let staged = wait(vault.stage_account(&shop, &acc, key("new"), NOW_MS)).unwrap().unwrap();
+    let all = Step::Switched(100);
+    wait(vault.step_staged(&shop, &acc, staged.id, all, NOW_MS)).unwrap().unwrap();
     let (retired, dropped) = std::thread::scope(|scope| {
         let retire = scope.spawn(|| wait(vault.retire_account(&shop, &acc, staged.id, NOW_MS)));
         let drop = scope.spawn(|| wait(vault.unstage_account(&shop, &acc, NOW_MS)));
