@@ -5,7 +5,7 @@
 //! Here is the key that it is kept with, and the walk that checks everything.
 
 use crate::keyring::{Keyring, SYSTEM};
-use crate::seal::{Dek, Deks, Place};
+use crate::seal::{Dek, Deks, Place, same};
 use crate::store::{
     Collection, Digest, Follow, LedgerError, RawRow, Resumed, SledStore, Step, Store, Witness,
 };
@@ -53,9 +53,12 @@ pub(crate) fn begin(store: &SledStore, keyring: &Keyring) -> Result<(), StoreErr
 }
 
 /// Takes up the ledger of a vault.
-pub(crate) fn resume(store: &SledStore, keyring: &Keyring) -> Result<Resumed, OpenError> {
+pub(crate) fn resume(
+    store: &SledStore,
+    keyring: &Keyring,
+) -> Result<(Arc<Keeper>, Resumed), OpenError> {
     let keeper = Arc::new(Keeper::new(&keyring.system.integrity));
-    let resumed = store.resume_ledger(keeper).map_err(|error| match error {
+    let resumed = store.resume_ledger(keeper.clone()).map_err(|error| match error {
         LedgerError::Missing | LedgerError::Unreadable => OpenError::Damaged { what: "ledger" },
         LedgerError::Store(error) => OpenError::Read(error),
     })?;
@@ -66,7 +69,7 @@ pub(crate) fn resume(store: &SledStore, keyring: &Keyring) -> Result<Resumed, Op
             resumed.unexplained
         );
     }
-    Ok(resumed)
+    Ok((keeper, resumed))
 }
 
 fn place(counter: u64, record: &str) -> Place<'_> {
@@ -83,6 +86,16 @@ fn record(counter: u64) -> String {
 impl Keeper {
     pub(crate) fn new(keys: &Deks) -> Self {
         Self(keys.clone())
+    }
+
+    /// What shows that this vault wrote a backup.
+    pub(crate) fn mac_of_backup(&self, sum: &[u8], rows: &[u8], ledger: &[u8]) -> [u8; 32] {
+        self.active().mac(&[b"backup", sum, rows, ledger])
+    }
+
+    /// Whether this vault wrote a backup that ends so, with any of its keys.
+    pub(crate) fn wrote_backup(&self, sum: &[u8], rows: &[u8], ledger: &[u8], mac: &[u8]) -> bool {
+        self.0.iter().any(|dek| same(&dek.mac(&[b"backup", sum, rows, ledger]), mac))
     }
 
     fn active(&self) -> &Dek {

@@ -10,6 +10,7 @@
 mod accounts;
 mod api_keys;
 pub mod audit;
+mod backup;
 mod cvvs;
 mod error;
 mod figures;
@@ -27,6 +28,10 @@ mod tokens;
 pub use accounts::staged::{PERCENT_MAX, Pick, Staged, Step};
 pub use accounts::{ACCOUNTS_MAX, Account, AccountBrief};
 pub use api_keys::{IssuedKey, KEY_NAME_BYTES_MAX, KEYS_MAX, KeyBrief, KeySpec};
+pub use backup::{
+    BACKUP_FORMAT, BackupCheck, BackupError, BackupReader, BackupReport, CHUNK_BYTES_MAX, Restored,
+    check_backup, restore,
+};
 pub use error::{CardError, HsmError, OpenError, VaultError};
 pub use figures::{Figures, Health};
 pub use harden::{Hardening, harden_process};
@@ -40,6 +45,7 @@ use audit::Audit;
 use cvvs::{Cvvs, Sweeper};
 use figures::Counts;
 use hsm::{Access, Hsm, Kek};
+use integrity::Keeper;
 use keyring::{Keyring, MerchantKeys};
 use model::{MerchantId, Secret};
 use seal::{Deks, Place};
@@ -92,6 +98,7 @@ pub struct Vault {
     cvvs: Arc<Cvvs>,
     _sweeper: Sweeper,
     counts: Counts,
+    keeper: Arc<Keeper>,
     /// How many rows were neither old nor new when this was opened.
     unexplained: u64,
     /// Held while the lists in memory are changed, so that their maxima hold.
@@ -148,7 +155,7 @@ impl Vault {
         let kek = kek_of(&*store, &settings.directory)?;
         let hsm = Hsm::open(Access::new(settings), kek)?;
         let keyring = Keyring::open(&*store, &hsm)?;
-        let resumed = integrity::resume(&store, &keyring)?;
+        let (keeper, resumed) = integrity::resume(&store, &keyring)?;
         merchants::check(&*store, &keyring)?;
         let api_keys = ApiKeys::open(&*store, &keyring)?;
         let cvvs = Arc::new(Cvvs::default());
@@ -163,6 +170,7 @@ impl Vault {
             cvvs,
             _sweeper: sweeper,
             counts: Counts::default(),
+            keeper,
             unexplained: u64::try_from(resumed.unexplained).unwrap_or(u64::MAX),
             changes: tokio::sync::Mutex::default(),
         })

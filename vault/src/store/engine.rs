@@ -378,6 +378,8 @@ impl Engine for Sled {
                 later
             };
         }
+        let settled = ledger.as_mut().map(|ledger| ledger.settle(&self.trees.ledger));
+        settled.transpose().unwrap_or_else(|error| torn(&error));
         results
     }
 

@@ -10,7 +10,8 @@
 //! sled's log comes back after a crash as far as it was whole, and no further. A group of writes
 //! that needs no transaction is announced in the ledger before it is made: whatever part of it
 //! survives, the next opening sees of each announced row whether it was changed, and puts the sums
-//! right. A transaction writes the ledger with its own rows.
+//! right. Before the flush the ledger is written once more, without announcements, so that no row
+//! that was acknowledged is in doubt. A transaction writes the ledger with its own rows.
 
 use super::trees::{PARTS, Trees};
 use super::{Collection, StoreError};
@@ -92,6 +93,8 @@ pub(super) struct Ledger {
     /// How often it was written.
     counter: u64,
     sums: Sums,
+    /// The row on the disk announces changes that are made by now.
+    unsettled: bool,
     walks: Vec<Tracker>,
     next_walk: u64,
 }
@@ -268,7 +271,8 @@ impl Ledger {
                 sums.moved(name, None, Some(&witness.digest(name, &key, &record)));
             }
         }
-        let mut ledger = Self { witness, counter, sums, walks: Vec::new(), next_walk: 0 };
+        let mut ledger =
+            Self { witness, counter, sums, unsettled: false, walks: Vec::new(), next_walk: 0 };
         ledger.announce(&trees.ledger, &[])?;
         Ok(ledger)
     }
@@ -282,17 +286,18 @@ impl Ledger {
         let row = row.ok_or(LedgerError::Missing)?;
         let written = Written::read(&*witness, &row).ok_or(LedgerError::Unreadable)?;
         let Written { counter, sums, announced } = written;
-        let mut ledger = Self { witness, counter, sums, walks: Vec::new(), next_walk: 0 };
+        let mut ledger =
+            Self { witness, counter, sums, unsettled: false, walks: Vec::new(), next_walk: 0 };
         let mut resumed = Resumed { announced: announced.len(), unexplained: 0 };
         for one in announced {
-            let explained = ledger.settle(trees, &one)?;
+            let explained = ledger.resolve(trees, &one)?;
             resumed.unexplained = resumed.unexplained.saturating_add(usize::from(!explained));
         }
         Ok((ledger, resumed))
     }
 
     /// Counts an announced row as changed if it is, and says whether it is one or the other.
-    fn settle(&mut self, trees: &Trees<Tree>, one: &Announced) -> Result<bool, StoreError> {
+    fn resolve(&mut self, trees: &Trees<Tree>, one: &Announced) -> Result<bool, StoreError> {
         let record = match trees.named(one.tree) {
             Some(tree) => tree.get(&one.key).map_err(|error| super::trees::of_sled(&error))?,
             None => None,
@@ -320,8 +325,15 @@ impl Ledger {
     /// Says on the disk which rows are about to change, before they do.
     pub(super) fn announce(&mut self, tree: &Tree, moves: &[Move]) -> sled::Result<()> {
         self.counter = self.counter.saturating_add(1);
+        self.unsettled = !moves.is_empty();
         let row = self.row(self.counter, &self.sums, moves);
         tree.insert(ROW, row).map(|_| ())
+    }
+
+    /// Says on the disk that what was announced is made, before it is flushed: of rows that were
+    /// acknowledged there is no doubt.
+    pub(super) fn settle(&mut self, tree: &Tree) -> sled::Result<()> {
+        if self.unsettled { self.announce(tree, &[]) } else { Ok(()) }
     }
 
     /// The row that a transaction which makes `moves` writes with them, under [`Self::key`].
@@ -341,6 +353,7 @@ impl Ledger {
     /// A transaction wrote the ledger with these changes.
     pub(super) fn transacted(&mut self, moves: &[Move]) {
         self.counter = self.counter.saturating_add(1);
+        self.unsettled = false;
         self.made(moves);
     }
 

@@ -110,6 +110,17 @@ fn a_change_behind_the_back_of_the_store_is_found() {
 }
 
 #[test]
+fn the_last_write_that_was_acknowledged_is_not_in_doubt() {
+    let scratch = Scratch::new();
+    let store = create(&scratch);
+    let put = store.put_if_absent(Collection::Tokens, b"last".to_vec(), b"value".to_vec());
+    assert_eq!(wait(put), Ok(true));
+    drop(store);
+    behind_its_back(&scratch, vec![delete("last")]);
+    assert_eq!(apart(&open(scratch.path())), ["tokens"]);
+}
+
+#[test]
 fn a_ledger_of_another_and_none_are_refused() {
     let scratch = Scratch::new();
     drop(create(&scratch));
