@@ -12,6 +12,7 @@
 )]
 
 mod accounts;
+mod backups;
 mod keys;
 mod leaks;
 mod opening;
