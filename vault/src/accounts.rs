@@ -131,6 +131,8 @@ impl Vault {
         now: UnixMillis,
     ) -> Result<AccountBrief, VaultError> {
         check_sizes(gateway, &credentials)?;
+        // One after another: who only tries again may find the row changed for ever.
+        let _turn = self.changes.lock().await;
         for _ in 0..REPLACE_TRIES_MAX {
             let key = row(merchant, name);
             let old = self.store.get(Collection::Accounts, &key)?;

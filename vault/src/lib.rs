@@ -101,7 +101,7 @@ pub struct Vault {
     keeper: Arc<Keeper>,
     /// How many rows were neither old nor new when this was opened.
     unexplained: u64,
-    /// Held while the lists in memory are changed, so that their maxima hold.
+    /// Held while the lists in memory are changed, so that their maxima hold, and while an account is.
     changes: tokio::sync::Mutex<()>,
 }
 

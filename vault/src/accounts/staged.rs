@@ -216,6 +216,7 @@ impl Vault {
         now: UnixMillis,
         change: impl Fn(Whole, u64) -> Result<Option<(Vec<u8>, T)>, VaultError>,
     ) -> Result<Option<T>, VaultError> {
+        let _turn = self.changes.lock().await;
         for _ in 0..REPLACE_TRIES_MAX {
             let key = row(merchant, name);
             let old = self.store.get(Collection::Accounts, &key)?;
