@@ -12,6 +12,7 @@ pub mod money;
 pub mod operation;
 pub mod outcome;
 pub mod secret;
+pub mod wiped;
 
 pub use access::{KeyId, MerchantId, Principal, Scope};
 pub use account::{AccountName, Credentials};
@@ -22,3 +23,4 @@ pub use operation::{
 };
 pub use outcome::{Decline, Outcome, Rejected, Report, State, Unknown};
 pub use secret::Secret;
+pub use wiped::Wiped;

@@ -2,11 +2,10 @@
 //!
 //! Whatever may hold a card or a credential is wiped when it goes and prints as a length.
 
-use model::{Cvv, Outcome, Pan, Rejected, Secret, Unknown};
+use model::{Cvv, Outcome, Pan, Rejected, Secret, Unknown, Wiped};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use std::{fmt, io};
-use zeroize::Zeroize;
 
 /// How many bytes of a provider's own words are kept.
 pub const SAID_BYTES_MAX: usize = 255;
@@ -48,9 +47,8 @@ pub enum Method {
 pub struct HeaderText(Secret);
 
 /// Bytes that may hold a card number.
-///
-/// Growing wipes what is left behind, so that there is never more than one copy.
-pub struct Body(Vec<u8>);
+#[derive(Default)]
+pub struct Body(Wiped);
 
 /// What came back.
 #[derive(Clone, Copy)]
@@ -259,12 +257,12 @@ impl fmt::Debug for HeaderText {
 impl Body {
     /// No bytes at all.
     pub fn empty() -> Self {
-        Self(Vec::new())
+        Self::default()
     }
 
     /// Room for a request.
     fn roomy() -> Self {
-        Self(Vec::with_capacity(BODY_BYTES_AT_FIRST))
+        Self(Wiped::with_capacity(BODY_BYTES_AT_FIRST))
     }
 
     /// Writes `value` straight into the body: nothing on the way holds a copy.
@@ -286,19 +284,7 @@ impl Body {
 
     #[inline]
     fn push(&mut self, bytes: &[u8]) {
-        if bytes.len() > self.0.capacity().saturating_sub(self.0.len()) {
-            self.grow(bytes.len());
-        }
         self.0.extend_from_slice(bytes);
-    }
-
-    #[cold]
-    fn grow(&mut self, more: usize) {
-        let needed = self.0.len().saturating_add(more);
-        let mut larger = Vec::with_capacity(needed.saturating_mul(2));
-        larger.extend_from_slice(&self.0);
-        self.0.zeroize();
-        self.0 = larger;
     }
 }
 
@@ -328,12 +314,6 @@ impl io::Write for Body {
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Body({} bytes)", self.0.len())
-    }
-}
-
-impl Drop for Body {
-    fn drop(&mut self) {
-        self.0.zeroize();
     }
 }
 

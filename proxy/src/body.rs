@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use filters::reject::Reject;
+use model::Wiped;
 use pingora::BError;
 use pingora_proxy::Session;
 use std::time::Duration;
-use zeroize::Zeroizing;
 
 /// Why there is no body.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(crate) async fn read(
     session: &mut Session,
     bytes_max: usize,
     limit: Duration,
-) -> Result<Zeroizing<Vec<u8>>, NoBody> {
+) -> Result<Wiped, NoBody> {
     let declared = declared_length(session);
     if declared.is_some_and(|length| length > bytes_max) {
         return Err(NoBody::Refused(Reject::BodyTooLarge));
@@ -31,7 +31,7 @@ pub(crate) async fn read(
     if expects_continue(session) {
         session.write_continue_response().await.map_err(NoBody::Gone)?;
     }
-    let mut body = Zeroizing::new(Vec::with_capacity(declared.unwrap_or(bytes_max)));
+    let mut body = Wiped::with_capacity(declared.unwrap_or(bytes_max));
     match tokio::time::timeout(limit, fill(session, &mut body, bytes_max)).await {
         Ok(Ok(())) => Ok(body),
         Ok(Err(refused)) => Err(refused),
@@ -67,7 +67,7 @@ const DISCARD_BYTES_MAX: usize = 262_144;
 /// How long an unwanted body is read.
 const DISCARD_TIMEOUT: Duration = Duration::from_millis(500);
 
-async fn fill(session: &mut Session, body: &mut Vec<u8>, bytes_max: usize) -> Result<(), NoBody> {
+async fn fill(session: &mut Session, body: &mut Wiped, bytes_max: usize) -> Result<(), NoBody> {
     while let Some(part) = next(session).await? {
         if body.len().saturating_add(part.len()) > bytes_max {
             return Err(NoBody::Refused(Reject::BodyTooLarge));

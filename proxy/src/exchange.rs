@@ -8,6 +8,7 @@
 
 use crate::idle::IdleConnections;
 use bytes::{Bytes, BytesMut};
+use model::Wiped;
 use pingora::connectors::TransportConnector;
 use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession;
@@ -18,7 +19,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
-use zeroize::Zeroizing;
 
 /// How an exchange ended.
 #[derive(Debug)]
@@ -106,8 +106,8 @@ async fn talk(
 }
 
 /// The request as HTTP/1.1 (RFC 9112), in one buffer that never grows.
-fn written(request: &Request) -> Result<Zeroizing<Vec<u8>>, BError> {
-    let mut out = Zeroizing::new(Vec::with_capacity(room(request)));
+fn written(request: &Request) -> Result<Wiped, BError> {
+    let mut out = Wiped::with_capacity(room(request));
     add_line(&mut out, &[request.method.as_str(), " ", &request.path, " HTTP/1.1"])?;
     add_line(&mut out, &["host: ", &request.authority])?;
     for (name, value) in &request.headers {
@@ -136,7 +136,7 @@ fn room(request: &Request) -> usize {
 
 /// Adds a line to the head. Its parts are constants and texts that were encoded or checked; that none
 /// of them can end the line is checked once more, for what follows would be a request of its own.
-fn add_line(out: &mut Vec<u8>, parts: &[&str]) -> Result<(), BError> {
+fn add_line(out: &mut Wiped, parts: &[&str]) -> Result<(), BError> {
     for part in parts {
         if part.bytes().any(|byte| !matches!(byte, b' '..=b'~')) {
             return Error::e_explain(ErrorType::InvalidHTTPHeader, "a part of the request's head");

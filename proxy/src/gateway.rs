@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use filters::decode::{self, FieldError};
 use filters::reject::Reject;
 use filters::route::{Matched, Route};
-use model::Kind;
+use model::{Kind, Wiped};
 use pingora::modules::http::HttpModules;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Error, ErrorType};
@@ -25,7 +25,6 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
-use zeroize::Zeroizing;
 
 /// The one implementation of Pingora's trait.
 pub(crate) struct Gateway(pub(crate) Arc<Shared>);
@@ -160,7 +159,7 @@ impl Gateway {
             self.read_body(session, cx).await?
         } else {
             admission::check_no_body(session)?;
-            Zeroizing::default()
+            Wiped::default()
         };
         if let Some(kind) = route.kind() {
             return self.plan(kind, &body, cx);
@@ -170,11 +169,7 @@ impl Gateway {
         Ok(Next::Reply(reply))
     }
 
-    async fn read_body(
-        &self,
-        session: &mut Session,
-        cx: &mut Cx,
-    ) -> Result<Zeroizing<Vec<u8>>, Stop> {
+    async fn read_body(&self, session: &mut Session, cx: &mut Cx) -> Result<Wiped, Stop> {
         admission::check_body_head(&self.0, session)?;
         let began = Instant::now();
         let limits = &self.0.limits;
