@@ -41,9 +41,17 @@ pub(crate) enum Performed {
 
 /// The account that an operation goes to.
 struct Account {
-    credentials: Credentials,
+    credentials: Held,
     name: Option<AccountName>,
     provider: &'static dyn Provider,
+}
+
+/// Where credentials are.
+enum Held {
+    /// In the vault's account, which lends them.
+    Stored(Arc<vault::Account>),
+    /// In the request.
+    Inline { gateway: Box<str>, credentials: Credentials },
 }
 
 /// Why there is nothing to send.
@@ -140,7 +148,7 @@ async fn pay(
     tally: &mut Tally,
     sent: &AtomicBool,
 ) -> Result<Ending, NothingToSend> {
-    let cx = Cx { credentials: &account.credentials };
+    let cx = Cx { credentials: account.credentials.get() };
     match write_request(shared, merchant, account.provider, operation, &cx)? {
         Written::Answered(report) => Ok(Ending::Reported(report)),
         Written::Request(operation, request) => {
@@ -238,21 +246,42 @@ fn find_account(
     merchant: &MerchantId,
     choice: AccountChoice,
 ) -> Result<Account, NothingToSend> {
-    let (name, gateway, credentials, field) = match choice {
+    let (name, credentials, field) = match choice {
         AccountChoice::Named(name) => {
             let began = Instant::now();
             let found = shared.vault.account(merchant, &name)?;
             shared.metrics.phase(Phase::OpenAccount, began.elapsed());
             let found = found.ok_or(invalid(NAME, "there is no such account"))?;
-            (Some(name), found.brief.gateway, found.credentials, NAME)
+            (Some(name), Held::Stored(found), NAME)
         }
-        AccountChoice::Inline { gateway, credentials } => (None, gateway, credentials, INLINE),
+        AccountChoice::Inline { gateway, credentials } => {
+            (None, Held::Inline { gateway, credentials }, INLINE)
+        }
     };
-    let provider = providers::by_gateway(&gateway).ok_or(invalid(field, "has no known gateway"))?;
-    if provider.gateway().missing(&credentials).is_some() {
+    let provider = providers::by_gateway(credentials.gateway());
+    let provider = provider.ok_or(invalid(field, "has no known gateway"))?;
+    if provider.gateway().missing(credentials.get()).is_some() {
         return Err(invalid(field, "lacks a credential that its gateway requires"));
     }
     Ok(Account { credentials, name, provider })
+}
+
+// === impl Held ===
+
+impl Held {
+    fn gateway(&self) -> &str {
+        match self {
+            Self::Stored(account) => &account.brief.gateway,
+            Self::Inline { gateway, .. } => gateway,
+        }
+    }
+
+    fn get(&self) -> &Credentials {
+        match self {
+            Self::Stored(account) => &account.credentials,
+            Self::Inline { credentials, .. } => credentials,
+        }
+    }
 }
 
 /// The field that names an account.

@@ -10,8 +10,11 @@ use crate::seal::{OVERHEAD_BYTES, Place};
 use crate::store::{Collection, Entry, PAGE_ENTRIES_MAX, Store, VALUE_BYTES_MAX};
 use crate::{StoreError, UnixMillis, Vault, VaultError};
 use model::{AccountName, Credentials, MerchantId, Secret};
+use std::sync::Arc;
+use std::time::Instant;
 use zeroize::Zeroizing;
 
+pub(crate) mod recent;
 pub(crate) mod staged;
 use staged::{Pick, Staged};
 
@@ -154,7 +157,7 @@ impl Vault {
         &self,
         merchant: &MerchantId,
         name: &AccountName,
-    ) -> Result<Option<Account>, VaultError> {
+    ) -> Result<Option<Arc<Account>>, VaultError> {
         self.account_by(merchant, name, |_| Pick::Current)
     }
 
@@ -165,15 +168,33 @@ impl Vault {
         merchant: &MerchantId,
         name: &AccountName,
         pick: impl FnOnce(&Staged) -> Pick,
-    ) -> Result<Option<Account>, VaultError> {
-        let Some(value) = self.store.get(Collection::Accounts, &row(merchant, name))? else {
-            return Ok(None);
-        };
-        let opened = self.open_brief(merchant, name, &value)?;
+    ) -> Result<Option<Arc<Account>>, VaultError> {
+        // Asked first, so that nothing that is kept outlives the merchant's keys.
+        self.keys_of(merchant)?;
+        let (key, now) = (row(merchant, name), Instant::now());
+        let Some(value) = self.store.get(Collection::Accounts, &key)? else { return Ok(None) };
+        if let Some(account) = self.recent.find(&key, &value, now) {
+            return Ok(Some(account));
+        }
+        let account = Arc::new(self.open_account(merchant, name, &value, pick)?);
+        if account.staged.is_none() {
+            self.recent.keep(key, value, account.clone(), now);
+        }
+        Ok(Some(account))
+    }
+
+    fn open_account(
+        &self,
+        merchant: &MerchantId,
+        name: &AccountName,
+        row: &[u8],
+        pick: impl FnOnce(&Staged) -> Pick,
+    ) -> Result<Account, VaultError> {
+        let opened = self.open_brief(merchant, name, row)?;
         let staged = self.open_staged(merchant, &opened)?;
         let picked = staged.as_ref().map_or(Pick::Current, pick);
         let credentials = self.open_credentials(merchant, &opened, picked)?;
-        Ok(Some(Account { brief: opened.brief, credentials, staged, picked }))
+        Ok(Account { brief: opened.brief, credentials, staged, picked })
     }
 
     /// The accounts of a merchant, by name.

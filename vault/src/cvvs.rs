@@ -8,7 +8,7 @@ use model::{CardToken, Cvv, MerchantId};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -106,15 +106,15 @@ impl fmt::Debug for Cvvs {
 // === impl Sweeper ===
 
 impl Sweeper {
-    /// Starts to remove what is over its time. `None` when the system gives no thread.
-    pub(crate) fn start(cvvs: Arc<Cvvs>) -> Option<Self> {
+    /// Starts to call `sweep` with the time. `None` when the system gives no thread.
+    pub(crate) fn start(sweep: impl Fn(Instant) + Send + 'static) -> Option<Self> {
         let (alive, ended) = mpsc::sync_channel::<()>(1);
         let body = move || {
             while ended.recv_timeout(SWEEP_PERIOD) == Err(RecvTimeoutError::Timeout) {
-                cvvs.sweep(Instant::now());
+                sweep(Instant::now());
             }
         };
-        thread::Builder::new().name("cvv-sweeper".into()).spawn(body).ok()?;
+        thread::Builder::new().name("vault-sweeper".into()).spawn(body).ok()?;
         Some(Self(alive))
     }
 }

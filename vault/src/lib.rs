@@ -40,6 +40,7 @@ pub use merchants::{Created, MERCHANTS_MAX, MerchantBrief};
 pub use store::{StoreError, wait};
 pub use tokens::{PAYLOAD_BYTES_MAX, TokenMeta};
 
+use accounts::recent::Recent;
 use api_keys::ApiKeys;
 use audit::Audit;
 use cvvs::{Cvvs, Sweeper};
@@ -96,6 +97,7 @@ pub struct Vault {
     keyring: Keyring,
     api_keys: ApiKeys,
     cvvs: Arc<Cvvs>,
+    recent: Arc<Recent>,
     _sweeper: Sweeper,
     counts: Counts,
     keeper: Arc<Keeper>,
@@ -159,7 +161,8 @@ impl Vault {
         merchants::check(&*store, &keyring)?;
         let api_keys = ApiKeys::open(&*store, &keyring)?;
         let cvvs = Arc::new(Cvvs::default());
-        let sweeper = Sweeper::start(cvvs.clone()).ok_or(OpenError::NoThread)?;
+        let recent = Arc::new(Recent::default());
+        let sweeper = sweeper(&cvvs, &recent).ok_or(OpenError::NoThread)?;
         let audit = Audit::open(&settings.directory, &settings.audit)?;
         Ok(Self {
             audit,
@@ -168,6 +171,7 @@ impl Vault {
             keyring,
             api_keys,
             cvvs,
+            recent,
             _sweeper: sweeper,
             counts: Counts::default(),
             keeper,
@@ -243,6 +247,15 @@ impl Vault {
             None => self.store.durable().await.map(|()| false),
         }
     }
+}
+
+/// Wipes from memory what is over its time.
+fn sweeper(cvvs: &Arc<Cvvs>, recent: &Arc<Recent>) -> Option<Sweeper> {
+    let (cvvs, recent) = (cvvs.clone(), recent.clone());
+    Sweeper::start(move |now| {
+        cvvs.sweep(now);
+        recent.sweep(now);
+    })
 }
 
 /// The name of the key in the token with which the vault was made.

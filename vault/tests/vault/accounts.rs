@@ -33,7 +33,7 @@ fn read(
     let account = vault.account(merchant, &name(account)).unwrap()?;
     // Exposed to be compared with what was put.
     let pairs = account.credentials.iter().map(|(n, v)| (n.into(), v.expose().into())).collect();
-    Some((account.brief.gateway, pairs))
+    Some((account.brief.gateway.clone(), pairs))
 }
 
 on_stage!(1 an_account_is_put_read_listed_replaced_and_deleted(stage) {
@@ -199,7 +199,7 @@ on_stage!(2 staged_credentials_go_step_by_step_and_each_step_lasts(stage) {
     step(again.id, Step::Switched(100)).unwrap();
     assert_eq!(wait(vault.retire_account(&shop, &acc, again.id, later)), Ok(true));
     assert_eq!(picked(&vault, &shop, Pick::Current), ("new".into(), None));
-    let brief = vault.account(&shop, &acc).unwrap().unwrap().brief;
+    let brief = vault.account(&shop, &acc).unwrap().unwrap().brief.clone();
     assert_eq!((&*brief.gateway, brief.created), ("Stripe", NOW_MS), "it is the same account");
 });
 
