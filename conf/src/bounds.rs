@@ -41,6 +41,11 @@ numbers! {
     QUOTA_REQUESTS: "limits.quota.requests" = Some(6_000), 1..=10_000_000;
     QUOTA_WINDOW_S: "limits.quota.window_s" = Some(60), 1..=86_400;
     CACHE_BYTES: "vault.cache_bytes" = Some(268_435_456), 8_388_608..=1_099_511_627_776;
+    DEK_PERIOD_DAYS: "vault.keys.dek_period_days" = Some(365), 1..=3_650;
+    HSM_OUTAGE_MAX_S: "vault.keys.hsm_outage_max_s" = Some(3_600), 1..=604_800;
+    KEK_PERIOD_DAYS: "vault.keys.kek_period_days" = Some(730), 1..=3_650;
+    ROTATION_RECORDS_PER_S: "vault.keys.rotation_records_per_s" = Some(2_000), 1..=1_000_000;
+    SEALS_MAX: "vault.keys.seals_max" = Some(2_147_483_648), 65_536..=3_865_470_566;
     CONNECT_TIMEOUT_MS: "providers.*.connect_timeout_ms" = Some(5_000), 100..=60_000;
     EXCHANGE_TIMEOUT_MS: "providers.*.exchange_timeout_ms" = Some(30_000), 100..=120_000;
     UPSTREAM_IDLE_TIMEOUT_MS: "providers.*.idle_timeout_ms" = Some(60_000), 1_000..=600_000;

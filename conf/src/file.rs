@@ -2,7 +2,9 @@
 
 use crate::bounds::{self, Number};
 use crate::error::Error;
-use crate::{CertificateFiles, Config, Limits, Listen, Log, Quota, Source, Tls, Upstream, Vault};
+use crate::{
+    CertificateFiles, Config, Keys, Limits, Listen, Log, Quota, Source, Tls, Upstream, Vault, Wrap,
+};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
@@ -53,13 +55,17 @@ pub(crate) const WORDS: &[&str] = &[
     "connect_timeout_ms",
     "connections_max",
     "connections_per_address_max",
+    "dek_period_days",
     "directory",
     "exchange_timeout_ms",
     "flood_per_address_per_s",
     "grace_s",
     "head_timeout_ms",
+    "hsm_outage_max_s",
     "idle_timeout_ms",
+    "kek_period_days",
     "key",
+    "keys",
     "limits",
     "listen",
     "log",
@@ -70,11 +76,14 @@ pub(crate) const WORDS: &[&str] = &[
     "providers",
     "quota",
     "requests",
+    "rotation_records_per_s",
+    "seals_max",
     "threads",
     "tls",
     "token_label",
     "vault",
     "window_s",
+    "wrap",
     "write_timeout_ms",
 ];
 
@@ -143,6 +152,18 @@ struct VaultFile {
     module: Option<String>,
     token_label: Option<String>,
     pin: Option<String>,
+    keys: KeysFile,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct KeysFile {
+    wrap: Option<String>,
+    hsm_outage_max_s: Option<u64>,
+    dek_period_days: Option<u64>,
+    kek_period_days: Option<u64>,
+    seals_max: Option<u64>,
+    rotation_records_per_s: Option<u64>,
 }
 
 /// By name. A map of the standard library would let a second one with the same name win.
@@ -274,6 +295,27 @@ impl LimitsFile {
     }
 }
 
+// === impl KeysFile ===
+
+impl KeysFile {
+    fn meant(self) -> Result<Keys, Error> {
+        let wrong = || Error::wrong("vault.keys.wrap", "expected aes-gcm or aes-kwp");
+        let wrap = self.wrap.as_deref().unwrap_or(Wrap::AesGcm.word());
+        Ok(Keys {
+            wrap: Wrap::by_word(wrap).ok_or_else(wrong)?,
+            hsm_outage_max: Duration::from_secs(
+                bounds::HSM_OUTAGE_MAX_S.meant(self.hsm_outage_max_s)?,
+            ),
+            dek_period: days(bounds::DEK_PERIOD_DAYS.meant(self.dek_period_days)?),
+            kek_period: days(bounds::KEK_PERIOD_DAYS.meant(self.kek_period_days)?),
+            seals_max: bounds::SEALS_MAX.meant(self.seals_max)?,
+            rotation_records_per_s: count_u32(
+                bounds::ROTATION_RECORDS_PER_S.meant(self.rotation_records_per_s)?,
+            ),
+        })
+    }
+}
+
 // === impl VaultFile ===
 
 impl VaultFile {
@@ -285,6 +327,7 @@ impl VaultFile {
             token_label: label(self.token_label.unwrap_or_else(|| TOKEN_LABEL.into()))?,
             pin: Source::parse(&self.pin.unwrap_or_default(), base)
                 .ok_or_else(|| Error::wrong("vault.pin", REFERENCE))?,
+            keys: self.keys.meant()?,
         })
     }
 }
@@ -444,6 +487,10 @@ fn label(text: String) -> Result<String, Error> {
 
 fn millis(number: u64) -> Duration {
     Duration::from_millis(number)
+}
+
+fn days(number: u64) -> Duration {
+    Duration::from_secs(number.saturating_mul(86_400))
 }
 
 /// The number as the type that counts things in memory. The ranges are below every maximum.

@@ -98,6 +98,32 @@ pub struct Vault {
     pub module: PathBuf,
     pub token_label: String,
     pub pin: Source,
+    pub keys: Keys,
+}
+
+/// How the vault treats its keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys {
+    /// How the next key in the token wraps.
+    pub wrap: Wrap,
+    /// For how long data keys stay in memory while the token is away.
+    pub hsm_outage_max: Duration,
+    /// How old a data key may become.
+    pub dek_period: Duration,
+    /// How old the key in the token may become before its exchange is asked for.
+    pub kek_period: Duration,
+    /// How many records a data key seals at most.
+    pub seals_max: u64,
+    pub rotation_records_per_s: u32,
+}
+
+/// How the key in the token wraps data keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrap {
+    /// AES-GCM, with whose key it is authenticated beside it.
+    AesGcm,
+    /// RFC 5649.
+    AesKwp,
 }
 
 /// How a provider is reached.
@@ -119,6 +145,22 @@ pub struct Upstream {
 pub struct Log {
     /// The file for the access log; without one it goes to the standard output.
     pub access: Option<PathBuf>,
+}
+
+// === impl Wrap ===
+
+impl Wrap {
+    /// The word for it in the file.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::AesGcm => "aes-gcm",
+            Self::AesKwp => "aes-kwp",
+        }
+    }
+
+    fn by_word(word: &str) -> Option<Self> {
+        [Self::AesGcm, Self::AesKwp].into_iter().find(|wrap| wrap.word() == word)
+    }
 }
 
 // === impl Config ===

@@ -4,6 +4,8 @@ use crate::{Config, Limits, Listen, Log, Tls, Upstream, Vault};
 use std::fmt::{Display, Formatter, Result, Write as _};
 use std::path::Path;
 
+const DAY_S: u64 = 86_400;
+
 /// A text between quotation marks, as YAML and JSON write it.
 struct Quoted<'a>(&'a str);
 
@@ -83,7 +85,14 @@ fn vault(f: &mut Formatter<'_>, vault: &Vault) -> Result {
     writeln!(f, "  cache_bytes: {}", vault.cache_bytes)?;
     path(f, "  module", &vault.module)?;
     writeln!(f, "  token_label: {}", Quoted(&vault.token_label))?;
-    writeln!(f, "  pin: {}", Quoted(&vault.pin.to_string()))
+    writeln!(f, "  pin: {}", Quoted(&vault.pin.to_string()))?;
+    let keys = &vault.keys;
+    writeln!(f, "  keys:\n    wrap: {}", keys.wrap.word())?;
+    writeln!(f, "    hsm_outage_max_s: {}", keys.hsm_outage_max.as_secs())?;
+    writeln!(f, "    dek_period_days: {}", keys.dek_period.as_secs() / DAY_S)?;
+    writeln!(f, "    kek_period_days: {}", keys.kek_period.as_secs() / DAY_S)?;
+    writeln!(f, "    seals_max: {}", keys.seals_max)?;
+    writeln!(f, "    rotation_records_per_s: {}", keys.rotation_records_per_s)
 }
 
 fn upstream(f: &mut Formatter<'_>, name: &str, upstream: &Upstream) -> Result {

@@ -4,9 +4,14 @@
 //! open in one process only, and opens the vault itself when none runs. Both ways end in
 //! [`answer`]. What does not belong here: how an answer is shown.
 
+mod key_life;
 pub(crate) mod socket;
 mod wire;
 
+pub use key_life::{
+    AddCustodian, ApproveKek, Custodian, CustodianLine, DestroyKek, RotateDeks, Rotation,
+    VaultKeyLine,
+};
 pub use socket::{Listening, spawn};
 
 use crate::clock;
@@ -14,21 +19,31 @@ use model::{AccountName, Credentials, KeyId, MerchantId, Scope, Secret};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
+use vault::audit::Who;
 use vault::{AccountBrief, Created, KeyBrief, KeySpec, MerchantBrief, Vault, VaultError};
 
 /// What an operator asks for.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Request {
+    AddCustodian(AddCustodian),
+    ApproveKek(ApproveKek),
     CreateKey(CreateKey),
     CreateMerchant(Merchant),
     DeleteAccount(Account),
+    DestroyKek(DestroyKek),
     ListAccounts(Merchant),
+    ListCustodians,
     ListKeys(Merchant),
     ListMerchants,
     PutAccount(PutAccount),
+    RemoveCustodian(Custodian),
     RevokeKey(Key),
+    RotateDeks(RotateDeks),
+    Rotation,
+    Shred(Merchant),
     Status,
+    VaultKeys,
 }
 
 /// A merchant, by name.
@@ -89,13 +104,16 @@ pub struct PutAccount {
 pub enum Answer {
     Account(AccountLine),
     Accounts(Vec<AccountLine>),
+    Custodians(Vec<CustodianLine>),
     /// What was named is gone.
     Gone,
     Key(NewKey),
     Keys(Vec<KeyLine>),
     Merchant(NewMerchant),
     Merchants(Vec<MerchantLine>),
+    Rotation(Rotation),
     Status(Status),
+    VaultKeys(Vec<VaultKeyLine>),
 }
 
 /// A key that was made just now: the one time that its text is shown.
@@ -169,11 +187,22 @@ const DAY_S: u64 = 86_400;
 ///
 /// # Errors
 /// What was named is not there, or the vault failed.
-pub async fn answer(vault: &Vault, request: Request) -> Result<Answer, Refusal> {
+pub async fn answer(vault: &Vault, who: &Who, request: Request) -> Result<Answer, Refusal> {
     match request {
+        Request::AddCustodian(custodian) => key_life::add_custodian(vault, who, custodian).await,
+        Request::ApproveKek(approval) => key_life::approve_kek(vault, who, approval).await,
         Request::CreateKey(key) => create_key(vault, key).await,
         Request::CreateMerchant(Merchant { merchant }) => create_merchant(vault, merchant).await,
         Request::DeleteAccount(account) => delete_account(vault, account).await,
+        Request::DestroyKek(key) => key_life::destroy_kek(vault, who, key).await,
+        Request::ListCustodians => key_life::custodians(vault),
+        Request::RemoveCustodian(custodian) => {
+            key_life::remove_custodian(vault, who, custodian).await
+        }
+        Request::RotateDeks(which) => key_life::rotate_deks(vault, who, which).await,
+        Request::Rotation => Ok(Answer::Rotation(vault.progress().into())),
+        Request::Shred(Merchant { merchant }) => key_life::shred(vault, who, merchant).await,
+        Request::VaultKeys => key_life::keys(vault, who).await,
         Request::ListAccounts(Merchant { merchant }) => {
             Ok(Answer::Accounts(lines(vault.accounts(&merchant)?)))
         }
@@ -267,7 +296,7 @@ fn status(vault: &Vault) -> Result<Answer, Refusal> {
         keys = keys.saturating_add(vault.keys(&merchant.id)?.len());
         accounts = accounts.saturating_add(vault.accounts(&merchant.id)?.len());
     }
-    let vault::Health { audit: _, store, hsm } = vault.health();
+    let vault::Health { audit: _, keys: _, store, hsm } = vault.health();
     Ok(Answer::Status(Status { store, hsm, merchants: merchants.len(), keys, accounts }))
 }
 

@@ -90,7 +90,9 @@ fn authenticate(shared: &Shared, session: &Session) -> Result<Arc<Principal>, Re
         return Err(Reject::Unauthorized);
     };
     let principal = shared.vault.authenticate(key.as_bytes(), clock::now_seconds());
-    principal.ok_or(Reject::Unauthorized)
+    // While the keys are locked up nobody can be known, which is no fault of the client's.
+    let locked = principal.is_none() && !shared.vault.health().keys;
+    principal.ok_or(if locked { Reject::VaultUnavailable } else { Reject::Unauthorized })
 }
 
 /// Counts the request against its key, and keeps what the client is to be told of it.

@@ -5,13 +5,16 @@
 
 mod accounts;
 mod check;
+mod custodians;
 mod keys;
 mod merchants;
+mod rotate;
 mod serve;
 mod terminal;
 mod vault;
 
 use crate::admin::{self, Answer, Request};
+use ::vault::audit::Who;
 use ::vault::{OpenError, Settings, Vault, store};
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, Parser, Subcommand};
@@ -54,6 +57,9 @@ enum Command {
     /// Make a vault, or look at one.
     #[command(subcommand)]
     Vault(vault::Command),
+    /// Make, list and remove key custodians, two of whom exchange the key in the token.
+    #[command(subcommand)]
+    Custodians(custodians::Command),
     /// Make and list merchants.
     #[command(subcommand)]
     Merchants(merchants::Command),
@@ -82,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Serve(command) => command.run(&conf, hardening),
         Command::Check(command) => command.run(&conf),
         Command::Vault(command) => command.run(&conf),
+        Command::Custodians(command) => command.run(&conf),
         Command::Merchants(command) => command.run(&conf),
         Command::Keys(command) => command.run(&conf),
         Command::Accounts(command) => command.run(&conf),
@@ -129,7 +136,31 @@ fn settings(config: &Config) -> Result<Settings> {
             program: env!("CARGO_PKG_VERSION").into(),
             ..::vault::audit::Settings::default()
         },
+        keys: key_settings(&vault.keys),
     })
+}
+
+fn key_settings(keys: &conf::Keys) -> ::vault::KeySettings {
+    let conf::Keys {
+        wrap,
+        hsm_outage_max,
+        dek_period,
+        kek_period,
+        seals_max,
+        rotation_records_per_s,
+    } = *keys;
+    let wrap = match wrap {
+        conf::Wrap::AesGcm => ::vault::WrapMechanism::AesGcm,
+        conf::Wrap::AesKwp => ::vault::WrapMechanism::AesKwp,
+    };
+    ::vault::KeySettings {
+        wrap,
+        hsm_outage_max,
+        dek_period,
+        kek_period,
+        seals_max,
+        rotation_records_per_s,
+    }
 }
 
 /// Asks the running program, or else the vault itself.
@@ -140,8 +171,14 @@ fn ask(config: &Config, request: Request) -> Result<Answer> {
             return Ok(answer);
         }
         let vault = open(config)?;
-        Ok(admin::answer(&vault, request).await?)
+        Ok(admin::answer(&vault, &myself()?, request).await?)
     })
+}
+
+/// Who runs this command.
+fn myself() -> Result<Who> {
+    let uid = fs::metadata("/proc/self").context("the system does not tell who you are")?.uid();
+    Ok(Who::operator(uid))
 }
 
 /// The answer of the running program, if there is one.
@@ -204,6 +241,15 @@ mod tests {
             "vault init --create-token",
             "vault init --so-pin file:pin",
             "vault init --create-token --so-pin 1234",
+            "vault rotate",
+            "vault rotate --kek",
+            "vault rotate --kek --dek --custodian alice",
+            "vault rotate --kek --custodian alice --secret hunter2hunter2",
+            "vault rotate --kek --custodian alice --merchant acme",
+            "vault rotate --merchant acme",
+            "vault shred",
+            "vault destroy-kek",
+            "custodians add",
         ] {
             let words = ["orchestra"].into_iter().chain(arguments.split_whitespace());
             let error = Orchestra::try_parse_from(words).unwrap_err();
@@ -216,6 +262,8 @@ mod tests {
         for arguments in [
             "accounts put stripe --merchant acme --gateway Stripe --credential SecretKey=canary",
             "vault init --create-token --so-pin canary",
+            "vault rotate --kek --custodian alice --secret canary",
+            "custodians add alice --secret canary",
         ] {
             let words = ["orchestra"].into_iter().chain(arguments.split_whitespace());
             let error = Orchestra::try_parse_from(words).unwrap_err();

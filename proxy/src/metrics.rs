@@ -239,7 +239,7 @@ impl Metrics {
 }
 
 /// Every figure by its name; one that is added must be thought of here.
-fn rows(figures: &Figures) -> [(&'static str, u64); 20] {
+fn rows(figures: &Figures) -> [(&'static str, u64); 38] {
     let Figures {
         audit,
         commits,
@@ -256,6 +256,24 @@ fn rows(figures: &Figures) -> [(&'static str, u64); 20] {
         tokens_kept,
         tokens_opened,
         cvvs_in_memory,
+        keys_pre_active,
+        keys_active,
+        keys_decrypt_only,
+        keys_destroyed,
+        key_seals_max,
+        key_seals_limit,
+        key_age_max_s,
+        kek_age_s,
+        keys_locked,
+        hsm_silent_ms,
+        key_memory_locked_bytes,
+        key_memory_unlocked_bytes,
+        rotating,
+        rotation_keys,
+        rotation_keys_done,
+        rotation_records,
+        rotation_refused,
+        rotations_ended,
     } = *figures;
     [
         ("audit_bytes", audit.bytes),
@@ -278,6 +296,24 @@ fn rows(figures: &Figures) -> [(&'static str, u64); 20] {
         ("tokens_kept", tokens_kept),
         ("tokens_opened", tokens_opened),
         ("cvvs_in_memory", cvvs_in_memory),
+        ("keys_pre_active", keys_pre_active),
+        ("keys_active", keys_active),
+        ("keys_decrypt_only", keys_decrypt_only),
+        ("keys_destroyed", keys_destroyed),
+        ("key_seals_max", key_seals_max),
+        ("key_seals_limit", key_seals_limit),
+        ("key_age_max_s", key_age_max_s),
+        ("kek_age_s", kek_age_s),
+        ("keys_locked", keys_locked),
+        ("hsm_silent_ms", hsm_silent_ms),
+        ("key_memory_locked_bytes", key_memory_locked_bytes),
+        ("key_memory_unlocked_bytes", key_memory_unlocked_bytes),
+        ("rotating", rotating),
+        ("rotation_keys", rotation_keys),
+        ("rotation_keys_done", rotation_keys_done),
+        ("rotation_records", rotation_records),
+        ("rotation_refused", rotation_refused),
+        ("rotations_ended", rotations_ended),
     ]
 }
 

@@ -257,9 +257,18 @@ impl From<VaultError> for Refused {
             }
             VaultError::TooMany { .. } => Self::Reject(Reject::Overloaded),
             VaultError::Audit(_)
+            | VaultError::Custodian
+            | VaultError::CustodianExists
+            | VaultError::CustodianSecret
             | VaultError::Hsm(_)
+            | VaultError::KeyInUse
+            | VaultError::Locked
+            | VaultError::NoSuchKey
             | VaultError::NoSuchMerchant
+            | VaultError::Rotating
+            | VaultError::SameCustodian
             | VaultError::Sealed { .. }
+            | VaultError::Shredded
             | VaultError::Store(_) => {
                 log::error!("the vault failed: {error}");
                 Self::Reject(Reject::VaultUnavailable)

@@ -39,6 +39,7 @@ pub fn run(config: Config, vault: Arc<Vault>) -> Result<()> {
     server.bootstrap();
     server.add_service(merchants(&config, &server, &shared, certificates.as_ref())?);
     server.add_service(operators(&config, &shared));
+    let _tender = vault::Tender::start(&vault)?;
     let _admin = admin::spawn(vault, &config.listen.admin)?;
     let grace = config.grace;
     let watch = Watch { certificates, grace, shared };

@@ -6,7 +6,7 @@
 //! same row (see [`staged`]), so that every step of a rotation is one swap of one row.
 
 use crate::frame::{Fields, frame};
-use crate::seal::{OVERHEAD_BYTES, Place};
+use crate::seal::{Claim, DekId, Deks, OVERHEAD_BYTES, Place, Purpose, key_of};
 use crate::store::{Collection, Entry, PAGE_ENTRIES_MAX, Store, VALUE_BYTES_MAX};
 use crate::{StoreError, UnixMillis, Vault, VaultError};
 use model::{AccountName, Credentials, MerchantId, Secret};
@@ -23,7 +23,9 @@ pub const ACCOUNTS_MAX: usize = 1_000;
 /// How long the name of a gateway may be, in bytes.
 const GATEWAY_BYTES_MAX: usize = 64;
 /// How often a replacement is tried when others replace the same account.
-const REPLACE_TRIES_MAX: usize = 8;
+const REPLACE_TRIES_MAX: usize = 64;
+/// How many records an account is at most.
+const SEALS: u64 = 4;
 /// What errors call the rows.
 const WHAT: &str = "accounts";
 
@@ -101,6 +103,35 @@ fn place<'a>(
     Place { owner: merchant.as_str(), record: name.as_str(), field, version }
 }
 
+/// The row of an account, sealed anew, if one of `old` sealed any of it. It must open.
+pub(crate) fn reseal(
+    merchant: &MerchantId,
+    keys: &Deks,
+    claim: &Claim,
+    old: &[DekId],
+    (key, row): &Entry,
+) -> Result<Option<Vec<u8>>, VaultError> {
+    let refused = VaultError::Sealed { what: WHAT };
+    let Sealed { version, brief, credentials, staged } = read_row(row).ok_or(refused)?;
+    let mut fields = vec![(BRIEF, brief), (CREDENTIALS, credentials)];
+    if let Some(staged) = staged {
+        fields.extend([(STAGED, staged.brief), (STAGED_CREDENTIALS, staged.credentials)]);
+    }
+    let is_old = |sealed| key_of(sealed).is_some_and(|id| old.contains(&id));
+    if !fields.iter().any(|(_, sealed)| is_old(sealed)) {
+        return Ok(None);
+    }
+    let name = key.get(prefix(merchant).len()..).and_then(|name| str::from_utf8(name).ok());
+    let name = name.and_then(|name| AccountName::parse(name).ok()).ok_or(refused)?;
+    let mut again = vec![version.to_be_bytes().to_vec()];
+    for (field, sealed) in fields {
+        let place = place(merchant, &name, field, version);
+        let text = keys.open(place, sealed).map_err(|_| refused)?;
+        again.push(claim.seal(place, &text));
+    }
+    Ok(Some(frame(&again.iter().map(Vec::as_slice).collect::<Vec<_>>())))
+}
+
 fn check_sizes(gateway: &str, credentials: &Credentials) -> Result<(), VaultError> {
     let size = |what, max| Err(VaultError::Size { what, max });
     if !matches!(gateway.len(), 1..=GATEWAY_BYTES_MAX) {
@@ -137,12 +168,16 @@ impl Vault {
         // One after another: who only tries again may find the row changed for ever.
         let _turn = self.changes.lock().await;
         for _ in 0..REPLACE_TRIES_MAX {
+            // Before the row is read: see `keys_of`.
+            let _keys = self.keys_of(merchant)?;
             let key = row(merchant, name);
             let old = self.store.get(Collection::Accounts, &key)?;
             let (created, version) = self.follow(merchant, name, old.as_deref(), now)?;
             let brief = AccountBrief { name: name.clone(), gateway: gateway.into(), created };
             let parts = Parts { brief: &brief, credentials: &credentials, staged: None };
-            let new = self.seal_account(merchant, &parts, version)?;
+            // Held until the row is durable.
+            let claim = self.claim(Some(merchant), Purpose::Credential, SEALS).await?;
+            let new = self.seal_account(&claim, merchant, &parts, version)?;
             let swap = self.store.compare_and_swap(Collection::Accounts, key, old, Some(new));
             if swap.await? {
                 return Ok(brief);
@@ -170,7 +205,8 @@ impl Vault {
         pick: impl FnOnce(&Staged) -> Pick,
     ) -> Result<Option<Arc<Account>>, VaultError> {
         // Asked first, so that nothing that is kept outlives the merchant's keys.
-        self.keys_of(merchant)?;
+        // And held, while the row is read: see `keys_of`.
+        let _keys = self.keys_of(merchant)?;
         let (key, now) = (row(merchant, name), Instant::now());
         let Some(value) = self.store.get(Collection::Accounts, &key)? else { return Ok(None) };
         if let Some(account) = self.recent.find(&key, &value, now) {
@@ -199,6 +235,8 @@ impl Vault {
 
     /// The accounts of a merchant, by name.
     pub fn accounts(&self, merchant: &MerchantId) -> Result<Vec<AccountBrief>, VaultError> {
+        // Before the rows are read: see `keys_of`.
+        let _keys = self.keys_of(merchant)?;
         self.account_rows(merchant)?
             .iter()
             .map(|(key, value)| {
@@ -234,6 +272,10 @@ impl Vault {
         let holds = || {
             let (merchant, name) = crate::merchants::split_row(key)?;
             let name = AccountName::parse(name).ok()?;
+            if self.keys_of(&merchant).is_err_and(|error| error == VaultError::Shredded) {
+                // Nobody can open it, and that is how it should be.
+                return Some(());
+            }
             self.open_whole(&merchant, &name, value).ok().map(drop)
         };
         holds().is_some()
@@ -264,15 +306,15 @@ impl Vault {
 
     fn seal_account(
         &self,
+        claim: &Claim,
         merchant: &MerchantId,
         parts: &Parts<'_>,
         version: u64,
     ) -> Result<Vec<u8>, VaultError> {
-        let keys = self.keys_of(merchant)?;
         let Parts { brief, credentials, staged } = parts;
         let seal = |field: &str, text: &[u8]| {
             self.counts.seals.add();
-            keys.credential.active().seal(place(merchant, &brief.name, field, version), text)
+            claim.seal(place(merchant, &brief.name, field, version), text)
         };
         let told = told(brief, staged.is_some());
         let mut fields = vec![

@@ -8,7 +8,7 @@
 use crate::frame::{Fields, frame};
 use crate::keyring::{Keyring, SYSTEM};
 use crate::random::{alphanumerics, base62_six};
-use crate::seal::{Dek, DekId, Place, same};
+use crate::seal::{Claim, Dek, DekId, Place, Purpose, key_of, same};
 use crate::store::{Collection, Entry, PAGE_ENTRIES_MAX, Store};
 use crate::{OpenError, StoreError, UnixSeconds, Vault, VaultError};
 use arc_swap::ArcSwap;
@@ -73,7 +73,7 @@ struct Known {
     created: UnixSeconds,
     expires: Option<UnixSeconds>,
     /// The data key that made `hash`.
-    dek: Arc<Dek>,
+    dek: DekId,
     hash: [u8; 32],
 }
 
@@ -109,6 +109,22 @@ fn compose(id: &KeyId, sandbox: bool) -> Zeroizing<String> {
     text
 }
 
+/// The row of a key, sealed anew, if one of `old` sealed it. It must open.
+pub(crate) fn reseal(
+    keyring: &Keyring,
+    claim: &Claim,
+    old: &[DekId],
+    (row, sealed): &Entry,
+) -> Result<Option<Vec<u8>>, VaultError> {
+    if !key_of(sealed).is_some_and(|id| old.contains(&id)) {
+        return Ok(None);
+    }
+    let refused = VaultError::Sealed { what: WHAT };
+    let id = str::from_utf8(row).ok().and_then(|id| KeyId::parse(id).ok()).ok_or(refused)?;
+    let record = keyring.system()?.api_key.open(place(&id), sealed).map_err(|_| refused)?;
+    Ok(Some(claim.seal(place(&id), &record)))
+}
+
 fn id_bytes(id: &KeyId) -> Option<Id> {
     id.as_str().as_bytes().try_into().ok()
 }
@@ -135,9 +151,9 @@ impl Vault {
         let id = KeyId::parse(&alphanumerics(KeyId::LEN)).map_err(|_| corrupt)?;
         let text = compose(&id, spec.sandbox);
         let presented = Presented::parse(text.as_bytes()).ok_or(corrupt)?;
-        let known =
-            Known::new(&id, merchant, spec, now, self.keyring.system.api_key.active(), &presented);
-        let row = known.dek.seal(place(&id), &known.record());
+        let claim = self.claim(None, Purpose::ApiKey, 1).await?;
+        let known = Known::new(&id, merchant, spec, now, claim.dek(), &presented);
+        let row = claim.seal(place(&id), &known.record());
         self.counts.seals.add();
         let key = id.as_str().as_bytes().to_vec();
         if !self.store.put_if_absent(Collection::ApiKeys, key, row).await? {
@@ -180,13 +196,12 @@ impl Vault {
     /// It takes as long for an id that nobody has as for a wrong secret.
     pub fn authenticate(&self, presented: &[u8], now: UnixSeconds) -> Option<Arc<Principal>> {
         let presented = Presented::parse(presented)?;
+        let system = self.keyring.system().ok()?;
         let keys = self.api_keys.0.load();
         let known = keys.get(&presented.id);
         let nobody = [0; 32];
-        let (dek, kept) = known.map_or_else(
-            || (self.keyring.system.api_key.active(), &nobody),
-            |known| (&known.dek, &known.hash),
-        );
+        let kept = known.and_then(|known| Some((system.api_key.find(known.dek)?, &known.hash)));
+        let (dek, kept) = kept.unwrap_or((system.api_key.active(), &nobody));
         let genuine = same(&hash(dek, presented.text), kept);
         known.filter(|known| genuine && known.is_good(now)).map(|known| known.principal.clone())
     }
@@ -209,6 +224,21 @@ impl ApiKeys {
             }
         }
         Ok(Self(ArcSwap::from_pointee(keys)))
+    }
+
+    /// How many keys have a hash that this data key made.
+    pub(crate) fn hashed_with(&self, dek: DekId) -> usize {
+        self.0.load().values().filter(|known| known.dek == dek).count()
+    }
+
+    /// Forgets the keys of a merchant, and says which they were. Callers do this one at a time.
+    pub(crate) fn forget(&self, merchant: &MerchantId) -> Vec<KeyId> {
+        let mut gone = Vec::new();
+        let keys = self.0.load();
+        gone.extend(keys.values().filter(|known| known.principal.merchant == *merchant));
+        let ids = gone.iter().map(|known| known.principal.key.clone()).collect();
+        self.change(|keys| keys.retain(|_, known| known.principal.merchant != *merchant));
+        ids
     }
 
     /// Changes the list. Callers do this one at a time.
@@ -237,7 +267,7 @@ impl Known {
             principal: Arc::new(principal),
             created,
             expires,
-            dek: dek.clone(),
+            dek: dek.id(),
             hash: hash(dek, presented.text),
         }
     }
@@ -246,7 +276,7 @@ impl Known {
     fn record(&self) -> Vec<u8> {
         let scopes: Vec<&str> = self.principal.scopes.iter().map(|scope| scope.word()).collect();
         frame(&[
-            &self.dek.id().0,
+            &self.dek.0,
             &self.hash,
             self.principal.merchant.as_str().as_bytes(),
             self.principal.name.as_bytes(),
@@ -259,7 +289,8 @@ impl Known {
 
     fn parse(keyring: &Keyring, key: KeyId, record: &[u8]) -> Option<Self> {
         let mut fields = Fields::new(record);
-        let dek = keyring.system.api_key.find(DekId(fields.array()?))?.clone();
+        let dek = DekId(fields.array()?);
+        keyring.system().ok()?.api_key.find(dek)?;
         let hash = fields.array()?;
         let merchant = MerchantId::parse(fields.text()?).ok()?;
         let name = fields.text()?.into();
@@ -280,7 +311,8 @@ impl Known {
             log::error!("a row of the API keys has no key's id; it is left out");
             return None;
         };
-        let opened = keyring.system.api_key.open(place(&id), sealed).ok();
+        let system = keyring.system().ok()?;
+        let opened = system.api_key.open(place(&id), sealed).ok();
         let known = opened.and_then(|record| Self::parse(keyring, id.clone(), &record));
         if known.is_none() {
             log::error!(

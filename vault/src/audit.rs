@@ -94,6 +94,13 @@ pub enum Action {
     CardOpen,
     /// A card that a merchant sent along went to a provider.
     CardPass,
+    /// Somebody became a key custodian, and accepted what that means.
+    CustodianAdd,
+    CustodianRemove,
+    /// A custodian agreed to a new key in the token.
+    KekApprove,
+    /// A key in the token was destroyed.
+    KekDestroy,
     KeyCreate,
     KeyList,
     KeyRevoke,
@@ -104,6 +111,8 @@ pub enum Action {
     LogStop,
     MerchantCreate,
     MerchantList,
+    /// The keys of a merchant were destroyed.
+    MerchantShred,
     TokenCreate,
     TokenDelete,
     /// Mask, fingerprint and times of a token were told.
@@ -113,6 +122,15 @@ pub enum Action {
     /// The text behind a token was shown.
     TokenReveal,
     VaultCreate,
+    /// A key took the place of another.
+    VaultKeyActivate,
+    /// A data key that was exchanged was destroyed.
+    VaultKeyDestroy,
+    VaultKeyList,
+    /// The keys went out of memory, or came back.
+    VaultKeysLock,
+    /// A rotation of keys began.
+    VaultKeysRotate,
     VaultStatus,
 }
 
@@ -434,7 +452,7 @@ impl Event {
 
 impl Action {
     /// Every action, in the order of their words.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 34] = [
         Self::AccountDelete,
         Self::AccountList,
         Self::AccountPut,
@@ -442,6 +460,10 @@ impl Action {
         Self::Authenticate,
         Self::CardOpen,
         Self::CardPass,
+        Self::CustodianAdd,
+        Self::CustodianRemove,
+        Self::KekApprove,
+        Self::KekDestroy,
         Self::KeyCreate,
         Self::KeyList,
         Self::KeyRevoke,
@@ -452,12 +474,18 @@ impl Action {
         Self::LogStop,
         Self::MerchantCreate,
         Self::MerchantList,
+        Self::MerchantShred,
         Self::TokenCreate,
         Self::TokenDelete,
         Self::TokenDescribe,
         Self::TokenExpire,
         Self::TokenReveal,
         Self::VaultCreate,
+        Self::VaultKeyActivate,
+        Self::VaultKeyDestroy,
+        Self::VaultKeyList,
+        Self::VaultKeysLock,
+        Self::VaultKeysRotate,
         Self::VaultStatus,
     ];
 
@@ -480,6 +508,10 @@ impl Action {
             Self::Authenticate => ("authenticate", "10.2.1.4"),
             Self::CardOpen => ("card.open", "10.2.1.1"),
             Self::CardPass => ("card.pass", "10.2.1.1"),
+            Self::CustodianAdd => ("custodian.add", "10.2.1.5"),
+            Self::CustodianRemove => ("custodian.remove", "10.2.1.5"),
+            Self::KekApprove => ("kek.approve", "10.2.1.2"),
+            Self::KekDestroy => ("kek.destroy", "10.2.1.7"),
             Self::KeyCreate => ("key.create", "10.2.1.5"),
             Self::KeyList => ("key.list", "10.2.1.2"),
             Self::KeyRevoke => ("key.revoke", "10.2.1.5"),
@@ -490,12 +522,18 @@ impl Action {
             Self::LogStop => ("log.stop", "10.2.1.6"),
             Self::MerchantCreate => ("merchant.create", "10.2.1.7"),
             Self::MerchantList => ("merchant.list", "10.2.1.2"),
+            Self::MerchantShred => ("merchant.shred", "10.2.1.7"),
             Self::TokenCreate => ("token.create", "10.2.1.7"),
             Self::TokenDelete => ("token.delete", "10.2.1.7"),
             Self::TokenDescribe => ("token.describe", "10.2.1.1"),
             Self::TokenExpire => ("token.expire", "10.2.1.7"),
             Self::TokenReveal => ("token.reveal", "10.2.1.1"),
             Self::VaultCreate => ("vault.create", "10.2.1.7"),
+            Self::VaultKeyActivate => ("vault-key.activate", "10.2.1.7"),
+            Self::VaultKeyDestroy => ("vault-key.destroy", "10.2.1.7"),
+            Self::VaultKeyList => ("vault-key.list", "10.2.1.2"),
+            Self::VaultKeysLock => ("vault-key.lock", "10.2.1.2"),
+            Self::VaultKeysRotate => ("vault-key.rotate", "10.2.1.2"),
             Self::VaultStatus => ("vault.status", "10.2.1.2"),
         }
     }

@@ -82,6 +82,13 @@ impl Cvvs {
         (now < one.until).then_some(one.created)
     }
 
+    /// Forgets all values of a merchant.
+    pub(crate) fn forget(&self, merchant: &MerchantId) {
+        let mut held = self.lock();
+        let gone = held.by_merchant.remove(merchant).map_or(0, |own| own.len());
+        held.count = held.count.saturating_sub(gone);
+    }
+
     /// How many values are held.
     pub(crate) fn count(&self) -> usize {
         self.lock().count

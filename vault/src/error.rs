@@ -87,7 +87,10 @@ pub enum OpenError {
     #[error("the system gives no thread; raise the limit of processes of this user")]
     NoThread,
     /// The store was written by a version that this one does not know.
-    #[error("the vault has format {found}; this program knows format {known}: use a newer one")]
+    #[error(
+        "the vault has format {found} and this program knows format {known}: use the version of \
+         orchestra that wrote it"
+    )]
     Format { found: u32, known: u32 },
     /// A wrapped key does not unwrap: it was changed, or moved from another owner or purpose.
     #[error(
@@ -95,6 +98,19 @@ pub enum OpenError {
          row was changed or moved; restore the store from a backup, and find out who wrote to it"
     )]
     WrappedKey { key: Box<str>, owner: Box<str>, purpose: &'static str, version: u32 },
+    /// The key table is not the one that the vault left.
+    #[error(
+        "the list of keys is not as the vault left it: a row was changed, put back, added or taken \
+         away; restore the store from a backup, and find out who wrote to it"
+    )]
+    KeyTable,
+    /// The whole store is older than what the token remembers of it.
+    #[error(
+        "the store is older than the token remembers (its list of keys is at {found}, the token \
+         says {told}): somebody put an old copy in its place. If that was you, with a backup, say \
+         so with `orchestra vault accept-restored`"
+    )]
+    RolledBack { found: u64, told: u64 },
     /// A row that the vault cannot do without is missing or not in its form.
     #[error("the vault's {what} is missing or damaged; restore the store from a backup")]
     Damaged { what: &'static str },
@@ -123,6 +139,37 @@ pub enum VaultError {
     /// There is no such merchant.
     #[error("there is no such merchant")]
     NoSuchMerchant,
+    /// The merchant was deleted, and its keys destroyed. Nothing of it opens any more.
+    #[error("the merchant was deleted: its keys are destroyed, and nothing of it can be opened")]
+    Shredded,
+    /// The token has been away for longer than the operator allows, so the keys are out of memory.
+    /// They come back with it.
+    #[error("the hardware security module has been away for too long, and the keys are locked up")]
+    Locked,
+    /// A rotation is under way, and there is one at a time.
+    #[error("a rotation of keys is under way; wait until it has ended")]
+    Rotating,
+    /// Nobody has this name and this secret, or there were too many wrong ones.
+    #[error(
+        "that is not the name and the secret of a custodian; after ten wrong ones in a row, wait \
+         for half an hour"
+    )]
+    Custodian,
+    /// There is one of this name.
+    #[error("there is a custodian of this name")]
+    CustodianExists,
+    /// The secret of a custodian is too short or too long.
+    #[error("a custodian's secret has 12 to 256 bytes")]
+    CustodianSecret,
+    /// The first approval is theirs as well.
+    #[error("the first approval is of the same custodian; another one must give the second")]
+    SameCustodian,
+    /// There is no such key.
+    #[error("there is no such key")]
+    NoSuchKey,
+    /// A key that is in use, or wraps other keys, cannot be destroyed.
+    #[error("the key is in use, or keys are still wrapped with it; rotate it first")]
+    KeyInUse,
     /// One more would be over the maximum.
     #[error("there may be at most {max} {what}")]
     TooMany { what: &'static str, max: usize },

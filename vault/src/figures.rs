@@ -29,6 +29,32 @@ pub struct Figures {
     pub tokens_kept: u64,
     pub tokens_opened: u64,
     pub cvvs_in_memory: u64,
+    /// Keys by state, those of the token among them.
+    pub keys_pre_active: u64,
+    pub keys_active: u64,
+    pub keys_decrypt_only: u64,
+    pub keys_destroyed: u64,
+    /// The most seals of one data key that is in use.
+    pub key_seals_max: u64,
+    /// After how many another takes its place.
+    pub key_seals_limit: u64,
+    /// The age of the oldest data key in use, and of the key in the token.
+    pub key_age_max_s: u64,
+    pub kek_age_s: u64,
+    /// 1 while the keys are locked up because the token has been away for too long.
+    pub keys_locked: u64,
+    /// How long ago the token last did what it was asked.
+    pub hsm_silent_ms: u64,
+    /// Memory for keys that is locked, and that the system did not lock.
+    pub key_memory_locked_bytes: u64,
+    pub key_memory_unlocked_bytes: u64,
+    /// Of the rotation that is under way: 1 if one is, and how far it is.
+    pub rotating: u64,
+    pub rotation_keys: u64,
+    pub rotation_keys_done: u64,
+    pub rotation_records: u64,
+    pub rotation_refused: u64,
+    pub rotations_ended: u64,
 }
 
 /// Whether the parts of the vault work.
@@ -38,6 +64,8 @@ pub struct Health {
     pub audit: bool,
     pub store: bool,
     pub hsm: bool,
+    /// Whether the data keys are in memory.
+    pub keys: bool,
 }
 
 /// A number that only grows.

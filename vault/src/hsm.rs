@@ -4,13 +4,13 @@
 //! A call into a PKCS#11 library cannot be cut short, and a session must stay on one thread. So one
 //! thread owns the session and takes calls from a bounded queue, and callers wait for it no longer
 //! than [`CALL_DEADLINE`]. The module is asked at start and when a key is made, never for a
-//! charge: when it is away, payments go on.
+//! charge: when it is away, payments go on, for as long as the operator allows.
 //!
 //! What the wrapped keys are for is the business of `keyring`.
 
 mod token;
 
-pub(crate) use token::{Kek, check_access, create_kek, init_token};
+pub(crate) use token::{Kek, check_access, init_token, serial};
 
 use crate::{HsmError, OpenError, Settings};
 use cryptoki::types::AuthPin;
@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use token::{Connection, Fault};
 use zeroize::Zeroizing;
 
@@ -37,15 +37,9 @@ const PROBE_PERIOD: Duration = Duration::from_secs(15);
 /// How long the thread waits before each new connection; there are no more tries than this.
 const BACK_OFF: [Duration; 3] =
     [Duration::from_millis(50), Duration::from_millis(200), Duration::from_millis(800)];
-/// How many bytes an initialisation vector has.
-pub(crate) const IV_BYTES: usize = 12;
-
-/// A key as the module wrapped it.
-#[derive(Debug)]
-pub(crate) struct Wrapped {
-    pub(crate) iv: [u8; IV_BYTES],
-    pub(crate) bytes: Vec<u8>,
-}
+/// A quiet module is looked at so often that an outage of the longest allowed length is seen this
+/// many times.
+const PROBES_PER_OUTAGE: u32 = 4;
 
 /// The way to the module. It is cheap to clone.
 #[derive(Clone)]
@@ -69,22 +63,22 @@ pub(crate) struct Access {
     pub(crate) pin: AuthPin,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     works: AtomicBool,
     calls: AtomicU64,
     errors: AtomicU64,
+    since: Instant,
+    /// When the module last did what it was asked, in milliseconds after `since`.
+    contact_ms: AtomicU64,
+    /// The key that a quiet module is tried with.
+    probed: Mutex<Kek>,
 }
 
-enum Work {
-    Wrap { aad: Vec<u8>, key: Zeroizing<Vec<u8>> },
-    Unwrap { aad: Vec<u8>, wrapped: Wrapped },
-}
-
-enum Done {
-    Wrapped(Wrapped),
-    Unwrapped(Zeroizing<Vec<u8>>),
-}
+/// What the thread is to do with its connection. It may be done twice, on two connections.
+type Work = Box<dyn Fn(&mut Connection) -> Result<Done, Fault> + Send>;
+/// What came of it, where something does.
+type Done = Option<Zeroizing<Vec<u8>>>;
 
 struct Call {
     work: Work,
@@ -94,10 +88,10 @@ struct Call {
 /// What the thread has.
 struct Actor {
     access: Access,
-    kek: Kek,
     connection: Option<Connection>,
     /// The PIN was refused once. Trying it again could lock the token.
     pin_refused: bool,
+    probe_period: Duration,
     state: Arc<State>,
 }
 
@@ -123,15 +117,44 @@ impl fmt::Debug for Access {
 // === impl Hsm ===
 
 impl Hsm {
-    /// Logs in, finds the key, and starts the thread.
-    pub(crate) fn open(access: Access, kek: Kek) -> Result<Self, OpenError> {
+    /// Logs in, finds the keys, of which the first is the one in use, and starts the thread.
+    pub(crate) fn open(
+        access: Access,
+        keks: Vec<Kek>,
+        outage_max: Duration,
+    ) -> Result<Self, OpenError> {
+        let probed = *keks.first().ok_or(OpenError::Damaged { what: "list of keys" })?;
+        Self::start(access, probed, outage_max, move |connection| {
+            keks.iter().try_for_each(|kek| connection.check(kek))
+        })
+    }
+
+    /// Logs in, makes a key, and starts the thread.
+    pub(crate) fn found(access: Access, kek: Kek, outage_max: Duration) -> Result<Self, OpenError> {
+        let hsm = Self::start(access, kek, outage_max, |_| Ok(()))?;
+        hsm.make(kek)?;
+        Ok(hsm)
+    }
+
+    fn start(
+        access: Access,
+        probed: Kek,
+        outage_max: Duration,
+        check: impl Fn(&mut Connection) -> Result<(), OpenError> + Send + 'static,
+    ) -> Result<Self, OpenError> {
         let (calls, inbox) = mpsc::sync_channel(QUEUE_MAX);
         let (opened, outcome) = mpsc::sync_channel(1);
-        let state = Arc::new(State::default());
+        let state = Arc::new(State::new(probed));
         let shared = state.clone();
         let (ending, ended) = mpsc::sync_channel(1);
+        let probe_period =
+            PROBE_PERIOD.min(outage_max.checked_div(PROBES_PER_OUTAGE).unwrap_or(outage_max));
         let body = move || {
-            Actor::start(access, kek, shared, &opened, &inbox);
+            let opening = Connection::open(&access).and_then(|mut connection| {
+                check(&mut connection)?;
+                Ok(connection)
+            });
+            Actor::start(access, opening, probe_period, shared, &opened, &inbox);
             drop(ending);
         };
         thread::Builder::new().name("hsm".into()).spawn(body).map_err(|_| OpenError::NoThread)?;
@@ -139,26 +162,57 @@ impl Hsm {
         Ok(Self { link: Arc::new(Link { calls: Some(calls), ended: Mutex::new(ended) }), state })
     }
 
-    /// Wraps a key, bound to `aad`. Blocks no longer than [`CALL_DEADLINE`].
-    pub(crate) fn wrap(&self, aad: Vec<u8>, key: &[u8; 32]) -> Result<Wrapped, HsmError> {
+    /// Wraps a key, bound to `aad` where the mechanism can. Blocks no longer than
+    /// [`CALL_DEADLINE`], as all that follows.
+    pub(crate) fn wrap(&self, kek: Kek, aad: Vec<u8>, key: &[u8; 32]) -> Result<Vec<u8>, HsmError> {
         let key = Zeroizing::new(key.to_vec());
-        match self.call(Work::Wrap { aad, key }, CALL_DEADLINE)? {
-            Done::Wrapped(wrapped) => Ok(wrapped),
-            Done::Unwrapped(_) => Err(HsmError::Refused),
-        }
+        let wrapped = self.call(move |connection| {
+            connection.wrap(&kek, &aad, &key).map(|wrapped| Some(Zeroizing::new(wrapped)))
+        })?;
+        wrapped.map(|mut wrapped| std::mem::take(&mut *wrapped)).ok_or(HsmError::Refused)
     }
 
-    /// Unwraps a key that was wrapped with the same `aad`. Blocks no longer than
-    /// [`CALL_DEADLINE`].
+    /// Unwraps a key that was wrapped with the same `aad`.
     pub(crate) fn unwrap(
         &self,
+        kek: Kek,
         aad: Vec<u8>,
-        wrapped: Wrapped,
+        wrapped: Vec<u8>,
     ) -> Result<Zeroizing<Vec<u8>>, HsmError> {
-        match self.call(Work::Unwrap { aad, wrapped }, CALL_DEADLINE)? {
-            Done::Unwrapped(key) => Ok(key),
-            Done::Wrapped(_) => Err(HsmError::Refused),
-        }
+        let key = self.call(move |c| c.unwrap(&kek, &aad, &wrapped).map(Some))?;
+        key.ok_or(HsmError::Refused)
+    }
+
+    /// Makes a key in the token, unless it is there, and tries it.
+    pub(crate) fn make(&self, kek: Kek) -> Result<(), HsmError> {
+        self.call(move |connection| connection.make(&kek).map(|()| None)).map(drop)
+    }
+
+    /// Destroys a key in the token, if it is there.
+    pub(crate) fn destroy(&self, kek: Kek) -> Result<(), HsmError> {
+        self.call(move |connection| connection.destroy(&kek).map(|()| None)).map(drop)
+    }
+
+    /// What the token remembers of the vault `id`.
+    pub(crate) fn anchor(&self, id: Vec<u8>) -> Result<Option<Vec<u8>>, HsmError> {
+        let told = self.call(move |c| c.anchor(&id).map(|value| value.map(Zeroizing::new)))?;
+        Ok(told.map(|mut value| std::mem::take(&mut *value)))
+    }
+
+    /// Lets the token remember `value` of the vault `id`.
+    pub(crate) fn set_anchor(&self, id: Vec<u8>, value: Vec<u8>) -> Result<(), HsmError> {
+        self.call(move |connection| connection.set_anchor(&id, &value).map(|()| None)).map(drop)
+    }
+
+    /// Says with which key a quiet module is tried from now on.
+    pub(crate) fn probe_with(&self, kek: Kek) {
+        *self.state.probed.lock().unwrap_or_else(PoisonError::into_inner) = kek;
+    }
+
+    /// How long ago the module last did what it was asked.
+    pub(crate) fn silent_for(&self) -> Duration {
+        let contact = Duration::from_millis(self.state.contact_ms.load(Ordering::Relaxed));
+        self.state.since.elapsed().saturating_sub(contact)
     }
 
     /// Does `work`, which blocks on this module, on a thread of its own.
@@ -187,7 +241,14 @@ impl Hsm {
         (self.state.calls.load(Ordering::Relaxed), self.state.errors.load(Ordering::Relaxed))
     }
 
-    fn call(&self, work: Work, deadline: Duration) -> Result<Done, HsmError> {
+    fn call(
+        &self,
+        work: impl Fn(&mut Connection) -> Result<Done, Fault> + Send + 'static,
+    ) -> Result<Done, HsmError> {
+        self.call_within(Box::new(work), CALL_DEADLINE)
+    }
+
+    fn call_within(&self, work: Work, deadline: Duration) -> Result<Done, HsmError> {
         let (reply, answer) = mpsc::sync_channel(1);
         let calls = self.link.calls.as_ref().ok_or(HsmError::Away)?;
         calls.try_send(Call { work, reply }).map_err(|error| match error {
@@ -219,21 +280,44 @@ impl Drop for Link {
     }
 }
 
+// === impl State ===
+
+impl State {
+    fn new(probed: Kek) -> Self {
+        Self {
+            works: AtomicBool::new(false),
+            calls: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            since: Instant::now(),
+            contact_ms: AtomicU64::new(0),
+            probed: Mutex::new(probed),
+        }
+    }
+
+    /// Notes that the module answered, which it also does when it refuses a call.
+    fn contact(&self) {
+        let now = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.contact_ms.store(now, Ordering::Relaxed);
+    }
+}
+
 // === impl Actor ===
 
 impl Actor {
     fn start(
         access: Access,
-        kek: Kek,
+        opening: Result<Connection, OpenError>,
+        probe_period: Duration,
         state: Arc<State>,
         opened: &SyncSender<Result<(), OpenError>>,
         inbox: &Receiver<Call>,
     ) {
-        match Connection::open(&access, &kek) {
+        match opening {
             Ok(connection) => {
                 state.works.store(true, Ordering::Relaxed);
-                let actor =
-                    Self { access, kek, connection: Some(connection), pin_refused: false, state };
+                state.contact();
+                let connection = Some(connection);
+                let actor = Self { access, connection, pin_refused: false, probe_period, state };
                 if opened.send(Ok(())).is_ok() {
                     actor.run(inbox);
                 }
@@ -245,21 +329,24 @@ impl Actor {
     /// Takes calls until nobody is left to make one.
     fn run(mut self, inbox: &Receiver<Call>) {
         loop {
-            match inbox.recv_timeout(PROBE_PERIOD) {
-                Ok(call) => self.answer(call),
-                Err(RecvTimeoutError::Timeout) => drop(self.attempt(Connection::probe)),
+            match inbox.recv_timeout(self.probe_period) {
+                Ok(call) => self.answer(&call),
+                Err(RecvTimeoutError::Timeout) => self.probe(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    fn answer(&mut self, Call { work, reply }: Call) {
-        let done = match &work {
-            Work::Wrap { aad, key } => self.attempt(|c| c.wrap(aad, key)).map(Done::Wrapped),
-            Work::Unwrap { aad, wrapped } => {
-                self.attempt(|c| c.unwrap(aad, wrapped)).map(Done::Unwrapped)
-            }
-        };
+    fn probe(&mut self) {
+        let kek = *self.state.probed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = self.attempt(&move |connection: &mut Connection| connection.probe(&kek))
+        {
+            log::warn!("the hardware security module does not answer as it should: {error}");
+        }
+    }
+
+    fn answer(&mut self, Call { work, reply }: &Call) {
+        let done = self.attempt(work);
         // The caller may have stopped waiting.
         drop(reply.send(done));
     }
@@ -267,28 +354,33 @@ impl Actor {
     /// Does `work`, on a new connection if the one at hand turns out to be lost.
     fn attempt<T>(
         &mut self,
-        work: impl Fn(&Connection) -> Result<T, Fault>,
+        work: &impl Fn(&mut Connection) -> Result<T, Fault>,
     ) -> Result<T, HsmError> {
         self.state.calls.fetch_add(1, Ordering::Relaxed);
         let done = self.attempt_uncounted(work);
         let refused = matches!(done, Err(HsmError::Refused));
-        self.state.works.store(done.is_ok() || refused, Ordering::Relaxed);
+        let works = done.is_ok() || refused;
+        self.state.works.store(works, Ordering::Relaxed);
+        if works {
+            self.state.contact();
+        }
         self.state.errors.fetch_add(u64::from(done.is_err()), Ordering::Relaxed);
         done
     }
 
     fn attempt_uncounted<T>(
         &mut self,
-        work: impl Fn(&Connection) -> Result<T, Fault>,
+        work: &impl Fn(&mut Connection) -> Result<T, Fault>,
     ) -> Result<T, HsmError> {
         for pause in [Duration::ZERO].into_iter().chain(BACK_OFF) {
             if self.connection.is_none() {
                 self.reconnect(pause)?;
             }
-            match self.connection.as_ref().map(&work) {
+            match self.connection.as_mut().map(work) {
                 Some(Ok(done)) => return Ok(done),
                 Some(Err(Fault::Refused)) => return Err(HsmError::Refused),
-                Some(Err(Fault::Lost)) => self.connection = None,
+                // Another token may have taken the place of ours, so it is looked for again.
+                Some(Err(Fault::Lost | Fault::NoKey)) => self.connection = None,
                 None => {}
             }
         }
@@ -302,7 +394,7 @@ impl Actor {
         }
         // Nobody unparks this thread, and if somebody did, the wait would only be shorter.
         thread::park_timeout(pause);
-        match Connection::open(&self.access, &self.kek) {
+        match Connection::open(&self.access) {
             Ok(connection) => self.connection = Some(connection),
             Err(error @ (OpenError::Pin { .. } | OpenError::PinLocked { .. })) => {
                 log::error!("{error}");
@@ -317,20 +409,14 @@ impl Actor {
 
 #[cfg(test)]
 mod tests {
-    use super::{Done, Hsm, Link, QUEUE_MAX, State, Work, Wrapped};
-    use crate::HsmError;
+    use super::{Hsm, Kek, Link, QUEUE_MAX, State};
+    use crate::{HsmError, WrapMechanism};
     use std::sync::mpsc;
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
-    fn work() -> Work {
-        Work::Unwrap { aad: vec![], wrapped: Wrapped { iv: [0; 12], bytes: vec![] } }
-    }
-
     fn outcome(hsm: &Hsm) -> Result<(), HsmError> {
-        hsm.call(work(), Duration::from_millis(1)).map(|done| match done {
-            Done::Wrapped(_) | Done::Unwrapped(_) => {}
-        })
+        hsm.call_within(Box::new(|_| Ok(None)), Duration::from_millis(1)).map(drop)
     }
 
     #[test]
@@ -339,7 +425,8 @@ mod tests {
         let (ending, ended) = mpsc::sync_channel(1);
         drop(ending);
         let link = Link { calls: Some(calls), ended: Mutex::new(ended) };
-        let hsm = Hsm { link: Arc::new(link), state: Arc::new(State::default()) };
+        let state = State::new(Kek::new(WrapMechanism::AesGcm));
+        let hsm = Hsm { link: Arc::new(link), state: Arc::new(state) };
         for _ in 0..QUEUE_MAX {
             assert_eq!(outcome(&hsm), Err(HsmError::Deadline));
         }

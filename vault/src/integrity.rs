@@ -48,8 +48,8 @@ pub struct Finding {
 }
 
 /// Begins the ledger of a new vault.
-pub(crate) fn begin(store: &SledStore, keyring: &Keyring) -> Result<(), StoreError> {
-    store.begin_ledger(Arc::new(Keeper::new(&keyring.system.integrity)), 0)
+pub(crate) fn begin(store: &SledStore, keys: Deks) -> Result<(), StoreError> {
+    store.begin_ledger(Arc::new(Keeper(keys)), 0)
 }
 
 /// Takes up the ledger of a vault.
@@ -57,7 +57,7 @@ pub(crate) fn resume(
     store: &SledStore,
     keyring: &Keyring,
 ) -> Result<(Arc<Keeper>, Resumed), OpenError> {
-    let keeper = Arc::new(Keeper::new(&keyring.system.integrity));
+    let keeper = Arc::new(Keeper::of(keyring)?);
     let resumed = store.resume_ledger(keeper.clone()).map_err(|error| match error {
         LedgerError::Missing | LedgerError::Unreadable => OpenError::Damaged { what: "ledger" },
         LedgerError::Store(error) => OpenError::Read(error),
@@ -84,8 +84,9 @@ fn record(counter: u64) -> String {
 // === impl Keeper ===
 
 impl Keeper {
-    pub(crate) fn new(keys: &Deks) -> Self {
-        Self(keys.clone())
+    pub(crate) fn of(keyring: &Keyring) -> Result<Self, OpenError> {
+        let locked = |_| OpenError::Damaged { what: "list of keys" };
+        Ok(Self(keyring.system().map_err(locked)?.integrity.clone()))
     }
 
     /// What shows that this vault wrote a backup.
@@ -109,7 +110,7 @@ impl Witness for Keeper {
     }
 
     fn seal(&self, counter: u64, ledger: &[u8]) -> Vec<u8> {
-        self.active().seal(place(counter, &record(counter)), ledger)
+        self.active().seal_uncounted(place(counter, &record(counter)), ledger)
     }
 
     fn open(&self, counter: u64, sealed: &[u8]) -> Option<Vec<u8>> {

@@ -1,19 +1,20 @@
-//! The data keys: made of the operating system's randomness, wrapped by the token, kept in the
-//! store, and held in memory while the vault is open.
+//! The data keys in memory: made of the operating system's randomness, wrapped by the token, kept
+//! in the [`table`], and held here while the vault is open.
 //!
-//! A row of the store is found under `owner, purpose, version` and says `id, vector, wrapped key`.
-//! Where the row stands is authenticated by the token, so a row that was moved to another owner,
-//! purpose or version does not unwrap.
+//! Keys are taken out of memory when the token has been away for too long, and read again when it
+//! is back. How keys come and go is the business of `rotation`.
 
-use crate::frame::{Fields, frame};
-use crate::hsm::{Hsm, IV_BYTES, Wrapped};
+pub(crate) mod table;
+
+use crate::hsm::{Hsm, Kek};
 use crate::seal::{Dek, DekId, Deks, Purpose};
-use crate::store::{Collection, Entry, PAGE_ENTRIES_MAX, Store, Write};
-use crate::{HsmError, OpenError, Vault};
-use arc_swap::ArcSwap;
+use crate::store::{Collection, Store};
+use crate::{HsmError, OpenError, UnixSeconds, Vault, VaultError};
+use arc_swap::{ArcSwap, ArcSwapOption};
 use model::MerchantId;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use table::{Anchor, KeyPlace, KeyState, Name, Row, Sealed, Table};
 use zeroize::Zeroizing;
 
 /// Who owns the keys that belong to no merchant. No merchant can have this name.
@@ -35,93 +36,223 @@ pub(crate) struct MerchantKeys {
 pub(crate) struct SystemKeys {
     pub(crate) api_key: Deks,
     pub(crate) integrity: Deks,
+    pub(crate) custodian: Deks,
+    pub(crate) key_table: Deks,
     pub(crate) token_check: Deks,
 }
 
-/// Every data key.
+/// Every data key, and what is known of it.
 #[derive(Debug)]
 pub(crate) struct Keyring {
-    pub(crate) system: SystemKeys,
-    merchants: ArcSwap<HashMap<MerchantId, Arc<MerchantKeys>>>,
+    vault: [u8; 8],
+    /// Nothing while the token has been away for too long.
+    system: ArcSwapOption<SystemKeys>,
+    merchants: ArcSwap<HashMap<MerchantId, Held>>,
+    table: Mutex<Table>,
+    /// The version of the table that the token remembers.
+    anchored: std::sync::atomic::AtomicU64,
 }
 
-/// New keys, and the writes that must be durable before they are used.
+/// What there is of a merchant.
+#[derive(Clone, Debug)]
+enum Held {
+    Keys(Arc<MerchantKeys>),
+    /// The keys were destroyed, and with them everything that they sealed.
+    Shredded,
+}
+
+/// A key that is made and not yet durable.
 #[derive(Debug)]
-pub(crate) struct New<K> {
-    pub(crate) keys: K,
-    pub(crate) writes: Vec<Write>,
+pub(crate) struct New {
+    pub(crate) row: Row,
+    pub(crate) dek: Arc<Dek>,
 }
 
-/// The name of a data key in the store.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Name {
-    owner: Box<str>,
-    purpose: Purpose,
+/// The first table of a vault, and the keys that its ledger begins with.
+#[derive(Debug)]
+pub(crate) struct First {
+    pub(crate) sealed: Sealed,
+    pub(crate) integrity: Deks,
+}
+
+/// What a new key is for.
+#[derive(Clone, Debug)]
+pub(crate) struct Spec {
+    pub(crate) name: Name,
+    pub(crate) state: KeyState,
+    pub(crate) born: u64,
+    pub(crate) now: UnixSeconds,
+    pub(crate) by: Box<str>,
+}
+
+/// Whether a key table may be older than the token remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Age {
+    AsRemembered,
+    /// An operator said so, who put a backup in its place.
+    Restored,
+    /// It is looked at, and the token remembers what it did before.
+    Unasked,
+}
+
+/// What was let go of, as long as somebody still holds it.
+#[derive(Debug)]
+pub(crate) enum Former {
+    Merchant(Weak<MerchantKeys>),
+    System(Weak<SystemKeys>),
+}
+
+type Known = HashMap<DekId, Arc<Dek>>;
+
+/// The first rows of a vault: its key in the token, and the keys of the system. Blocks on the token.
+pub(crate) fn make_first(
+    hsm: &Hsm,
+    kek: Kek,
+    vault_row: Vec<u8>,
+    now: UnixSeconds,
+) -> Result<First, OpenError> {
+    let mut made = Vec::new();
+    for purpose in Purpose::OF_SYSTEM {
+        let name = Name { owner: SYSTEM.into(), purpose, version: VERSION_FIRST };
+        let spec = Spec { name, state: KeyState::Active, born: 1, now, by: "init".into() };
+        made.push(make(hsm, kek, spec)?);
+    }
+    let dek_for = |purpose| {
+        let found = made.iter().find(|new| new.row.name.purpose == purpose);
+        found.map(|new| new.dek.clone()).ok_or(HsmError::Refused)
+    };
+    let key = dek_for(Purpose::KeyTable)?;
+    let integrity = Deks::new(dek_for(Purpose::Integrity)?, vec![]);
+    let mut rows = vec![kek_row(kek, VERSION_FIRST, KeyState::Active, 1, now, "init")];
+    rows.extend(made.into_iter().map(|new| new.row));
+    Ok(First { sealed: Table::default().seal(&key, &rows, Some(vault_row)), integrity })
+}
+
+/// The row of a key inside the token.
+pub(crate) fn kek_row(
+    kek: Kek,
     version: u32,
+    state: KeyState,
+    born: u64,
+    now: UnixSeconds,
+    by: &str,
+) -> Row {
+    let name = Name { owner: table::TOKEN.into(), purpose: Purpose::Kek, version };
+    let place = KeyPlace::Token(kek.wrap);
+    Row { name, id: DekId(kek.id), state, born, created: now, changed: now, by: by.into(), place }
 }
 
-type Loaded = HashMap<Box<str>, HashMap<Purpose, BTreeMap<u32, Arc<Dek>>>>;
-
-/// Makes the keys of the system. Blocks on the token.
-pub(crate) fn make_system(hsm: &Hsm) -> Result<Vec<Write>, HsmError> {
-    let api_key = make(hsm, SYSTEM, Purpose::ApiKey)?;
-    let integrity = make(hsm, SYSTEM, Purpose::Integrity)?;
-    let token_check = make(hsm, SYSTEM, Purpose::TokenCheck)?;
-    Ok([api_key.writes, integrity.writes, token_check.writes].concat())
-}
-
-/// Makes the keys of a merchant. Blocks on the token.
-pub(crate) fn make_merchant(hsm: &Hsm, id: &MerchantId) -> Result<New<MerchantKeys>, HsmError> {
-    let card = make(hsm, id.as_str(), Purpose::Card)?;
-    let credential = make(hsm, id.as_str(), Purpose::Credential)?;
-    let keys = MerchantKeys { card: card.keys, credential: credential.keys };
-    Ok(New { keys, writes: [card.writes, credential.writes].concat() })
-}
-
-fn make(hsm: &Hsm, owner: &str, purpose: Purpose) -> Result<New<Deks>, HsmError> {
-    let name = Name { owner: owner.into(), purpose, version: VERSION_FIRST };
+/// Makes a key. Blocks on the token.
+pub(crate) fn make(hsm: &Hsm, kek: Kek, spec: Spec) -> Result<New, HsmError> {
+    let Spec { name, state, born, now, by } = spec;
     let id = DekId(crate::random::bytes());
     let key = Zeroizing::new(crate::random::bytes::<32>());
-    let wrapped = hsm.wrap(name.aad(id), &key)?;
-    let value = frame(&[&id.0, &wrapped.iv, &wrapped.bytes]);
-    let write = Write::Put { collection: Collection::Keys, key: name.row(), value };
-    let keys = Deks::new(vec![Arc::new(Dek::new(id, purpose, &key))]).ok_or(HsmError::Refused)?;
-    Ok(New { keys, writes: vec![write] })
+    let bytes = hsm.wrap(kek, name.aad(id), &key)?;
+    let dek = Arc::new(Dek::new(id, name.purpose, &key, 0));
+    let place = KeyPlace::Wrapped { by: kek.id, bytes };
+    let row = Row { name, id, state, born, created: now, changed: now, by, place };
+    Ok(New { row, dek })
 }
 
-// === impl Name ===
+/// The row of a key under another key of the token. Blocks on the token.
+pub(crate) fn rewrap(hsm: &Hsm, from: Kek, to: Kek, row: &Row) -> Result<Row, HsmError> {
+    let KeyPlace::Wrapped { bytes, .. } = &row.place else { return Err(HsmError::Refused) };
+    let key = hsm.unwrap(from, row.name.aad(row.id), bytes.clone())?;
+    let key = <&[u8; 32]>::try_from(key.as_slice()).map_err(|_| HsmError::Refused)?;
+    let bytes = hsm.wrap(to, row.name.aad(row.id), key)?;
+    Ok(Row { place: KeyPlace::Wrapped { by: to.id, bytes }, ..row.clone() })
+}
 
-impl Name {
-    fn row(&self) -> Vec<u8> {
-        frame(&[self.owner.as_bytes(), self.purpose.word().as_bytes(), &self.version.to_be_bytes()])
+/// The keys of one owner for one purpose, as their states say.
+fn deks<'a>(
+    rows: impl Iterator<Item = &'a Arc<Row>>,
+    purpose: Purpose,
+    known: &Known,
+) -> Option<Deks> {
+    let (mut active, mut others) = (None, Vec::new());
+    for row in rows.filter(|row| row.name.purpose == purpose) {
+        match row.state {
+            KeyState::Active if active.is_some() => return None,
+            KeyState::Active => active = Some(known.get(&row.id)?.clone()),
+            KeyState::PreActive | KeyState::DecryptOnly => {
+                others.push(known.get(&row.id)?.clone());
+            }
+            KeyState::Destroyed => {}
+        }
+    }
+    Some(Deks::new(active?, others))
+}
+
+// === impl MerchantKeys ===
+
+impl MerchantKeys {
+    fn of(owner: &str, table: &Table, known: &Known) -> Option<Self> {
+        Some(Self {
+            card: deks(table.of(owner), Purpose::Card, known)?,
+            credential: deks(table.of(owner), Purpose::Credential, known)?,
+        })
     }
 
-    fn parse(row: &[u8]) -> Option<Self> {
-        let mut fields = Fields::new(row);
-        let owner = fields.text()?.into();
-        let purpose = Purpose::by_word(fields.text()?)?;
-        let version = u32::from_be_bytes(fields.array()?);
-        fields.end()?;
-        Some(Self { owner, purpose, version })
+    /// The keys for one purpose. `None`: merchants have none for it.
+    pub(crate) fn find(&self, purpose: Purpose) -> Option<&Deks> {
+        match purpose {
+            Purpose::Card => Some(&self.card),
+            Purpose::Credential => Some(&self.credential),
+            Purpose::ApiKey
+            | Purpose::Custodian
+            | Purpose::Integrity
+            | Purpose::Kek
+            | Purpose::KeyTable
+            | Purpose::TokenCheck => None,
+        }
     }
 
-    /// What the token authenticates beside the key.
-    fn aad(&self, id: DekId) -> Vec<u8> {
-        frame(&[
-            b"orchestra/1 wrapped key",
-            &id.0,
-            self.owner.as_bytes(),
-            self.purpose.word().as_bytes(),
-            &self.version.to_be_bytes(),
-        ])
+    fn known(&self) -> Known {
+        let all = [&self.card, &self.credential].into_iter().flat_map(Deks::iter);
+        all.map(|dek| (dek.id(), dek.clone())).collect()
+    }
+}
+
+// === impl SystemKeys ===
+
+impl SystemKeys {
+    fn of(table: &Table, known: &Known) -> Option<Self> {
+        let keys = |purpose| deks(table.of(SYSTEM), purpose, known);
+        Some(Self {
+            api_key: keys(Purpose::ApiKey)?,
+            custodian: keys(Purpose::Custodian)?,
+            integrity: keys(Purpose::Integrity)?,
+            key_table: keys(Purpose::KeyTable)?,
+            token_check: keys(Purpose::TokenCheck)?,
+        })
     }
 
-    fn refused(&self, id: DekId) -> OpenError {
-        OpenError::WrappedKey {
-            key: id.to_string().into(),
-            owner: self.owner.clone(),
-            purpose: self.purpose.word(),
-            version: self.version,
+    /// The keys for one purpose. `None`: the system has none for it.
+    pub(crate) fn find(&self, purpose: Purpose) -> Option<&Deks> {
+        match purpose {
+            Purpose::ApiKey => Some(&self.api_key),
+            Purpose::Custodian => Some(&self.custodian),
+            Purpose::Integrity => Some(&self.integrity),
+            Purpose::KeyTable => Some(&self.key_table),
+            Purpose::TokenCheck => Some(&self.token_check),
+            Purpose::Card | Purpose::Credential | Purpose::Kek => None,
+        }
+    }
+
+    fn known(&self) -> Known {
+        let all = Purpose::ALL.into_iter().filter_map(|purpose| self.find(purpose));
+        all.flat_map(Deks::iter).map(|dek| (dek.id(), dek.clone())).collect()
+    }
+}
+
+// === impl Former ===
+
+impl Former {
+    /// Whether somebody still works with what these keys were before the change.
+    pub(crate) fn is_held(&self) -> bool {
+        match self {
+            Self::Merchant(keys) => keys.strong_count() > 0,
+            Self::System(keys) => keys.strong_count() > 0,
         }
     }
 }
@@ -129,103 +260,263 @@ impl Name {
 // === impl Keyring ===
 
 impl Keyring {
-    /// Unwraps every key in the store. Blocks on the token.
-    pub(crate) fn open(store: &dyn Store, hsm: &Hsm) -> Result<Self, OpenError> {
-        let mut loaded = load(store, hsm)?;
-        let mut system = loaded.remove(SYSTEM).unwrap_or_default();
-        let damaged = || OpenError::Damaged { what: "list of keys" };
-        let system = SystemKeys {
-            api_key: take(&mut system, Purpose::ApiKey).ok_or_else(damaged)?,
-            integrity: take(&mut system, Purpose::Integrity).ok_or_else(damaged)?,
-            token_check: take(&mut system, Purpose::TokenCheck).ok_or_else(damaged)?,
+    /// Unwraps every key of the table, and refuses one that is not as the vault left it. Blocks on
+    /// the token.
+    pub(crate) fn open(
+        store: &dyn Store,
+        hsm: &Hsm,
+        vault: [u8; 8],
+        table: Table,
+        age: Age,
+    ) -> Result<Self, OpenError> {
+        let keyring = Self {
+            vault,
+            system: ArcSwapOption::empty(),
+            merchants: ArcSwap::default(),
+            table: Mutex::new(table),
+            anchored: std::sync::atomic::AtomicU64::new(0),
         };
-        let merchants = loaded
-            .into_iter()
-            .map(|(owner, keys)| merchant(&owner, keys).ok_or_else(damaged))
-            .collect::<Result<_, OpenError>>()?;
-        Ok(Self { system, merchants: ArcSwap::from_pointee(merchants) })
+        keyring.fill(store, hsm, age)?;
+        Ok(keyring)
     }
 
-    /// The keys of a merchant, if there is such a merchant.
-    pub(crate) fn merchant(&self, id: &MerchantId) -> Option<Arc<MerchantKeys>> {
-        self.merchants.load().get(id).cloned()
+    /// Reads the keys of the table into memory. Blocks on the token.
+    pub(crate) fn fill(&self, store: &dyn Store, hsm: &Hsm, age: Age) -> Result<(), OpenError> {
+        let damaged = || OpenError::Damaged { what: "list of keys" };
+        let mut table = self.table();
+        let known = unwrap_all(store, hsm, &table)?;
+        let key = deks(table.of(SYSTEM), Purpose::KeyTable, &known).ok_or_else(damaged)?;
+        let anchor = Anchor::read(store)?;
+        if !table.is_sealed_by(key.active(), &anchor) {
+            return Err(OpenError::KeyTable);
+        }
+        self.check_anchor(hsm, &anchor, age)?;
+        let merchants = held(&table, &known).ok_or_else(damaged)?;
+        let system = SystemKeys::of(&table, &known).ok_or_else(damaged)?;
+        self.system.store(Some(Arc::new(system)));
+        self.merchants.store(Arc::new(merchants));
+        Ok(())
     }
 
-    /// How many merchants have keys.
+    /// Refuses a table that is older than the one that the token remembers. One that is newer was
+    /// cut off before the token was told.
+    fn check_anchor(&self, hsm: &Hsm, found: &Anchor, age: Age) -> Result<(), OpenError> {
+        if age == Age::Unasked {
+            return Ok(());
+        }
+        let told = hsm.anchor(self.vault.to_vec())?;
+        if let Some(told) = told.as_deref().and_then(Anchor::parse) {
+            let older = found.version < told.version;
+            let other = found.version == told.version && *found != told;
+            if age == Age::AsRemembered && (older || other) {
+                return Err(OpenError::RolledBack { found: found.version, told: told.version });
+            }
+        }
+        if told.as_deref() != Some(&found.bytes()) {
+            hsm.set_anchor(self.vault.to_vec(), found.bytes())?;
+        }
+        self.anchored.store(found.version, std::sync::atomic::Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Takes every key out of memory. What needs one is refused until [`Self::fill`].
+    pub(crate) fn empty(&self) {
+        self.system.store(None);
+        self.merchants.store(Arc::default());
+    }
+
+    /// Whether the keys are out of memory.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.system.load().is_none()
+    }
+
+    /// The keys of the system.
+    pub(crate) fn system(&self) -> Result<Arc<SystemKeys>, VaultError> {
+        self.system.load_full().ok_or(VaultError::Locked)
+    }
+
+    /// The keys of a merchant. Whoever opens a record has them before it reads the record: then the
+    /// key of the record is among them, whatever is rotated meanwhile.
+    pub(crate) fn merchant(&self, id: &MerchantId) -> Result<Arc<MerchantKeys>, VaultError> {
+        match self.merchants.load().get(id) {
+            Some(Held::Keys(keys)) => Ok(keys.clone()),
+            Some(Held::Shredded) => Err(VaultError::Shredded),
+            None if self.is_empty() => Err(VaultError::Locked),
+            None => Err(VaultError::NoSuchMerchant),
+        }
+    }
+
+    /// The key that seals for an owner.
+    pub(crate) fn active(
+        &self,
+        owner: Option<&MerchantId>,
+        purpose: Purpose,
+    ) -> Result<Arc<Dek>, VaultError> {
+        let none = VaultError::Sealed { what: "list of keys" };
+        match owner {
+            Some(merchant) => {
+                let keys = self.merchant(merchant)?;
+                keys.find(purpose).map(|keys| keys.active().clone()).ok_or(none)
+            }
+            None => self.system()?.find(purpose).map(|keys| keys.active().clone()).ok_or(none),
+        }
+    }
+
+    /// How many merchants have keys, or had them.
     pub(crate) fn merchants(&self) -> usize {
         self.merchants.load().len()
     }
 
-    /// Adds the keys of a merchant, which are durable. Callers do this one at a time.
-    pub(crate) fn add(&self, id: &MerchantId, keys: MerchantKeys) {
+    /// Whether there is such a merchant, shredded or not.
+    pub(crate) fn has(&self, id: &MerchantId) -> bool {
+        self.merchants.load().contains_key(id)
+    }
+
+    pub(crate) fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The version of the table that the token is known to remember.
+    pub(crate) fn anchored(&self) -> u64 {
+        self.anchored.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_anchored(&self, version: u64) {
+        self.anchored.fetch_max(version, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// What the token remembers the table by.
+    pub(crate) fn vault(&self) -> [u8; 8] {
+        self.vault
+    }
+
+    /// Takes over a change of the table that is durable: the keys of `owner` become what their rows
+    /// say. `new` is the key among them that memory did not have.
+    ///
+    /// Callers do this one at a time.
+    pub(crate) fn apply(&self, sealed: Sealed) {
+        self.table().apply(sealed);
+    }
+
+    /// Makes the keys of an owner what their rows say, with `new` among them. Returns what they
+    /// were before, for who must know when nobody works with that any more.
+    pub(crate) fn refresh(&self, owner: &str, new: &[Arc<Dek>]) -> Option<Former> {
+        let table = self.table();
+        let add = |mut known: Known| {
+            known.extend(new.iter().map(|dek| (dek.id(), dek.clone())));
+            known
+        };
+        if owner == SYSTEM {
+            let before = self.system.load_full()?;
+            let keys = SystemKeys::of(&table, &add(before.known()))?;
+            self.system.store(Some(Arc::new(keys)));
+            return Some(Former::System(Arc::downgrade(&before)));
+        }
+        let id = MerchantId::parse(owner).ok()?;
         let mut merchants = HashMap::clone(&self.merchants.load());
-        merchants.insert(id.clone(), Arc::new(keys));
+        let before = match merchants.get(&id) {
+            Some(Held::Keys(keys)) => Some(keys.clone()),
+            Some(Held::Shredded) | None => None,
+        };
+        let known = add(before.as_ref().map(|keys| keys.known()).unwrap_or_default());
+        let after = match MerchantKeys::of(owner, &table, &known) {
+            Some(keys) => Held::Keys(Arc::new(keys)),
+            None => Held::Shredded,
+        };
+        merchants.insert(id, after);
         self.merchants.store(Arc::new(merchants));
+        Some(Former::Merchant(before.as_ref().map(Arc::downgrade).unwrap_or_default()))
+    }
+
+    /// The most seals of one key that is in use.
+    pub(crate) fn seals_max(&self) -> u64 {
+        let merchants = self.merchants.load();
+        let of_merchants = merchants.values().flat_map(|held| match held {
+            Held::Keys(keys) => vec![keys.card.active().seals(), keys.credential.active().seals()],
+            Held::Shredded => vec![],
+        });
+        let system = self.system.load_full();
+        let of_system = system.iter().map(|keys| keys.api_key.active().seals());
+        of_merchants.chain(of_system).max().unwrap_or_default()
+    }
+
+    /// Every key in memory of an owner, by id.
+    pub(crate) fn deks_of(&self, owner: &str) -> HashMap<DekId, Arc<Dek>> {
+        if owner == SYSTEM {
+            return self.system.load_full().map(|keys| keys.known()).unwrap_or_default();
+        }
+        let keys = MerchantId::parse(owner).ok().and_then(|id| self.merchant(&id).ok());
+        keys.map(|keys| keys.known()).unwrap_or_default()
     }
 }
 
-fn load(store: &dyn Store, hsm: &Hsm) -> Result<Loaded, OpenError> {
-    let mut loaded = Loaded::new();
-    let mut seen = HashSet::new();
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        let page = store.page(Collection::Keys, after.as_deref(), b"", PAGE_ENTRIES_MAX)?;
-        let Some((last, _)) = page.last() else { return Ok(loaded) };
-        after = Some(last.clone());
-        for entry in &page {
-            let (name, dek) = unwrap(hsm, entry)?;
-            if !seen.insert(dek.id()) {
-                return Err(name.refused(dek.id()));
-            }
-            let owner = loaded.entry(name.owner).or_default();
-            owner.entry(name.purpose).or_default().insert(name.version, Arc::new(dek));
+/// Every merchant that has rows, and its keys.
+fn held(table: &Table, known: &Known) -> Option<HashMap<MerchantId, Held>> {
+    let mut owners: BTreeMap<&str, bool> = BTreeMap::new();
+    for row in table.rows().filter(|row| !row.name.owner.starts_with('@')) {
+        *owners.entry(&row.name.owner).or_default() |= row.state != KeyState::Destroyed;
+    }
+    let merchants = owners.into_iter().map(|(owner, lives)| {
+        let keys = || MerchantKeys::of(owner, table, known).map(|keys| Held::Keys(Arc::new(keys)));
+        Some((MerchantId::parse(owner).ok()?, if lives { keys()? } else { Held::Shredded }))
+    });
+    merchants.collect()
+}
+
+fn unwrap_all(store: &dyn Store, hsm: &Hsm, table: &Table) -> Result<Known, OpenError> {
+    let (mut known, mut seen) = (Known::new(), HashSet::new());
+    for row in table.rows() {
+        if !seen.insert(row.id) {
+            return Err(row.name.refused(row.id));
         }
-        if seen.len() > DEKS_MAX {
+        if let Some(dek) = unwrap(store, hsm, table, row)? {
+            known.insert(row.id, Arc::new(dek));
+        }
+        if known.len() > DEKS_MAX {
             return Err(OpenError::TooMany { what: "data keys", max: DEKS_MAX });
         }
     }
+    Ok(known)
 }
 
-fn unwrap(hsm: &Hsm, (row, value): &Entry) -> Result<(Name, Dek), OpenError> {
-    let damaged = || OpenError::Damaged { what: "list of keys" };
-    let name = Name::parse(row).ok_or_else(damaged)?;
-    let (id, wrapped) = parse(value).ok_or_else(damaged)?;
-    let key = hsm.unwrap(name.aad(id), wrapped).map_err(|error| match error {
+fn unwrap(
+    store: &dyn Store,
+    hsm: &Hsm,
+    table: &Table,
+    row: &Row,
+) -> Result<Option<Dek>, OpenError> {
+    let (name, id) = (&row.name, row.id);
+    let KeyPlace::Wrapped { by, bytes } = &row.place else { return Ok(None) };
+    if row.state == KeyState::Destroyed {
+        return Ok(None);
+    }
+    let kek = table.kek_by_id(*by).ok_or_else(|| name.refused(id))?;
+    let key = hsm.unwrap(kek, name.aad(id), bytes.clone()).map_err(|error| match error {
         HsmError::Refused => name.refused(id),
         HsmError::Away | HsmError::Busy | HsmError::Deadline | HsmError::Pin => error.into(),
     })?;
     let key = <&[u8; 32]>::try_from(key.as_slice()).map_err(|_| name.refused(id))?;
-    let dek = Dek::new(id, name.purpose, key);
-    Ok((name, dek))
+    let seals = store.get(Collection::Meta, &seals_row(id))?;
+    let seals = seals.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
+    Ok(Some(Dek::new(id, name.purpose, key, seals)))
 }
 
-fn parse(value: &[u8]) -> Option<(DekId, Wrapped)> {
-    let mut fields = Fields::new(value);
-    let id = DekId(fields.array()?);
-    let iv = fields.array::<IV_BYTES>()?;
-    let bytes = fields.bytes()?.to_vec();
-    fields.end()?;
-    Some((id, Wrapped { iv, bytes }))
-}
-
-fn take(keys: &mut HashMap<Purpose, BTreeMap<u32, Arc<Dek>>>, purpose: Purpose) -> Option<Deks> {
-    Deks::new(keys.remove(&purpose)?.into_values().collect())
-}
-
-fn merchant(
-    owner: &str,
-    mut keys: HashMap<Purpose, BTreeMap<u32, Arc<Dek>>>,
-) -> Option<(MerchantId, Arc<MerchantKeys>)> {
-    let card = take(&mut keys, Purpose::Card)?;
-    let credential = take(&mut keys, Purpose::Credential)?;
-    Some((MerchantId::parse(owner).ok()?, Arc::new(MerchantKeys { card, credential })))
+/// Where in [`Collection::Meta`] it stands how many seals of a key are spoken for.
+pub(crate) fn seals_row(id: DekId) -> Vec<u8> {
+    [b"seals\0".as_slice(), &id.0].concat()
 }
 
 // === impl Vault ===
 
 impl Vault {
-    /// Whether the row of a wrapped key is one: in its form, and the token unwraps it.
+    /// Whether the row of a key is one: in its form, and the token unwraps it.
     pub(crate) fn wrapped_key_holds(&self, row: &[u8], value: &[u8]) -> bool {
-        unwrap(&self.hsm, &(row.to_vec(), value.to_vec())).is_ok()
+        let Some(row) = Row::parse(&(row.to_vec(), value.to_vec())) else { return false };
+        let KeyPlace::Wrapped { by, bytes } = &row.place else { return true };
+        if row.state == KeyState::Destroyed {
+            return bytes.is_empty();
+        }
+        let Some(kek) = self.keyring.table().kek_by_id(*by) else { return false };
+        self.hsm.unwrap(kek, row.name.aad(row.id), bytes.clone()).is_ok()
     }
 }

@@ -11,6 +11,7 @@ mod accounts;
 mod api_keys;
 pub mod audit;
 mod backup;
+mod custodians;
 mod cvvs;
 mod error;
 mod figures;
@@ -18,11 +19,15 @@ mod frame;
 mod harden;
 mod hsm;
 mod integrity;
+mod key_life;
 mod keyring;
+mod locked;
 mod merchants;
 mod random;
+mod rotation;
 mod seal;
 pub mod store;
+mod tender;
 mod tokens;
 
 pub use accounts::staged::{PERCENT_MAX, Pick, Staged, Step};
@@ -32,12 +37,20 @@ pub use backup::{
     BACKUP_FORMAT, BackupCheck, BackupError, BackupReader, BackupReport, CHUNK_BYTES_MAX, Restored,
     check_backup, restore,
 };
+pub use custodians::{
+    APPROVAL_S, Approval, CUSTODIAN_NAME_BYTES_MAX, CUSTODIAN_SECRET_BYTES_MAX,
+    CUSTODIAN_SECRET_BYTES_MIN, CUSTODIANS_MAX, CustodianBrief,
+};
 pub use error::{CardError, HsmError, OpenError, VaultError};
 pub use figures::{Figures, Health};
 pub use harden::{Hardening, harden_process};
 pub use integrity::{FINDINGS_MAX, Finding, VerifyReport};
+pub use key_life::{KeyLine, KeySettings, WrapMechanism};
+pub use keyring::table::KeyState;
 pub use merchants::{Created, MERCHANTS_MAX, MerchantBrief};
+pub use rotation::{Progress, Tended};
 pub use store::{StoreError, wait};
+pub use tender::Tender;
 pub use tokens::{PAYLOAD_BYTES_MAX, TokenMeta};
 
 use accounts::recent::Recent;
@@ -47,8 +60,10 @@ use cvvs::{Cvvs, Sweeper};
 use figures::Counts;
 use hsm::{Access, Hsm, Kek};
 use integrity::Keeper;
-use keyring::{Keyring, MerchantKeys};
+use keyring::table::Table;
+use keyring::{Age, Keyring, MerchantKeys};
 use model::{MerchantId, Secret};
+use rotation::Rotations;
 use seal::{Deks, Place};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,8 +76,8 @@ pub type UnixSeconds = u64;
 pub type UnixMillis = u64;
 
 /// The form in which the vault writes its rows.
-const FORMAT: u32 = 1;
-/// The row of [`Collection::Meta`] that names the key in the token.
+const FORMAT: u32 = 2;
+/// The row of [`Collection::Meta`] that names the vault, and the key in the token.
 const VAULT_ROW: &[u8] = b"vault";
 
 /// Where the vault is, and how its token is reached.
@@ -76,6 +91,7 @@ pub struct Settings {
     pub token_label: String,
     pub pin: Secret,
     pub audit: audit::Settings,
+    pub keys: KeySettings,
 }
 
 /// What [`Vault::init`] made.
@@ -103,6 +119,11 @@ pub struct Vault {
     keeper: Arc<Keeper>,
     /// How many rows were neither old nor new when this was opened.
     unexplained: u64,
+    settings: KeySettings,
+    rotations: Rotations,
+    custodian_wrongs: custodians::Wrong,
+    /// Held while seals of a key are reserved.
+    reserving: tokio::sync::Mutex<()>,
     /// Held while the lists in memory are changed, so that their maxima hold, and while an account is.
     changes: tokio::sync::Mutex<()>,
 }
@@ -118,15 +139,18 @@ impl Vault {
         let access = Access::new(settings);
         // Before anything is made, so that a wrong PIN leaves nothing behind.
         hsm::check_access(&access)?;
+        let serial = hsm::serial(&access)?;
         let store = SledStore::create(&settings.directory, settings.cache_bytes)?;
-        let (kek, serial) = hsm::create_kek(&access)?;
-        let hsm = Hsm::open(access, kek.clone())?;
-        wait(store.batch(keyring::make_system(&hsm)?))?;
-        integrity::begin(&store, &Keyring::open(&store, &hsm)?)?;
-        let value = frame::frame(&[&FORMAT.to_be_bytes(), &kek.0]);
-        let key = VAULT_ROW.to_vec();
+        let kek = Kek::new(settings.keys.wrap);
+        let hsm = Hsm::found(access, kek, settings.keys.hsm_outage_max)?;
+        let id = random::bytes();
+        let first = keyring::make_first(&hsm, kek, vault_row(id, &kek), key_life::now())?;
+        let anchor = first.sealed.anchor().bytes();
+        wait(store.batch(first.sealed.writes()))?;
+        integrity::begin(&store, first.integrity)?;
         // Last, so that what has this row is complete.
-        wait(store.batch(vec![Write::Put { collection: Collection::Meta, key, value }]))?;
+        wait(store.batch(vec![vault_write(id, &kek)]))?;
+        hsm.set_anchor(id.to_vec(), anchor)?;
         store.close();
         Ok(InitReport {
             kek: kek.to_string().into(),
@@ -153,14 +177,26 @@ impl Vault {
     /// # Errors
     /// Each says what to do.
     pub fn open(settings: &Settings) -> Result<Self, OpenError> {
+        Self::open_as(settings, Age::AsRemembered)
+    }
+
+    /// Opens a vault that was restored from a backup, which is older than the token remembers, and
+    /// lets the token forget what came after it.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_restored(settings: &Settings) -> Result<Self, OpenError> {
+        Self::open_as(settings, Age::Restored)
+    }
+
+    fn open_as(settings: &Settings, age: Age) -> Result<Self, OpenError> {
         let store = Arc::new(SledStore::open(&settings.directory, settings.cache_bytes)?);
-        let kek = kek_of(&*store, &settings.directory)?;
-        let hsm = Hsm::open(Access::new(settings), kek)?;
-        let keyring = Keyring::open(&*store, &hsm)?;
+        let (hsm, keyring) = open_keys(&*store, settings, age)?;
         let (keeper, resumed) = integrity::resume(&store, &keyring)?;
         merchants::check(&*store, &keyring)?;
         let api_keys = ApiKeys::open(&*store, &keyring)?;
         let cvvs = Arc::new(Cvvs::default());
+        let rotations = Rotations::open(&*store)?;
         let recent = Arc::new(Recent::default());
         let sweeper = sweeper(&cvvs, &recent).ok_or(OpenError::NoThread)?;
         let audit = Audit::open(&settings.directory, &settings.audit)?;
@@ -176,20 +212,29 @@ impl Vault {
             counts: Counts::default(),
             keeper,
             unexplained: u64::try_from(resumed.unexplained).unwrap_or(u64::MAX),
+            settings: settings.keys.clone(),
+            rotations,
+            custodian_wrongs: custodians::Wrong::default(),
+            reserving: tokio::sync::Mutex::default(),
             changes: tokio::sync::Mutex::default(),
         })
     }
 
     /// Whether the store and the token work, as of the last look at them. It does not block.
     pub fn health(&self) -> Health {
-        Health { audit: self.audit.works(), store: self.store.healthy(), hsm: self.hsm.works() }
+        Health {
+            audit: self.audit.works(),
+            store: self.store.healthy(),
+            hsm: self.hsm.works(),
+            keys: !self.keyring.is_empty(),
+        }
     }
 
     /// What the vault did since it was opened.
     pub fn figures(&self) -> Figures {
         let store = self.store.figures();
         let (hsm_calls, hsm_errors) = self.hsm.counts();
-        Figures {
+        let mut figures = Figures {
             audit: self.audit.figures(),
             commits: store.commits,
             commit_wait_sum_us: store.commit_wait_us_sum,
@@ -205,7 +250,11 @@ impl Vault {
             tokens_kept: self.counts.tokens_kept.total(),
             tokens_opened: self.counts.tokens_opened.total(),
             cvvs_in_memory: u64::try_from(self.cvvs.count()).unwrap_or(u64::MAX),
-        }
+            ..Figures::default()
+        };
+        self.key_figures(&mut figures);
+        self.rotation_figures(&mut figures);
+        figures
     }
 
     /// The log of who did what.
@@ -219,8 +268,10 @@ impl Vault {
         self.store.close();
     }
 
+    /// The keys of a merchant. Whoever opens a record asks for them, and holds on to them, before it
+    /// reads the record: a rotation waits for that before it destroys the key of the record.
     fn keys_of(&self, merchant: &MerchantId) -> Result<Arc<MerchantKeys>, VaultError> {
-        self.keyring.merchant(merchant).ok_or(VaultError::NoSuchMerchant)
+        self.keyring.merchant(merchant)
     }
 
     fn unseal(
@@ -242,10 +293,13 @@ impl Vault {
 
     /// Deletes a row, and says whether there was one. Either answer is durable.
     async fn delete(&self, collection: Collection, key: Vec<u8>) -> Result<bool, StoreError> {
-        match self.store.get(collection, &key)? {
-            Some(old) => self.store.compare_and_swap(collection, key, Some(old), None).await,
-            None => self.store.durable().await.map(|()| false),
+        // A row that is sealed anew while it is read is still the same row.
+        while let Some(old) = self.store.get(collection, &key)? {
+            if self.store.compare_and_swap(collection, key.clone(), Some(old), None).await? {
+                return Ok(true);
+            }
         }
+        self.store.durable().await.map(|()| false)
     }
 }
 
@@ -258,8 +312,36 @@ fn sweeper(cvvs: &Arc<Cvvs>, recent: &Arc<Recent>) -> Option<Sweeper> {
     })
 }
 
-/// The name of the key in the token with which the vault was made.
-fn kek_of(store: &dyn Store, directory: &Path) -> Result<Kek, OpenError> {
+/// The token, and the keys that it unwraps of the table in `store`.
+fn open_keys(
+    store: &dyn Store,
+    settings: &Settings,
+    age: Age,
+) -> Result<(Hsm, Keyring), OpenError> {
+    let (row, id, kek) = own_row(store, &settings.directory)?;
+    let table = Table::read(store, row)?;
+    // The row of the vault and the table were written together.
+    let keks = table.keks_needed();
+    let agreed = keks.first().is_some_and(|active| active.id == kek);
+    agreed.then_some(()).ok_or(OpenError::Damaged { what: "list of keys" })?;
+    let hsm = Hsm::open(Access::new(settings), keks, settings.keys.hsm_outage_max)?;
+    let keyring = Keyring::open(store, &hsm, id, table, age)?;
+    Ok((hsm, keyring))
+}
+
+fn vault_row(id: [u8; 8], kek: &Kek) -> Vec<u8> {
+    frame::frame(&[&FORMAT.to_be_bytes(), &id, &kek.id])
+}
+
+fn vault_write(id: [u8; 8], kek: &Kek) -> Write {
+    let (key, value) = (VAULT_ROW.to_vec(), vault_row(id, kek));
+    Write::Put { collection: Collection::Meta, key, value }
+}
+
+/// The row of the vault, the name of the vault, and that of the key in the token that is in use.
+type OwnRow = (Vec<u8>, [u8; 8], [u8; 8]);
+
+fn own_row(store: &dyn Store, directory: &Path) -> Result<OwnRow, OpenError> {
     let Some(row) = store.get(Collection::Meta, VAULT_ROW)? else {
         return Err(store::OpenError::Unfinished(directory.into()).into());
     };
@@ -269,7 +351,7 @@ fn kek_of(store: &dyn Store, directory: &Path) -> Result<Kek, OpenError> {
     if format != FORMAT {
         return Err(OpenError::Format { found: format, known: FORMAT });
     }
-    let kek = fields.array().map(Kek).ok_or_else(damaged)?;
+    let (id, kek) = (fields.array().ok_or_else(damaged)?, fields.array().ok_or_else(damaged)?);
     fields.end().ok_or_else(damaged)?;
-    Ok(kek)
+    Ok((row, id, kek))
 }

@@ -1,6 +1,6 @@
 //! The merchants, each with keys of its own.
 
-use crate::keyring::{DEKS_MAX, Keyring, make_merchant};
+use crate::keyring::{DEKS_MAX, Keyring};
 use crate::store::{Collection, Entry, PAGE_ENTRIES_MAX, Store, Write};
 use crate::{OpenError, StoreError, UnixSeconds, Vault, VaultError};
 use model::MerchantId;
@@ -25,7 +25,10 @@ pub enum Created {
 /// Refuses a store in which a merchant has lost its keys.
 pub(crate) fn check(store: &dyn Store, keyring: &Keyring) -> Result<(), OpenError> {
     for merchant in read(store)?.ok_or(OpenError::Damaged { what: "list of merchants" })? {
-        keyring.merchant(&merchant.id).ok_or(OpenError::Damaged { what: "list of keys" })?;
+        keyring
+            .has(&merchant.id)
+            .then_some(())
+            .ok_or(OpenError::Damaged { what: "list of keys" })?;
     }
     Ok(())
 }
@@ -65,28 +68,27 @@ impl Vault {
         now: UnixSeconds,
     ) -> Result<Created, VaultError> {
         let _one_at_a_time = self.changes.lock().await;
-        if self.keyring.merchant(id).is_some() {
-            return Ok(Created::Existing);
+        match self.keyring.merchant(id) {
+            Ok(_) => return Ok(Created::Existing),
+            Err(VaultError::NoSuchMerchant) => {}
+            Err(error) => return Err(error),
         }
         if self.keyring.merchants() >= MERCHANTS_MAX {
             return Err(VaultError::TooMany { what: "merchants", max: MERCHANTS_MAX });
         }
-        let owner = id.clone();
-        let new = self.hsm.aside(move |hsm| make_merchant(hsm, &owner)).await?;
         let merchant = Write::Put {
             collection: Collection::Merchants,
             key: id.as_str().as_bytes().to_vec(),
             value: now.to_be_bytes().to_vec(),
         };
-        self.store.batch([new.writes, vec![merchant]].concat()).await?;
-        self.keyring.add(id, new.keys);
+        self.make_merchant_keys(id, now, merchant).await?;
         Ok(Created::New)
     }
 
     /// Whether the row of a merchant is one, and has its keys.
     pub(crate) fn merchant_holds(&self, key: &[u8], value: &[u8]) -> bool {
         let brief = brief(&(key.to_vec(), value.to_vec()));
-        brief.is_some_and(|brief| self.keyring.merchant(&brief.id).is_some())
+        brief.is_some_and(|brief| self.keyring.has(&brief.id))
     }
 
     /// All merchants, by name.

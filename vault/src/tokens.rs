@@ -4,8 +4,8 @@
 //! no read. A text that could be a card verification value never reaches the store: see `cvvs`.
 
 use crate::random::{alphanumerics, base62_six};
-use crate::seal::{Deks, Place, same};
-use crate::store::{Collection, Store};
+use crate::seal::{Claim, DekId, Deks, Place, Purpose, key_of, same};
+use crate::store::{Collection, Entry, Store};
 use crate::{CardError, StoreError, UnixMillis, Vault, VaultError};
 use model::{Card, CardRef, CardToken, Cvv, CvvSource, MerchantId, NumberSource, Operation};
 use model::{Pan, Secret};
@@ -51,6 +51,25 @@ fn check(mac: [u8; 32]) -> [u8; 6] {
     base62_six(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
 }
 
+/// The row of a token, sealed anew, if one of `old` sealed it. It must open.
+pub(crate) fn reseal(
+    merchant: &MerchantId,
+    keys: &Deks,
+    claim: &Claim,
+    old: &[DekId],
+    (row, sealed): &Entry,
+) -> Result<Option<Vec<u8>>, VaultError> {
+    if !key_of(sealed).is_some_and(|id| old.contains(&id)) {
+        return Ok(None);
+    }
+    let refused = VaultError::Sealed { what: "tokens" };
+    let name = row.split_at_checked(merchant.as_str().len().saturating_add(1));
+    let token = name.and_then(|(_, token)| CardToken::parse(str::from_utf8(token).ok()?).ok());
+    let token = token.ok_or(refused)?;
+    let record = keys.open(place(merchant, &token), sealed).map_err(|_| refused)?;
+    Ok(Some(claim.seal(place(merchant, &token), &record)))
+}
+
 fn field(name: &'static str, problem: &'static str) -> CardError {
     CardError::Field { name, problem }
 }
@@ -68,7 +87,7 @@ impl Vault {
         payload: Secret,
         now: UnixMillis,
     ) -> Result<TokenMeta, VaultError> {
-        let keys = self.keys_of(merchant)?;
+        self.keys_of(merchant)?;
         if !matches!(payload.len(), 1..=PAYLOAD_BYTES_MAX) {
             return Err(VaultError::Size { what: "a text", max: PAYLOAD_BYTES_MAX });
         }
@@ -77,7 +96,8 @@ impl Vault {
         if let Ok(cvv) = Cvv::parse(payload.expose()) {
             self.cvvs.keep(merchant, token.clone(), cvv, now, Instant::now())?;
         } else {
-            let sealed = self.seal_payload(&keys.card, place(merchant, &token), &payload, now);
+            let claim = self.claim(Some(merchant), Purpose::Card, 1).await?;
+            let sealed = self.seal_payload(&claim, place(merchant, &token), &payload, now);
             self.write_token(row(merchant, &token), sealed).await?;
         }
         self.counts.tokens_kept.add();
@@ -173,7 +193,7 @@ impl Vault {
 
     fn new_token(&self, merchant: &MerchantId) -> Result<CardToken, VaultError> {
         let random = alphanumerics(RANDOM_CHARS);
-        let mac = self.keyring.system.token_check.active().mac(&[
+        let mac = self.keyring.system()?.token_check.active().mac(&[
             b"token",
             merchant.as_str().as_bytes(),
             random.as_bytes(),
@@ -187,7 +207,8 @@ impl Vault {
         let Some((random, told)) = token.as_str().as_bytes().split_at_checked(RANDOM_CHARS) else {
             return false;
         };
-        self.keyring.system.token_check.iter().any(|dek| {
+        let Ok(system) = self.keyring.system() else { return false };
+        system.token_check.iter().any(|dek| {
             let mac = dek.mac(&[b"token", merchant.as_str().as_bytes(), random]);
             same(&check(mac), told)
         })
@@ -195,7 +216,7 @@ impl Vault {
 
     fn seal_payload(
         &self,
-        keys: &Deks,
+        claim: &Claim,
         place: Place<'_>,
         payload: &Secret,
         now: UnixMillis,
@@ -206,7 +227,7 @@ impl Vault {
         // Exposed to be sealed.
         record.extend_from_slice(payload.expose().as_bytes());
         self.counts.seals.add();
-        keys.active().seal(place, &record)
+        claim.seal(place, &record)
     }
 
     async fn write_token(&self, row: Vec<u8>, sealed: Vec<u8>) -> Result<(), VaultError> {
@@ -231,7 +252,11 @@ impl Vault {
         let holds = || {
             let (merchant, token) = crate::merchants::split_row(key)?;
             let token = CardToken::parse(token).ok().filter(|t| self.is_genuine(&merchant, t))?;
-            let keys = self.keys_of(&merchant).ok()?;
+            let keys = match self.keys_of(&merchant) {
+                // Nobody can open it, and that is how it should be.
+                Err(VaultError::Shredded) => return Some(()),
+                keys => keys.ok()?,
+            };
             let record =
                 self.unseal("tokens", &keys.card, place(&merchant, &token), sealed).ok()?;
             Opened::new(record)?.text().map(drop)

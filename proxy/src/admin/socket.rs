@@ -19,6 +19,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 use vault::Vault;
+use vault::audit::Who;
 use zeroize::Zeroizing;
 
 /// How long a request may be: the largest account there can be, every byte of it escaped.
@@ -149,7 +150,7 @@ async fn converse(mut stream: UnixStream, owner: u32, vault: &Vault) -> io::Resu
     }
     let request = read_line(&mut stream, REQUEST_BYTES_MAX).await?;
     let answered = match serde_json::from_slice::<Request>(&request) {
-        Ok(request) => answer(vault, request).await,
+        Ok(request) => answer(vault, &Who::operator(peer), request).await,
         Err(_) => Err(Refusal::new("the running program does not understand the request")),
     };
     let line = line(&answered, ANSWER_BYTES_MAX).or_else(|| {

@@ -2,10 +2,15 @@
 //!
 //! This is the only place that writes to the standard output and error, apart from the logs.
 
-use crate::admin::{AccountLine, Answer, KeyLine, MerchantLine, NewKey, NewMerchant, Status};
-use anyhow::Result;
+use crate::admin::{
+    AccountLine, Answer, CustodianLine, KeyLine, MerchantLine, NewKey, NewMerchant, Rotation,
+    Status, VaultKeyLine,
+};
+use anyhow::{Context, Result, ensure};
+use model::Secret;
 use serde::Serialize;
-use std::io::{self, Write};
+use std::io::{self, BufRead, IsTerminal, Read, Write};
+use zeroize::Zeroizing;
 
 /// Prints `text`, which is what the command was run for.
 pub(super) fn say(text: &str) -> Result<()> {
@@ -18,6 +23,71 @@ pub(super) fn say(text: &str) -> Result<()> {
 pub(super) fn complain(text: &str) {
     // There is nobody left to tell when this fails.
     drop(writeln!(io::stderr().lock(), "{text}"));
+}
+
+/// How long an answer of a person may be, in bytes.
+const ANSWER_BYTES_MAX: usize = 256;
+
+/// Asks the person at the terminal, who answers with a line.
+pub(super) fn ask(question: &str) -> Result<String> {
+    complain(&format!("{question}:"));
+    Ok(line()?.trim().to_owned())
+}
+
+/// Asks for a secret, which is not shown while it is typed.
+pub(super) fn ask_secret(question: &str) -> Result<Secret> {
+    let input = io::stdin();
+    ensure!(input.is_terminal(), "there is no terminal to type a secret at: say --secret");
+    complain(&format!("{question} (it is not shown):"));
+    let shown = Echo::off()?;
+    let typed = line();
+    drop(shown);
+    Ok(Secret::new(typed?.trim_end_matches(['\r', '\n'])))
+}
+
+/// A line of the standard input, in one allocation that is wiped.
+fn line() -> Result<Zeroizing<String>> {
+    let mut line = Zeroizing::new(String::with_capacity(ANSWER_BYTES_MAX + 1));
+    let limit = u64::try_from(ANSWER_BYTES_MAX).unwrap_or(u64::MAX);
+    io::stdin().lock().take(limit).read_line(&mut line).context("the terminal cannot be read")?;
+    Ok(line)
+}
+
+/// Shows on one line how far a rotation is.
+pub(super) fn progress(rotation: &Rotation) {
+    let Rotation { what, owner, purpose, keys, keys_done, records, waits_for, .. } = rotation;
+    let what = what.as_deref().unwrap_or_default();
+    let waits = waits_for.as_deref().map(|why| format!("; waits for {why}")).unwrap_or_default();
+    complain(&format!(
+        "{what}: {keys_done} of {keys} keys, {records} records; at {owner} {purpose}{waits}"
+    ));
+}
+
+/// A terminal that shows nothing of what is typed, as long as this lives.
+struct Echo;
+
+/// Tells the terminal whether to show what is typed. `stty` is a part of every system.
+fn stty(mode: &str) -> Result<()> {
+    let done =
+        std::process::Command::new("stty").arg(mode).stdin(std::process::Stdio::inherit()).status();
+    ensure!(done.is_ok_and(|status| status.success()), "the terminal cannot hide what is typed");
+    Ok(())
+}
+
+// === impl Echo ===
+
+impl Echo {
+    fn off() -> Result<Self> {
+        stty("-echo").map(|()| Self)
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        if stty("echo").is_err() {
+            complain("type `stty echo` to see again what you type");
+        }
+    }
 }
 
 /// Prints an answer for a script, or for a person.
@@ -36,12 +106,15 @@ fn as_json(answer: &Answer) -> Result<String> {
     Ok(match answer {
         Answer::Account(account) => json(account)?,
         Answer::Accounts(accounts) => json(accounts)?,
+        Answer::Custodians(custodians) => json(custodians)?,
         Answer::Gone => json(&serde_json::json!({}))?,
         Answer::Key(key) => json(key)?,
         Answer::Keys(keys) => json(keys)?,
         Answer::Merchant(merchant) => json(merchant)?,
         Answer::Merchants(merchants) => json(merchants)?,
+        Answer::Rotation(rotation) => json(rotation)?,
         Answer::Status(status) => json(status)?,
+        Answer::VaultKeys(keys) => json(keys)?,
     })
 }
 
@@ -58,6 +131,10 @@ fn as_text(answer: &Answer) -> String {
         Answer::Accounts(accounts) => {
             let row = |line: &AccountLine| [&*line.name, &line.gateway, &line.created].map(from);
             table(["NAME", "GATEWAY", "CREATED"], accounts.iter().map(row))
+        }
+        Answer::Custodians(custodians) => {
+            let row = |line: &CustodianLine| [&*line.name, &line.accepted].map(from);
+            table(["NAME", "ACCEPTED"], custodians.iter().map(row))
         }
         Answer::Gone => "It is gone.".to_owned(),
         // Exposed because it was asked for, and is shown this one time.
@@ -76,7 +153,13 @@ fn as_text(answer: &Answer) -> String {
             let row = |line: &MerchantLine| [&*line.id, &line.created].map(from);
             table(["ID", "CREATED"], merchants.iter().map(row))
         }
+        Answer::Rotation(rotation) => rotation_text(rotation),
         Answer::Status(status) => status_text(status),
+        Answer::VaultKeys(keys) => {
+            let head =
+                ["ID", "OWNER", "PURPOSE", "VERSION", "STATE", "SEALS", "CREATED", "CHANGED", "BY"];
+            table(head, keys.iter().map(vault_key_row))
+        }
     }
 }
 
@@ -85,6 +168,21 @@ fn key_row(line: &KeyLine) -> [String; 6] {
     let scopes = line.scopes.join(",");
     let expires = line.expires.as_deref().unwrap_or("never");
     [&line.id, &line.name, purpose, &scopes, &line.created, expires].map(from)
+}
+
+fn rotation_text(rotation: &Rotation) -> String {
+    match (&rotation.approval_until, &rotation.what) {
+        (Some(until), _) => format!("Approved. Another custodian has until {until} to do so too."),
+        (None, Some(_)) => "The rotation is under way.".to_owned(),
+        (None, None) => "No rotation is under way; see `orchestra vault keys`.".to_owned(),
+    }
+}
+
+fn vault_key_row(line: &VaultKeyLine) -> [String; 9] {
+    let seals = line.seals.map(|seals| seals.to_string()).unwrap_or_default();
+    let version = line.version.to_string();
+    let VaultKeyLine { id, owner, purpose, state, created, changed, by, .. } = line;
+    [id, owner, purpose, &*version, state, &seals, created, changed, by].map(from)
 }
 
 fn status_text(status: &Status) -> String {

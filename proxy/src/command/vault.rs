@@ -1,8 +1,9 @@
 //! `orchestra vault`
 
+use super::rotate::{Destroy, Rotate, Shred};
 use super::{Output, ask, load, settings, terminal};
 use crate::admin::Request;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::builder::{StringValueParser, TypedValueParser};
 use clap::{Arg, Args, Command as Clap, Subcommand, error};
 use conf::{Config, Source};
@@ -26,10 +27,35 @@ Examples:
   orchestra vault status
   orchestra vault status --json";
 
+const KEYS_EXAMPLES: &str = "\
+Examples:
+  orchestra vault keys
+  orchestra vault keys --json
+
+Every key that there is or was: its state, when it was made and on whose word, and how many records
+it sealed (rounded up after a crash). No key is shown.";
+
+const ACCEPT_EXAMPLES: &str = "\
+Example:
+  orchestra vault accept-restored
+
+The token remembers how new the list of keys is, so that nobody puts an older copy of the store in
+its place. A backup is such a copy. Do this once after you restored one, with `serve` not running.";
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Open a vault that you restored from a backup, and let the token believe it.
+    AcceptRestored(Accept),
+    /// Destroy a key in the token that wraps nothing any more.
+    DestroyKek(Destroy),
     /// Make a vault: a key in the hardware security module, and an empty store.
     Init(Init),
+    /// List all keys with their states. Shows no key.
+    Keys(Keys),
+    /// Exchange keys while everything goes on.
+    Rotate(Rotate),
+    /// Destroy the keys of a merchant, so that nothing of it can be opened.
+    Shred(Shred),
     /// Say whether the vault works, and what is in it. Shows no secret.
     Status(Status),
 }
@@ -54,6 +80,21 @@ pub(super) struct Status {
     output: Output,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = KEYS_EXAMPLES)]
+pub(super) struct Keys {
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = ACCEPT_EXAMPLES)]
+pub(super) struct Accept {
+    /// Do it without asking, for scripts.
+    #[arg(long)]
+    yes: bool,
+}
+
 /// What `vault init` made.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -66,7 +107,7 @@ struct Made<'a> {
 
 /// Reads a reference. Its error does not repeat the argument, which may be a PIN.
 #[derive(Clone, Debug)]
-struct Unquoted;
+pub(super) struct Unquoted;
 
 // === impl Command ===
 
@@ -74,11 +115,31 @@ impl Command {
     pub(super) fn run(self, conf: &Path) -> Result<()> {
         let config = load(conf)?;
         match self {
+            Self::AcceptRestored(accept) => accept.run(&config),
+            Self::DestroyKek(destroy) => destroy.run(conf),
+            Self::Keys(Keys { output }) => {
+                terminal::show(&ask(&config, Request::VaultKeys)?, output.json)
+            }
+            Self::Rotate(rotate) => rotate.run(conf),
+            Self::Shred(shred) => shred.run(conf),
             Self::Init(init) => init.run(&config),
             Self::Status(Status { output }) => {
                 terminal::show(&ask(&config, Request::Status)?, output.json)
             }
         }
+    }
+}
+
+// === impl Accept ===
+
+impl Accept {
+    fn run(self, config: &Config) -> Result<()> {
+        if !self.yes {
+            let answer = terminal::ask("Type `restored` if you put this backup here yourself")?;
+            ensure!(answer == "restored", "nothing was done");
+        }
+        drop(Vault::open_restored(&settings(config)?)?);
+        terminal::say("The token now believes this vault, as it is.")
     }
 }
 
@@ -131,7 +192,8 @@ impl TypedValueParser for Unquoted {
     ) -> Result<Source, clap::Error> {
         let text = StringValueParser::new().parse_ref(command, argument, value)?;
         Source::parse(&text, Path::new("")).ok_or_else(|| {
-            let problem = "--so-pin takes file:PATH or env:VARIABLE\n";
+            let name = argument.and_then(Arg::get_long).unwrap_or_default();
+            let problem = format!("--{name} takes file:PATH or env:VARIABLE\n");
             clap::Error::raw(error::ErrorKind::ValueValidation, problem).with_cmd(command)
         })
     }

@@ -13,6 +13,8 @@ const UNSAFE: &[(&str, &str)] = &[
         "vault/src/store/sync.rs",
         "the one function of the C library that sled takes for a sync is replaced by one that is",
     ),
+    ("vault/src/locked.rs", "memory that is locked and wiped"),
+    ("vault/tests/vault/rotation.rs", "a process that ends as if it were killed"),
 ];
 
 /// Words that stand for unfinished or careless work, and what to do instead.

@@ -46,6 +46,11 @@ impl Recent {
         }
     }
 
+    /// Wipes everything.
+    pub(crate) fn clear(&self) {
+        self.write().clear();
+    }
+
     /// Wipes what is over its time.
     pub(crate) fn sweep(&self, now: Instant) {
         self.write().retain(|_, kept| now < kept.until);

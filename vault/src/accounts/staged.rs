@@ -3,8 +3,9 @@
 //! Here is the mechanism: what is kept of them, and its steps, each of which is one compare-and-swap
 //! of the account's row. When a step is taken, and which payments go where, is decided by the proxy.
 
-use super::{AccountBrief, Parts, REPLACE_TRIES_MAX, check_sizes, row};
+use super::{AccountBrief, Parts, REPLACE_TRIES_MAX, SEALS, check_sizes, row};
 use crate::frame::{Fields, frame};
+use crate::seal::{Claim, Purpose};
 use crate::store::{Collection, Store};
 use crate::{StoreError, UnixMillis, Vault, VaultError};
 use model::{AccountName, Credentials, MerchantId};
@@ -112,7 +113,7 @@ impl Vault {
         credentials: Credentials,
         now: UnixMillis,
     ) -> Result<Option<Staged>, VaultError> {
-        self.rewrite(merchant, name, now, |whole, version| {
+        self.rewrite(merchant, name, now, |claim, whole, version| {
             check_sizes(&whole.brief.gateway, &credentials)?;
             let staged = Staged::new(version, now);
             let parts = Parts {
@@ -120,7 +121,7 @@ impl Vault {
                 credentials: &whole.credentials,
                 staged: Some((&staged, &credentials)),
             };
-            let row = self.seal_account(merchant, &parts, version)?;
+            let row = self.seal_account(claim, merchant, &parts, version)?;
             Ok(Some((row, staged)))
         })
         .await
@@ -136,7 +137,7 @@ impl Vault {
         step: Step,
         now: UnixMillis,
     ) -> Result<Option<Staged>, VaultError> {
-        self.rewrite(merchant, name, now, |whole, version| {
+        self.rewrite(merchant, name, now, |claim, whole, version| {
             let Some((staged, credentials)) = whole.staged.filter(|(staged, _)| staged.id == id)
             else {
                 return Ok(None);
@@ -147,7 +148,7 @@ impl Vault {
                 credentials: &whole.credentials,
                 staged: Some((&staged, &credentials)),
             };
-            let row = self.seal_account(merchant, &parts, version)?;
+            let row = self.seal_account(claim, merchant, &parts, version)?;
             Ok(Some((row, staged)))
         })
         .await
@@ -163,14 +164,14 @@ impl Vault {
         id: u64,
         now: UnixMillis,
     ) -> Result<bool, VaultError> {
-        let retired = self.rewrite(merchant, name, now, |whole, version| {
+        let retired = self.rewrite(merchant, name, now, |claim, whole, version| {
             let whole_share = |staged: &Staged| staged.id == id && staged.percent == PERCENT_MAX;
             let Some((_, credentials)) = whole.staged.filter(|(staged, _)| whole_share(staged))
             else {
                 return Ok(None);
             };
             let parts = Parts { brief: &whole.brief, credentials: &credentials, staged: None };
-            Ok(Some((self.seal_account(merchant, &parts, version)?, ())))
+            Ok(Some((self.seal_account(claim, merchant, &parts, version)?, ())))
         });
         Ok(retired.await?.is_some())
     }
@@ -182,13 +183,13 @@ impl Vault {
         name: &AccountName,
         now: UnixMillis,
     ) -> Result<bool, VaultError> {
-        let dropped = self.rewrite(merchant, name, now, |whole, version| {
+        let dropped = self.rewrite(merchant, name, now, |claim, whole, version| {
             if whole.staged.is_none() {
                 return Ok(None);
             }
             let parts =
                 Parts { brief: &whole.brief, credentials: &whole.credentials, staged: None };
-            Ok(Some((self.seal_account(merchant, &parts, version)?, ())))
+            Ok(Some((self.seal_account(claim, merchant, &parts, version)?, ())))
         });
         Ok(dropped.await?.is_some())
     }
@@ -198,6 +199,8 @@ impl Vault {
         &self,
         merchant: &MerchantId,
     ) -> Result<Vec<(AccountName, Staged)>, VaultError> {
+        // Before the rows are read: see `keys_of`.
+        let _keys = self.keys_of(merchant)?;
         let mut found = Vec::new();
         for (key, value) in self.account_rows(merchant)? {
             let name = self.name_in(merchant, &key)?;
@@ -214,10 +217,13 @@ impl Vault {
         merchant: &MerchantId,
         name: &AccountName,
         now: UnixMillis,
-        change: impl Fn(Whole, u64) -> Result<Option<(Vec<u8>, T)>, VaultError>,
+        change: impl Fn(&Claim, Whole, u64) -> Result<Option<(Vec<u8>, T)>, VaultError>,
     ) -> Result<Option<T>, VaultError> {
         let _turn = self.changes.lock().await;
         for _ in 0..REPLACE_TRIES_MAX {
+            // Before the row is read: see `keys_of`. The claim is held until the row is durable.
+            let _keys = self.keys_of(merchant)?;
+            let claim = self.claim(Some(merchant), Purpose::Credential, SEALS).await?;
             let key = row(merchant, name);
             let old = self.store.get(Collection::Accounts, &key)?;
             let whole =
@@ -226,7 +232,7 @@ impl Vault {
             let changed = match whole {
                 Some(whole) => {
                     let version = version(&whole);
-                    change(whole, version)?
+                    change(&claim, whole, version)?
                 }
                 None => None,
             };

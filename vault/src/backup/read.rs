@@ -54,9 +54,9 @@ impl<R: Read> BackupReader<R> {
     /// It is no backup.
     pub fn new(mut from: R) -> Result<Self, BackupError> {
         let mut magic = [0; MAGIC.len()];
-        from.read_exact(&mut magic).map_err(|error| match error.kind() {
-            ErrorKind::UnexpectedEof => BackupError::Foreign,
-            _ => error.into(),
+        from.read_exact(&mut magic).map_err(|error| {
+            let ended = error.kind() == ErrorKind::UnexpectedEof;
+            if ended { BackupError::Foreign } else { error.into() }
         })?;
         if magic != *MAGIC {
             return Err(BackupError::Foreign);
@@ -142,9 +142,9 @@ impl<R: Read> BackupReader<R> {
     }
 
     fn fill_array(&mut self, to: &mut [u8]) -> Result<(), BackupError> {
-        self.from.read_exact(to).map_err(|error| match error.kind() {
-            ErrorKind::UnexpectedEof => BackupError::Cut,
-            _ => error.into(),
+        self.from.read_exact(to).map_err(|error| {
+            let ended = error.kind() == ErrorKind::UnexpectedEof;
+            if ended { BackupError::Cut } else { error.into() }
         })
     }
 

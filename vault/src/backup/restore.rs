@@ -2,11 +2,10 @@
 
 use super::read::{End, Row};
 use super::{BackupCheck, BackupError, BackupReader};
-use crate::hsm::{Access, Hsm};
 use crate::integrity::Keeper;
-use crate::keyring::Keyring;
+use crate::keyring::Age;
 use crate::store::{Collection, Entry, Pending, RawRow, Restore, Store, StoreError, Write};
-use crate::{OpenError, Settings, Vault, VerifyReport, kek_of};
+use crate::{OpenError, Settings, Vault, VerifyReport, open_keys};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
@@ -56,7 +55,8 @@ pub fn restore(
         return Err(BackupError::Forged);
     }
     restore.finish(&end.ledger)?;
-    let vault = Vault::open(settings)?;
+    // It is older than the token remembers, which is what was asked for.
+    let vault = Vault::open_restored(settings)?;
     let verified = vault.verify(&mut progress)?;
     vault.close();
     if verified.apart.is_empty() {
@@ -74,10 +74,8 @@ fn open(file: &Path) -> Result<BackupReader<BufReader<File>>, BackupError> {
 fn genuine(file: &Path, settings: &Settings) -> Result<(BackupCheck, End), BackupError> {
     let mut keys = KeyRows(BTreeMap::new());
     let (check, end) = open(file)?.each(|row| keys.take(row))?;
-    let kek = kek_of(&keys, &settings.directory)?;
-    let hsm = Hsm::open(Access::new(settings), kek)?;
-    let keyring = Keyring::open(&keys, &hsm)?;
-    let keeper = Keeper::new(&keyring.system.integrity);
+    let (_hsm, keyring) = open_keys(&keys, settings, Age::Unasked)?;
+    let keeper = Keeper::of(&keyring)?;
     if keeper.wrote_backup(&end.sum, &end.rows, &end.ledger, &end.mac) {
         Ok((check, end))
     } else {

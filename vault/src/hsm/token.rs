@@ -1,7 +1,7 @@
 //! One token: finding it, entering it, and the key inside it.
 
-use super::{Access, IV_BYTES, Wrapped};
-use crate::OpenError;
+use super::Access;
+use crate::{OpenError, WrapMechanism};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::Mechanism;
@@ -11,6 +11,7 @@ use cryptoki::session::{Session, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::{AuthPin, Ulong};
 use model::Secret;
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -20,18 +21,27 @@ use zeroize::Zeroizing;
 const KEK_LABEL: &str = "orchestra-kek";
 const KEK_ID_BYTES: usize = 8;
 const KEK_BYTES: u64 = 32;
+const IV_BYTES: usize = 12;
 const TAG_BITS: u64 = 128;
+/// How long a data key is when RFC 5649 has wrapped it.
+const KWP_BYTES: usize = 40;
+/// What the anchor of a key table is called in the token. Together with its id it is found again.
+const ANCHOR_LABEL: &str = "orchestra-key-table";
 const LABEL_BYTES_MAX: usize = 32;
 
-/// The name of the key inside the token that wraps all others.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Kek(pub(crate) [u8; KEK_ID_BYTES]);
+/// A key inside the token that wraps others: its name, and the one way in which it wraps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Kek {
+    pub(crate) id: [u8; KEK_ID_BYTES],
+    pub(crate) wrap: WrapMechanism,
+}
 
-/// A session that is logged in, and where the key is.
+/// A session that is logged in, and where the keys are that it used.
 #[derive(Debug)]
 pub(super) struct Connection {
     session: Session,
-    kek: ObjectHandle,
+    label: Box<str>,
+    keks: HashMap<Kek, ObjectHandle>,
 }
 
 /// Why a call came to nothing.
@@ -41,6 +51,8 @@ pub(super) enum Fault {
     Lost,
     /// The module looked at the call and said no.
     Refused,
+    /// The token works and does not hold the key.
+    NoKey,
 }
 
 /// The library, once in a process: loading or initialising it twice is undefined in PKCS#11, and
@@ -54,18 +66,11 @@ pub(crate) fn check_access(access: &Access) -> Result<(), OpenError> {
     login(&library.open_ro_session(slot).map_err(failed)?, access)
 }
 
-/// Makes the key that wraps all others. It never leaves the token.
-///
-/// Returns its name and the serial number of the token.
-pub(crate) fn create_kek(access: &Access) -> Result<(Kek, Box<str>), OpenError> {
+/// The serial number of the token.
+pub(crate) fn serial(access: &Access) -> Result<Box<str>, OpenError> {
     let library = library(&access.module)?;
-    let slot = slot_of(&library, &access.label)?;
-    let session = library.open_rw_session(slot).map_err(failed)?;
-    login(&session, access)?;
-    let kek = Kek(crate::random::bytes());
-    session.generate_key(&Mechanism::AesKeyGen, &kek.template()).map_err(failed)?;
-    let token = library.get_token_info(slot).map_err(failed)?;
-    Ok((kek, token.serial_number().trim_end().into()))
+    let token = library.get_token_info(slot_of(&library, &access.label)?).map_err(failed)?;
+    Ok(token.serial_number().trim_end().into())
 }
 
 /// Makes a token in the first free slot, and the PIN of its user.
@@ -205,117 +210,297 @@ fn fault(error: &Error) -> Fault {
     if lost { Fault::Lost } else { Fault::Refused }
 }
 
+/// What the token is to hold of a key that it is to keep for this session only.
+fn session_key(key: &[u8]) -> [Attribute; 6] {
+    [
+        Attribute::Class(ObjectClass::SECRET_KEY),
+        Attribute::KeyType(KeyType::GENERIC_SECRET),
+        Attribute::Token(false),
+        Attribute::Sensitive(false),
+        Attribute::Extractable(true),
+        Attribute::Value(key.to_vec()),
+    ]
+}
+
 // === impl Kek ===
 
 impl Kek {
-    fn template(&self) -> [Attribute; 13] {
+    /// A key that is not made yet.
+    pub(crate) fn new(wrap: WrapMechanism) -> Self {
+        Self { id: crate::random::bytes(), wrap }
+    }
+
+    /// A key does what its way of wrapping takes and nothing else.
+    fn template(&self) -> [Attribute; 15] {
+        let gcm = self.wrap == WrapMechanism::AesGcm;
         [
             Attribute::Class(ObjectClass::SECRET_KEY),
             Attribute::KeyType(KeyType::AES),
             Attribute::ValueLen(Ulong::from(KEK_BYTES)),
             Attribute::Label(KEK_LABEL.into()),
-            Attribute::Id(self.0.to_vec()),
+            Attribute::Id(self.id.to_vec()),
             Attribute::Token(true),
             Attribute::Private(true),
             Attribute::Sensitive(true),
             Attribute::Extractable(false),
-            Attribute::Encrypt(true),
-            Attribute::Decrypt(true),
+            Attribute::Encrypt(gcm),
+            Attribute::Decrypt(gcm),
+            Attribute::Wrap(!gcm),
+            Attribute::Unwrap(!gcm),
             Attribute::Sign(false),
             Attribute::Verify(false),
         ]
     }
 
-    fn find(&self, session: &Session, label: &str) -> Result<ObjectHandle, OpenError> {
+    fn find(&self, session: &Session) -> Result<Option<ObjectHandle>, Error> {
         let named = [
             Attribute::Class(ObjectClass::SECRET_KEY),
             Attribute::Label(KEK_LABEL.into()),
-            Attribute::Id(self.0.to_vec()),
+            Attribute::Id(self.id.to_vec()),
         ];
-        match session.find_objects(&named).map_err(failed)?.as_slice() {
-            [kek] => Ok(*kek),
-            _ => Err(OpenError::NoKek { label: label.into(), kek: self.to_string().into() }),
+        match session.find_objects(&named)?.as_slice() {
+            [kek] => Ok(Some(*kek)),
+            // Two of one name cannot be told apart, so neither is the one.
+            _ => Ok(None),
         }
     }
 
-    /// Refuses a key that the token would give away.
-    fn check(&self, session: &Session, kek: ObjectHandle, label: &str) -> Result<(), OpenError> {
+    /// Whether the token keeps the key to itself.
+    fn is_kept(session: &Session, kek: ObjectHandle) -> Result<bool, Error> {
         let asked = [
             AttributeType::Sensitive,
             AttributeType::AlwaysSensitive,
             AttributeType::Extractable,
             AttributeType::NeverExtractable,
         ];
-        let told = session.get_attributes(kek, &asked).map_err(failed)?;
-        let good = told.contains(&Attribute::Sensitive(true))
+        let told = session.get_attributes(kek, &asked)?;
+        Ok(told.contains(&Attribute::Sensitive(true))
             && told.contains(&Attribute::AlwaysSensitive(true))
             && told.contains(&Attribute::Extractable(false))
-            && told.contains(&Attribute::NeverExtractable(true));
-        let weak = || OpenError::WeakKek { label: label.into(), kek: self.to_string().into() };
-        good.then_some(()).ok_or_else(weak)
+            && told.contains(&Attribute::NeverExtractable(true)))
     }
 }
 
 impl fmt::Display for Kek {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", u64::from_be_bytes(self.0))
+        write!(f, "{:016x}", u64::from_be_bytes(self.id))
     }
 }
 
 // === impl Connection ===
 
 impl Connection {
-    /// Finds the token by its label, logs in, and finds the key by its label and id: handles and
-    /// slot numbers do not outlive a session.
-    pub(super) fn open(access: &Access, kek: &Kek) -> Result<Self, OpenError> {
+    /// Finds the token by its label and logs in. Handles and slot numbers do not outlive a session,
+    /// so keys are looked for anew.
+    pub(super) fn open(access: &Access) -> Result<Self, OpenError> {
         let library = library(&access.module)?;
         // The module may have been finalised under us; when it was not, this does nothing.
         initialize(&library).map_err(failed)?;
         let slot = slot_of(&library, &access.label)?;
-        let session = library.open_ro_session(slot).map_err(failed)?;
+        let session = library.open_rw_session(slot).map_err(failed)?;
         login(&session, access)?;
-        let handle = kek.find(&session, &access.label)?;
-        kek.check(&session, handle, &access.label)?;
-        Ok(Self { session, kek: handle })
+        Ok(Self { session, label: access.label.clone(), keks: HashMap::new() })
     }
 
-    /// Encrypts `key` with AES-GCM under the key in the token.
-    pub(super) fn wrap(&self, aad: &[u8], key: &[u8]) -> Result<Wrapped, Fault> {
-        let mut iv = crate::random::bytes::<IV_BYTES>();
-        let gcm = GcmParams::new(&mut iv, aad, Ulong::from(TAG_BITS)).map_err(|e| fault(&e))?;
-        let wrapped = self.session.encrypt(&Mechanism::AesGcm(gcm), self.kek, key);
-        // Some modules choose the vector themselves and write it here, so it is read afterwards.
-        wrapped.map(|bytes| Wrapped { iv, bytes }).map_err(|error| said(&error))
+    /// Refuses a key that is not there, or that the token would give away.
+    pub(super) fn check(&mut self, kek: &Kek) -> Result<(), OpenError> {
+        let (label, name) = (self.label.clone(), kek.to_string().into());
+        let Some(handle) = kek.find(&self.session).map_err(failed)? else {
+            return Err(OpenError::NoKek { label, kek: name });
+        };
+        if !Kek::is_kept(&self.session, handle).map_err(failed)? {
+            return Err(OpenError::WeakKek { label, kek: name });
+        }
+        self.keks.insert(*kek, handle);
+        Ok(())
     }
 
-    /// Decrypts what [`Self::wrap`] made with the same `aad`.
+    /// Where the key is, which was looked at before.
+    fn handle(&mut self, kek: &Kek) -> Result<ObjectHandle, Fault> {
+        if let Some(handle) = self.keks.get(kek) {
+            return Ok(*handle);
+        }
+        let found = kek.find(&self.session).map_err(|error| said(&error))?;
+        let handle = found.ok_or(Fault::NoKey)?;
+        match Kek::is_kept(&self.session, handle) {
+            Ok(true) => {}
+            Ok(false) => return Err(Fault::Refused),
+            Err(error) => return Err(said(&error)),
+        }
+        self.keks.insert(*kek, handle);
+        Ok(handle)
+    }
+
+    /// Wraps `key`. AES-GCM authenticates `aad` beside it; RFC 5649 has no place for it.
+    pub(super) fn wrap(&mut self, kek: &Kek, aad: &[u8], key: &[u8]) -> Result<Vec<u8>, Fault> {
+        let handle = self.handle(kek)?;
+        match kek.wrap {
+            WrapMechanism::AesGcm => self.encrypt(handle, aad, key),
+            WrapMechanism::AesKwp => self.wrap_object(handle, key),
+        }
+    }
+
+    /// Unwraps what [`Self::wrap`] made of the same `aad`.
     pub(super) fn unwrap(
-        &self,
+        &mut self,
+        kek: &Kek,
         aad: &[u8],
-        wrapped: &Wrapped,
+        wrapped: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, Fault> {
         // SoftHSM tells a wrong tag as a general error, others as a failed function: both could
         // also mean that the module is broken. It is believed of a module that does other work.
-        self.decrypt(aad, wrapped).or_else(|_| self.probe().and(Err(Fault::Refused)))
+        self.unwrap_once(kek, aad, wrapped).or_else(|fault| match fault {
+            Fault::NoKey => Err(fault),
+            Fault::Lost | Fault::Refused => self.probe(kek).and(Err(Fault::Refused)),
+        })
     }
 
     /// Whether the key still wraps and unwraps.
-    pub(super) fn probe(&self) -> Result<(), Fault> {
-        let (aad, text) = (b"orchestra/1 probe", [0; 16]);
-        let opened = self.wrap(aad, &text).and_then(|wrapped| self.decrypt(aad, &wrapped));
-        match opened {
+    pub(super) fn probe(&mut self, kek: &Kek) -> Result<(), Fault> {
+        let (aad, text) = (b"orchestra/1 probe", [0; 32]);
+        let wrapped = self.wrap(kek, aad, &text);
+        match wrapped.and_then(|wrapped| self.unwrap_once(kek, aad, &wrapped)) {
             Ok(opened) if *opened == text => Ok(()),
             Ok(_) | Err(_) => Err(Fault::Lost),
         }
     }
 
-    fn decrypt(&self, aad: &[u8], wrapped: &Wrapped) -> Result<Zeroizing<Vec<u8>>, Fault> {
-        let mut iv = wrapped.iv;
+    /// Makes the key, unless it is there.
+    pub(super) fn make(&mut self, kek: &Kek) -> Result<(), Fault> {
+        if kek.find(&self.session).map_err(|error| said(&error))?.is_none() {
+            let made = self.session.generate_key(&Mechanism::AesKeyGen, &kek.template());
+            made.map_err(|error| said(&error))?;
+        }
+        self.probe(kek)
+    }
+
+    /// Destroys the key for good. A key that is not there counts as destroyed.
+    pub(super) fn destroy(&mut self, kek: &Kek) -> Result<(), Fault> {
+        self.keks.remove(kek);
+        if let Some(handle) = kek.find(&self.session).map_err(|error| said(&error))? {
+            self.session.destroy_object(handle).map_err(|error| said(&error))?;
+        }
+        Ok(())
+    }
+
+    /// What the token remembers of the vault `id`: the last of what it was told.
+    pub(super) fn anchor(&self, id: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        let mut last: Option<Vec<u8>> = None;
+        for object in self.anchors(id)? {
+            let told = self.session.get_attributes(object, &[AttributeType::Value]);
+            match told.map_err(|error| said(&error))?.pop() {
+                // What is later is greater: the version of the table stands first.
+                Some(Attribute::Value(value)) => last = last.max(Some(value)),
+                _ => return Err(Fault::Refused),
+            }
+        }
+        Ok(last)
+    }
+
+    /// Lets the token remember `value` of the vault `id`.
+    pub(super) fn set_anchor(&self, id: &[u8], value: &[u8]) -> Result<(), Fault> {
+        let before = self.anchors(id)?;
+        // SoftHSM changes no value, so another object takes the place of the one before; they are
+        // both there for a moment, and after a crash.
+        let object = [
+            Attribute::Class(ObjectClass::DATA),
+            Attribute::Token(true),
+            Attribute::Private(true),
+            Attribute::Label(ANCHOR_LABEL.into()),
+            Attribute::Application(id.to_vec()),
+            Attribute::Value(value.to_vec()),
+        ];
+        self.session.create_object(&object).map_err(|error| said(&error))?;
+        for object in before {
+            self.session.destroy_object(object).map_err(|error| said(&error))?;
+        }
+        Ok(())
+    }
+
+    fn anchors(&self, id: &[u8]) -> Result<Vec<ObjectHandle>, Fault> {
+        let named = [
+            Attribute::Class(ObjectClass::DATA),
+            Attribute::Label(ANCHOR_LABEL.into()),
+            Attribute::Application(id.to_vec()),
+        ];
+        self.session.find_objects(&named).map_err(|error| said(&error))
+    }
+
+    fn unwrap_once(
+        &mut self,
+        kek: &Kek,
+        aad: &[u8],
+        wrapped: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, Fault> {
+        let handle = self.handle(kek)?;
+        match kek.wrap {
+            WrapMechanism::AesGcm => self.decrypt(handle, aad, wrapped),
+            WrapMechanism::AesKwp => self.unwrap_object(handle, wrapped),
+        }
+    }
+
+    fn encrypt(&self, kek: ObjectHandle, aad: &[u8], key: &[u8]) -> Result<Vec<u8>, Fault> {
+        let mut iv = crate::random::bytes::<IV_BYTES>();
+        let gcm = GcmParams::new(&mut iv, aad, Ulong::from(TAG_BITS)).map_err(|e| fault(&e))?;
+        let wrapped = self.session.encrypt(&Mechanism::AesGcm(gcm), kek, key);
+        // Some modules choose the vector themselves and write it here, so it is read afterwards.
+        wrapped.map(|bytes| [&iv[..], &bytes].concat()).map_err(|error| said(&error))
+    }
+
+    fn decrypt(
+        &self,
+        kek: ObjectHandle,
+        aad: &[u8],
+        wrapped: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, Fault> {
+        let (iv, bytes) = wrapped.split_first_chunk::<IV_BYTES>().ok_or(Fault::Refused)?;
+        let mut iv = *iv;
         let gcm = GcmParams::new(&mut iv, aad, Ulong::from(TAG_BITS)).map_err(|e| fault(&e))?;
         self.session
-            .decrypt(&Mechanism::AesGcm(gcm), self.kek, &wrapped.bytes)
+            .decrypt(&Mechanism::AesGcm(gcm), kek, bytes)
             .map(Zeroizing::new)
             .map_err(|error| said(&error))
+    }
+
+    /// RFC 5649. SoftHSM2, and what this binding can ask for, give it the number 0x210A; a module
+    /// that understands another padding by that number makes another length, and is refused.
+    fn wrap_object(&self, kek: ObjectHandle, key: &[u8]) -> Result<Vec<u8>, Fault> {
+        let wrapped = self.wrap_any(kek, key).map_err(|error| said(&error))?;
+        (wrapped.len() == KWP_BYTES).then_some(wrapped).ok_or(Fault::Refused)
+    }
+
+    /// RFC 5649 of a key of any length.
+    fn wrap_any(&self, kek: ObjectHandle, key: &[u8]) -> Result<Vec<u8>, Error> {
+        let object = self.session.create_object(&session_key(key))?;
+        let wrapped = self.session.wrap_key(&Mechanism::AesKeyWrapPad, kek, object);
+        // It would go with the session, but the session is long.
+        self.session.destroy_object(object)?;
+        wrapped
+    }
+
+    fn unwrap_object(
+        &self,
+        kek: ObjectHandle,
+        wrapped: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, Fault> {
+        self.unwrap_any(kek, wrapped).map_err(|error| said(&error))?.ok_or(Fault::Refused)
+    }
+
+    /// What RFC 5649 wrapped, of any length.
+    fn unwrap_any(
+        &self,
+        kek: ObjectHandle,
+        wrapped: &[u8],
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+        let [class, kind, token, sensitive, extractable, _] = session_key(&[]);
+        let template = [class, kind, token, sensitive, extractable];
+        let object = self.session.unwrap_key(&Mechanism::AesKeyWrapPad, kek, wrapped, &template)?;
+        let told = self.session.get_attributes(object, &[AttributeType::Value]);
+        self.session.destroy_object(object)?;
+        Ok(match told?.pop() {
+            Some(Attribute::Value(key)) => Some(Zeroizing::new(key)),
+            _ => None,
+        })
     }
 }
 
@@ -323,3 +508,7 @@ fn said(error: &Error) -> Fault {
     log::warn!("the token: {}", told(error));
     fault(error)
 }
+
+#[cfg(test)]
+#[path = "../../tests/vectors/token.rs"]
+mod vectors;

@@ -16,6 +16,8 @@ mod backups;
 mod keys;
 mod leaks;
 mod opening;
+mod outage;
+mod rotation;
 mod speed;
 mod stage;
 mod tampering;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use vault::store::SledStore;
-use vault::{CardError, IssuedKey, KeySpec, OpenError, Settings, Vault, wait};
+use vault::{CardError, IssuedKey, KeySettings, KeySpec, OpenError, Settings, Vault, wait};
 
 /// The user PIN of every token here. A canary too: it must be nowhere.
 pub(crate) const PIN: &str = "canary-pin-58291";
@@ -201,6 +201,7 @@ impl Stage {
             token_label: LABEL.into(),
             pin: Secret::new(PIN),
             audit: vault::audit::Settings::default(),
+            keys: KeySettings::default(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::stage::{NOW, NOW_MS, Stage, issued, kept, merchant, on_stage};
 use model::{AccountName, CardToken, Credentials, MerchantId, Secret};
+use vault::audit::Who;
 use vault::store::{Collection, Entry, PAGE_ENTRIES_MAX, SledStore, Store, Write};
 use vault::{OpenError, Pick, Vault, VaultError, wait};
 
@@ -283,7 +284,7 @@ on_stage!(1 changed_and_missing_keys_are_refused(stage) {
     drop(stage.make_with_merchants());
     let store = stage.store();
     let keys = rows(&store, Collection::Keys, b"");
-    assert_eq!(keys.len(), 7);
+    assert_eq!(keys.len(), 10);
     drop(store);
     let (key, value) = &keys[6];
     for place in (0..value.len()).step_by(3) {
@@ -293,7 +294,10 @@ on_stage!(1 changed_and_missing_keys_are_refused(stage) {
         put(&store, Collection::Keys, key, changed);
         drop(store);
         let error = Vault::open(&stage.settings()).expect_err("a changed key must not open");
-        let expected = matches!(error, OpenError::WrappedKey { .. } | OpenError::Damaged { .. });
+        let expected = matches!(
+            error,
+            OpenError::WrappedKey { .. } | OpenError::Damaged { .. } | OpenError::KeyTable
+        );
         assert!(expected, "byte {place}: {error}");
     }
     put(&stage.store(), Collection::Keys, key, value.clone());
@@ -303,9 +307,67 @@ on_stage!(1 changed_and_missing_keys_are_refused(stage) {
         wait(store.batch(vec![Write::Delete { collection, key: gone }])).unwrap();
         drop(store);
         let error = Vault::open(&stage.settings()).expect_err("a missing key must not open");
-        assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+        // Without the key in the token, nothing that it wrapped has a name to be unwrapped by.
+        let expected = matches!(
+            error,
+            OpenError::Damaged { .. } | OpenError::KeyTable | OpenError::WrappedKey { .. }
+        );
+        assert!(expected, "{error}");
         put(&stage.store(), Collection::Keys, key, value.clone());
     }
+    drop(stage.open());
+});
+
+/// Everything that says what the keys are.
+fn key_rows(store: &impl Store) -> Vec<(Collection, Vec<Entry>)> {
+    [Collection::Keys, Collection::Meta]
+        .map(|collection| (collection, rows(store, collection, b"")))
+        .to_vec()
+}
+
+on_stage!(1 a_key_that_is_put_back_to_what_it_was_is_refused(stage) {
+    let (vault, shop, _) = stage.make_with_merchants();
+    drop(vault);
+    let store = stage.store();
+    let before = key_rows(&store);
+    let merchants = rows(&store, Collection::Merchants, b"");
+    drop(store);
+    let vault = stage.open();
+    wait(vault.rotate(Some(shop), &Who::system(), NOW)).unwrap();
+    while vault.progress().what.is_some() {
+        vault.tend(NOW);
+    }
+    drop(vault);
+    let after = key_rows(&stage.store());
+    // One row of the old table in the new one: a key that was destroyed would live again.
+    for (key, value) in &before[0].1 {
+        let now = after[0].1.iter().find(|(now, _)| now == key).unwrap();
+        if now.1 == *value {
+            continue;
+        }
+        put(&stage.store(), Collection::Keys, key, value.clone());
+        let error = Vault::open(&stage.settings()).expect_err("an old row must not be believed");
+        assert!(matches!(error, OpenError::KeyTable), "{error}");
+        put(&stage.store(), Collection::Keys, key, now.1.clone());
+    }
+    // The whole of it, with its seal: only the token knows better.
+    let store = stage.store();
+    for (collection, rows) in &after {
+        for (key, _) in rows {
+            let (collection, key) = (*collection, key.clone());
+            wait(store.batch(vec![Write::Delete { collection, key }])).unwrap();
+        }
+    }
+    for (collection, rows) in &before {
+        rows.iter().for_each(|(key, value)| put(&store, *collection, key, value.clone()));
+    }
+    assert_eq!(rows(&store, Collection::Merchants, b""), merchants);
+    drop(store);
+    let error = Vault::open(&stage.settings()).expect_err("an old table must not be believed");
+    assert!(matches!(error, OpenError::RolledBack { .. }), "{error}");
+    assert!(error.to_string().contains("accept-restored"), "{error}");
+    // Unless somebody says that it is a backup; from then on it is what the token remembers.
+    drop(Vault::open_restored(&stage.settings()).unwrap());
     drop(stage.open());
 });
 

@@ -1,0 +1,286 @@
+//! Key custodians: two of them must agree before the key in the token is exchanged.
+//!
+//! Each has a secret of their own, of which only a slow keyed hash is kept, sealed. One says yes,
+//! and within [`APPROVAL_S`] another must; the same one twice is refused.
+
+use crate::audit::{Action, Who};
+use crate::frame::{Fields, frame};
+use crate::keyring::SYSTEM;
+use crate::rotation::Rotate;
+use crate::seal::{Claim, Dek, Place, Purpose, same};
+use crate::store::{Collection, Entry, PAGE_ENTRIES_MAX, Store, Write};
+use crate::{UnixSeconds, Vault, VaultError};
+use argon2::{Algorithm, Argon2, Params, Version};
+use model::Secret;
+use std::sync::{Mutex, PoisonError};
+use zeroize::Zeroizing;
+
+/// How many custodians there may be.
+pub const CUSTODIANS_MAX: usize = 32;
+/// How long the name of a custodian may be, in bytes.
+pub const CUSTODIAN_NAME_BYTES_MAX: usize = 32;
+/// How long a custodian's secret is, in bytes.
+pub const CUSTODIAN_SECRET_BYTES_MIN: usize = 12;
+pub const CUSTODIAN_SECRET_BYTES_MAX: usize = 256;
+/// How long a first approval waits for the second.
+pub const APPROVAL_S: u64 = 24 * 3_600;
+/// After how many wrong secrets in a row nobody is listened to, and for how long (PCI DSS 8.3.4).
+const WRONG_MAX: u32 = 10;
+const LOCKED_OUT_S: u64 = 30 * 60;
+/// What one hash costs: 64 MiB, three times over.
+const HASH_KIB: u32 = 64 * 1024;
+const HASH_ROUNDS: u32 = 3;
+const PREFIX: &[u8] = b"custodian\0";
+const APPROVAL_ROW: &[u8] = b"kek approval";
+const WHAT: &str = "custodians";
+
+/// What there is to say of a custodian.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CustodianBrief {
+    pub name: Box<str>,
+    /// When they accepted their responsibility.
+    pub accepted: UnixSeconds,
+}
+
+/// What an approval led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Approval {
+    /// It is the first one. Another custodian has time until then.
+    Waits { until: UnixSeconds },
+    /// It is the second one, and the rotation has begun on the word of these.
+    Begun { by: Box<str> },
+}
+
+/// Wrong secrets in a row, and when the last one was.
+#[derive(Debug, Default)]
+pub(crate) struct Wrong(Mutex<(u32, UnixSeconds)>);
+
+struct Custodian {
+    hash: [u8; 32],
+    salt: [u8; 16],
+    accepted: UnixSeconds,
+}
+
+fn row(name: &str) -> Vec<u8> {
+    [PREFIX, name.as_bytes()].concat()
+}
+
+fn place<'a>(record: &'a str, field: &'a str) -> Place<'a> {
+    Place { owner: SYSTEM, record, field, version: 1 }
+}
+
+fn is_name(name: &str) -> bool {
+    matches!(name.len(), 1..=CUSTODIAN_NAME_BYTES_MAX)
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+/// Argon2id, keyed with what only this vault has, so that a copied disk is not enough to guess.
+fn hash(dek: &Dek, salt: &[u8; 16], secret: &Secret) -> Result<Zeroizing<[u8; 32]>, VaultError> {
+    let refused = VaultError::Sealed { what: WHAT };
+    let pepper = Zeroizing::new(dek.mac(&[b"custodian"]));
+    let params = Params::new(HASH_KIB, HASH_ROUNDS, 1, Some(32)).map_err(|_| refused)?;
+    let slow = Argon2::new_with_secret(&*pepper, Algorithm::Argon2id, Version::V0x13, params);
+    let mut hash = Zeroizing::new([0; 32]);
+    // Exposed to be hashed.
+    let hashed =
+        slow.map_err(|_| refused)?.hash_password_into(secret.expose().as_bytes(), salt, &mut *hash);
+    hashed.map_err(|_| refused)?;
+    Ok(hash)
+}
+
+// === impl Wrong ===
+
+impl Wrong {
+    fn is_locked_out(&self, now: UnixSeconds) -> bool {
+        let (wrong, last) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        wrong >= WRONG_MAX && now < last.saturating_add(LOCKED_OUT_S)
+    }
+
+    fn note(&self, right: bool, now: UnixSeconds) {
+        let mut wrong = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *wrong = if right { (0, now) } else { (wrong.0.saturating_add(1), now) };
+    }
+}
+
+// === impl Custodian ===
+
+impl Custodian {
+    fn record(&self) -> Vec<u8> {
+        frame(&[&self.hash, &self.salt, &self.accepted.to_be_bytes()])
+    }
+
+    fn parse(record: &[u8]) -> Option<Self> {
+        let mut fields = Fields::new(record);
+        let custodian =
+            Self { hash: fields.array()?, salt: fields.array()?, accepted: fields.number()? };
+        fields.end()?;
+        Some(custodian)
+    }
+}
+
+// === impl Vault ===
+
+impl Vault {
+    /// Makes somebody a custodian, who has accepted what that means.
+    ///
+    /// # Errors
+    /// The name or the secret is not one, somebody has the name, or the vault failed.
+    pub async fn add_custodian(
+        &self,
+        name: &str,
+        secret: &Secret,
+        who: &Who,
+        now: UnixSeconds,
+    ) -> Result<(), VaultError> {
+        if !is_name(name) {
+            return Err(VaultError::Size {
+                what: "the name of a custodian (small letters, digits, `-`)",
+                max: CUSTODIAN_NAME_BYTES_MAX,
+            });
+        }
+        if !(CUSTODIAN_SECRET_BYTES_MIN..=CUSTODIAN_SECRET_BYTES_MAX).contains(&secret.len()) {
+            return Err(VaultError::CustodianSecret);
+        }
+        let event = who.event(Action::CustodianAdd, None, name);
+        self.audit.act(event, self.add_custodian_now(name, secret, now)).await
+    }
+
+    async fn add_custodian_now(
+        &self,
+        name: &str,
+        secret: &Secret,
+        now: UnixSeconds,
+    ) -> Result<(), VaultError> {
+        let _one_at_a_time = self.changes.lock().await;
+        if self.custodian_rows()?.len() >= CUSTODIANS_MAX {
+            return Err(VaultError::TooMany { what: WHAT, max: CUSTODIANS_MAX });
+        }
+        let claim = self.claim(None, Purpose::Custodian, 1).await?;
+        let salt = crate::random::bytes();
+        let hash = *hash(claim.dek(), &salt, secret)?;
+        let sealed =
+            claim.seal(place(name, "custodian"), &Custodian { hash, salt, accepted: now }.record());
+        self.counts.seals.add();
+        let new = self.store.put_if_absent(Collection::Meta, row(name), sealed).await?;
+        new.then_some(()).ok_or(VaultError::CustodianExists)
+    }
+
+    /// All custodians, by name.
+    pub fn custodians(&self) -> Result<Vec<CustodianBrief>, VaultError> {
+        let rows = self.custodian_rows()?;
+        let briefs = rows.iter().map(|(key, _)| {
+            let name = key.get(PREFIX.len()..).and_then(|name| str::from_utf8(name).ok());
+            let name = name.ok_or_else(|| self.refused(WHAT))?;
+            let found = self.custodian(name)?.ok_or(VaultError::Custodian)?;
+            Ok(CustodianBrief { name: name.into(), accepted: found.accepted })
+        });
+        briefs.collect()
+    }
+
+    /// Takes somebody out of the custodians. False when there is none of the name.
+    pub async fn remove_custodian(&self, name: &str, who: &Who) -> Result<bool, VaultError> {
+        if !is_name(name) {
+            return Ok(false);
+        }
+        let _one_at_a_time = self.changes.lock().await;
+        let event = who.event(Action::CustodianRemove, None, name);
+        let remove = async { Ok(self.delete(Collection::Meta, row(name)).await?) };
+        self.audit.act::<_, VaultError>(event, remove).await
+    }
+
+    /// Says yes to a new key in the token. The second custodian who does begins the rotation.
+    ///
+    /// # Errors
+    /// The secret is not that of the custodian, it is the same custodian again, or a rotation is
+    /// under way.
+    pub async fn approve_kek_rotation(
+        &self,
+        name: &str,
+        secret: &Secret,
+        who: &Who,
+        now: UnixSeconds,
+    ) -> Result<Approval, VaultError> {
+        let object = if is_name(name) { name } else { "not a name" };
+        let event = who.event(Action::KekApprove, None, object);
+        self.audit.act(event, self.approve_now(name, secret, now)).await
+    }
+
+    async fn approve_now(
+        &self,
+        name: &str,
+        secret: &Secret,
+        now: UnixSeconds,
+    ) -> Result<Approval, VaultError> {
+        self.check_custodian(name, secret, now)?;
+        let changes = self.changes.lock().await;
+        match self.pending_approval(now)? {
+            Some((first, _)) if *first == *name => Err(VaultError::SameCustodian),
+            Some((first, _)) => {
+                let by: Box<str> = format!("{first}, {name}").into();
+                let used =
+                    Write::Delete { collection: Collection::Meta, key: APPROVAL_ROW.to_vec() };
+                drop(changes);
+                self.begin(Rotate::Kek { by: by.clone() }, now, vec![used]).await?;
+                Ok(Approval::Begun { by })
+            }
+            None => {
+                let claim = self.claim(None, Purpose::Custodian, 1).await?;
+                let value = self.seal_approval(&claim, name, now);
+                let key = APPROVAL_ROW.to_vec();
+                let put = Write::Put { collection: Collection::Meta, key, value };
+                self.store.batch(vec![put]).await?;
+                Ok(Approval::Waits { until: now.saturating_add(APPROVAL_S) })
+            }
+        }
+    }
+
+    fn seal_approval(&self, claim: &Claim, name: &str, now: UnixSeconds) -> Vec<u8> {
+        self.counts.seals.add();
+        claim.seal(place("kek", "approval"), &frame(&[name.as_bytes(), &now.to_be_bytes()]))
+    }
+
+    /// Who approved first, and when, if that is still good.
+    fn pending_approval(
+        &self,
+        now: UnixSeconds,
+    ) -> Result<Option<(Box<str>, UnixSeconds)>, VaultError> {
+        let system = self.keyring.system()?;
+        let Some(sealed) = self.store.get(Collection::Meta, APPROVAL_ROW)? else { return Ok(None) };
+        let text = self.unseal(WHAT, &system.custodian, place("kek", "approval"), &sealed)?;
+        let mut fields = Fields::new(&text);
+        let read = (fields.text(), fields.number());
+        let (Some(name), Some(begun)) = read else { return Err(self.refused(WHAT)) };
+        let good = now < begun.saturating_add(APPROVAL_S) && self.custodian(name)?.is_some();
+        Ok(good.then(|| (name.into(), begun)))
+    }
+
+    /// Refuses who is not the custodian they say they are. It takes as long for a name that nobody
+    /// has.
+    fn check_custodian(
+        &self,
+        name: &str,
+        secret: &Secret,
+        now: UnixSeconds,
+    ) -> Result<(), VaultError> {
+        if self.custodian_wrongs.is_locked_out(now) {
+            return Err(VaultError::Custodian);
+        }
+        let system = self.keyring.system()?;
+        let found = if is_name(name) { self.custodian(name)? } else { None };
+        let (salt, kept) = found.as_ref().map_or(([0; 16], [0; 32]), |c| (c.salt, c.hash));
+        let right = same(&*hash(system.custodian.active(), &salt, secret)?, &kept);
+        self.custodian_wrongs.note(right, now);
+        right.then_some(()).ok_or(VaultError::Custodian)
+    }
+
+    fn custodian(&self, name: &str) -> Result<Option<Custodian>, VaultError> {
+        let system = self.keyring.system()?;
+        let Some(sealed) = self.store.get(Collection::Meta, &row(name))? else { return Ok(None) };
+        let record = self.unseal(WHAT, &system.custodian, place(name, "custodian"), &sealed)?;
+        Custodian::parse(&record).map(Some).ok_or_else(|| self.refused(WHAT))
+    }
+
+    fn custodian_rows(&self) -> Result<Vec<Entry>, VaultError> {
+        Ok(self.store.page(Collection::Meta, None, PREFIX, PAGE_ENTRIES_MAX)?)
+    }
+}
