@@ -18,6 +18,7 @@ mod server;
 mod shape;
 #[cfg(test)]
 mod specs;
+pub mod standing;
 mod stripe;
 
 use anyhow::Context as _;
@@ -26,6 +27,7 @@ use fault::{Effect, Fault, Faults, Operation, When};
 use http::{HeaderMap, Method};
 use ledger::{Entry, Ledger};
 use serde::{Deserialize, Serialize};
+use standing::{Standing, Standings};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -76,6 +78,7 @@ struct World {
     stripe: Mutex<stripe::Stripe>,
     books: Books,
     faults: Mutex<Faults>,
+    standings: Mutex<Standings>,
     /// Whether `faults` holds any, so that nobody locks it in vain.
     faulty: AtomicBool,
 }
@@ -184,6 +187,16 @@ impl Sandbox {
         self.world.fault(fault).map_err(anyhow::Error::msg)
     }
 
+    /// Says what a key is good for from now on.
+    ///
+    /// # Errors
+    /// When too many keys are out of order already.
+    pub fn stand(&self, provider: Provider, key: &str, standing: Standing) -> anyhow::Result<()> {
+        let order = standing::Order { provider, key: key.to_owned(), standing };
+        anyhow::ensure!(lock(&self.world.standings).order(order), "too many keys are out of order");
+        Ok(())
+    }
+
     /// Forgets everything: payments, keys, ledger, faults.
     pub fn reset(&self) {
         self.world.reset();
@@ -204,6 +217,9 @@ impl World {
     /// Reads a request up to the point where it would be executed.
     fn begin(&self, received: &Received) -> Result<Ticket, Answer> {
         self.books.requests.fetch_add(1, Ordering::SeqCst);
+        if let Some(refused) = lock(&self.standings).refuse(received) {
+            return Err(refused);
+        }
         match received.provider {
             Provider::Adyen => lock(&self.adyen).begin(received),
             Provider::Stripe => lock(&self.stripe).begin(received),
@@ -257,6 +273,7 @@ impl World {
         *lock(&self.stripe) = stripe::Stripe::default();
         *lock(&self.books.ledger) = Ledger::default();
         *lock(&self.faults) = Faults::default();
+        *lock(&self.standings) = Standings::default();
         self.faulty.store(false, Ordering::Release);
         self.books.requests.store(0, Ordering::SeqCst);
         self.books.connections.store(0, Ordering::SeqCst);

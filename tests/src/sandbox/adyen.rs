@@ -42,6 +42,7 @@ pub(super) struct Order {
 enum Route {
     Change(Change),
     Payment,
+    PaymentMethods,
 }
 
 /// What is to be done with a payment.
@@ -64,6 +65,7 @@ fn route(method: &http::Method, path: &str) -> Option<(Route, String)> {
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     let (route, payment) = match (method.as_str(), segments.as_slice()) {
         ("POST", ["v71", "payments"]) => (Route::Payment, ""),
+        ("POST", ["v71", "paymentMethods"]) => (Route::PaymentMethods, ""),
         ("POST", ["v71", "cancels"]) => (Route::Change(Change::CancelByReference), ""),
         ("POST", ["v71", "payments", payment, "cancels"]) => {
             (Route::Change(Change::Cancel), *payment)
@@ -165,6 +167,7 @@ impl Adyen {
         let desk = Desk { books, key };
         let served = match order.route {
             Route::Payment => self.pay(&order.parameters, desk),
+            Route::PaymentMethods => Ok(ways_to_pay(&order.parameters)),
             Route::Change(change) => self.change(change, &order, desk),
         };
         let mut answer = served.unwrap_or_else(|refused| refused);
@@ -186,7 +189,7 @@ impl Adyen {
 fn authenticate(received: &Received) -> Result<&str, Answer> {
     let key = received.header("x-api-key").unwrap_or_default();
     let well_formed = key.starts_with("AQE") && key.len() >= 12;
-    if well_formed { Ok(key) } else { Err(refuse(401, "000", "security", "Unauthorized")) }
+    if well_formed { Ok(key) } else { Err(unauthorized()) }
 }
 
 fn parameters(received: &Received, route: Route) -> Result<Value, Answer> {
@@ -222,6 +225,34 @@ fn structure(problem: &Problem) -> Answer {
     }
 }
 
+/// The sandbox has cards, and nothing else.
+fn ways_to_pay(parameters: &Value) -> Answer {
+    let listed = |name: &str| {
+        let list = parameters.get(name).and_then(Value::as_array);
+        list.map(|list| list.iter().any(|word| word == "scheme"))
+    };
+    let has_cards = listed("allowedPaymentMethods").unwrap_or(true)
+        && !listed("blockedPaymentMethods").unwrap_or(false);
+    let cards = json!({"brands": ["visa", "mc", "amex"], "name": "Cards", "type": "scheme"});
+    let ways = if has_cards { vec![cards] } else { Vec::new() };
+    Answer::json(200, &json!({ "paymentMethods": ways }))
+}
+
+/// What is answered to a key that was taken back.
+pub(super) fn unauthorized() -> Answer {
+    refuse(401, "000", "security", "Unauthorized")
+}
+
+/// What is answered to a key without the role.
+pub(super) fn forbidden() -> Answer {
+    refuse(403, "010", "security", "Not allowed")
+}
+
+/// The key in a request, as it was sent.
+pub(super) fn key(received: &Received) -> &str {
+    received.header("x-api-key").unwrap_or_default()
+}
+
 fn no_merchant() -> Answer {
     refuse(403, "901", "security", "Invalid Merchant Account")
 }
@@ -243,6 +274,7 @@ impl Route {
             Self::Change(Change::Capture) => parameters::CAPTURE,
             Self::Change(Change::Refund) => parameters::REFUND,
             Self::Payment => parameters::PAYMENT,
+            Self::PaymentMethods => parameters::PAYMENT_METHODS,
         }
     }
 
@@ -251,6 +283,7 @@ impl Route {
             Self::Change(Change::Cancel | Change::CancelByReference) => Operation::Void,
             Self::Change(Change::Capture) => Operation::Capture,
             Self::Change(Change::Refund) => Operation::Refund,
+            Self::PaymentMethods => Operation::Read,
             Self::Payment if payment::is_later(parameters) => Operation::Authorize,
             Self::Payment => Operation::Charge,
         }

@@ -19,12 +19,13 @@ pub(super) async fn answer(world: &World, request: http::Request<Incoming>) -> A
         (Method::GET, "/ledger") => ledger(world, request.uri().query().unwrap_or_default()),
         (Method::GET, "/faults") => Answer::json(200, &by_amount()),
         (Method::POST, "/faults") => order(world, request).await,
+        (Method::POST, "/keys") => stand(world, request).await,
         (Method::POST, "/reset") => {
             world.reset();
             Answer::json(200, &json!({}))
         }
         (Method::GET, "/ready") => Answer::json(200, &json!({})),
-        _ => problem(404, "GET ledger, GET or POST faults, POST reset, GET ready"),
+        _ => problem(404, "GET ledger, GET or POST faults, POST keys, POST reset, GET ready"),
     }
 }
 
@@ -52,6 +53,22 @@ fn ledger(world: &World, query: &str) -> Answer {
 fn by_amount() -> Value {
     let row = |(amount, when, effect)| json!({"amount": amount, "when": when, "effect": effect});
     json!({ "byAmount": BY_AMOUNT.map(row) })
+}
+
+async fn stand(world: &World, request: http::Request<Incoming>) -> Answer {
+    let Ok(body) = Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await else {
+        return problem(413, "the body is too large");
+    };
+    // As with faults: the parser may quote what the sandbox's own user writes.
+    let order = match serde_json::from_slice(&body.to_bytes()) {
+        Ok(order) => order,
+        Err(error) => return problem(400, &error.to_string()),
+    };
+    if lock(&world.standings).order(order) {
+        Answer::json(201, &json!({}))
+    } else {
+        problem(400, "too many keys are out of order already")
+    }
 }
 
 async fn order(world: &World, request: http::Request<Incoming>) -> Answer {

@@ -65,6 +65,7 @@ fn adyen_knows_what_its_description_names_and_nothing_else() {
         ("BillingAddress", inside(payment, "billingAddress")),
         ("ThreeDSecureData", inside(payment, "mpiData")),
         ("AuthenticationData", inside(payment, "authenticationData")),
+        ("PaymentMethodsRequest", adyen::parameters::PAYMENT_METHODS),
         ("PaymentCaptureRequest", adyen::parameters::CAPTURE),
         ("PaymentCancelRequest", adyen::parameters::CANCEL),
         ("StandalonePaymentCancelRequest", adyen::parameters::CANCEL_BY_REFERENCE),
@@ -112,6 +113,10 @@ fn stripe_knows_what_its_description_names_and_nothing_else() {
         assert_eq!(names(fields), known, "{path}");
         assert_eq!(required(fields), texts(&described["required"]), "{path}");
     }
+    let list = &document["paths"]["/v1/payment_intents"]["get"]["parameters"];
+    let described: BTreeSet<_> =
+        list.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names(stripe::parameters::LIST_INTENTS), described);
     let method = form("/v1/payment_methods");
     let unknown = names(stripe::parameters::METHOD);
     let unknown: Vec<_> = unknown.difference(&members(&method)).copied().collect();

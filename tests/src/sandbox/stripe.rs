@@ -19,7 +19,7 @@ use rand::distr::Alphanumeric;
 use refund::Refund;
 use serde_json::{Map, Value};
 
-pub(super) use error::failure;
+pub(super) use error::{failure, forbidden};
 
 /// How many intents, payment methods and refunds are remembered, each; the oldest go first.
 pub(super) const OBJECTS_MAX: usize = 50_000;
@@ -59,6 +59,7 @@ enum Route {
     GetIntent,
     GetMethod,
     GetRefund,
+    ListIntents,
     ListRefunds,
     SearchIntents,
 }
@@ -76,6 +77,7 @@ fn route(method: &http::Method, path: &str) -> Option<(Route, String)> {
         ("POST", ["v1", "payment_methods"]) => (Route::CreateMethod, ""),
         ("GET", ["v1", "payment_methods", id]) => (Route::GetMethod, *id),
         ("POST", ["v1", "payment_intents"]) => (Route::CreateIntent, ""),
+        ("GET", ["v1", "payment_intents"]) => (Route::ListIntents, ""),
         ("GET", ["v1", "payment_intents", "search"]) => (Route::SearchIntents, ""),
         ("GET", ["v1", "payment_intents", id]) => (Route::GetIntent, *id),
         ("POST", ["v1", "payment_intents", id, "capture"]) => (Route::CaptureIntent, *id),
@@ -97,6 +99,14 @@ fn new_id(prefix: &str) -> String {
 /// Seconds since 1970.
 fn now() -> u64 {
     super::ledger::now_ms() / 1_000
+}
+
+/// How many objects a list shows.
+fn limit(parameters: &Value) -> Result<usize, Refused> {
+    let limit = text(parameters, "/limit").map_or(Ok(10), str::parse);
+    limit.ok().filter(|limit| (1..=100).contains(limit)).ok_or_else(|| {
+        Refused::invalid(None, Some("limit"), "The limit must be between 1 and 100.")
+    })
 }
 
 /// Whether a list of things to expand names this one.
@@ -126,6 +136,7 @@ impl Stripe {
 
     fn read(&mut self, received: &Received) -> Result<Ticket, Answer> {
         let account = authenticate(received)?;
+        connected(received)?;
         let version = version(received)?;
         let Some((route, id)) = route(&received.method, &received.path) else {
             return Err(error::unrecognized(received));
@@ -154,6 +165,11 @@ impl Stripe {
             Verdict::Replay(answer) => Err(answer.header("idempotent-replayed", "true")),
             Verdict::Running => Err(conflict(key)),
         }
+    }
+
+    /// What is answered to a key that was taken back.
+    pub(super) fn expired() -> Answer {
+        error::expired().header("request-id", new_id("req_"))
     }
 
     /// Executes an order, and remembers the answer under its key.
@@ -191,6 +207,7 @@ impl Stripe {
             Route::GetIntent => self.intent(id).map(|intent| intent.shown(parameters, "")),
             Route::GetMethod => self.method(id).map(PaymentMethod::shown),
             Route::GetRefund => self.refund(id).map(Refund::shown),
+            Route::ListIntents => self.list_intents(parameters),
             Route::ListRefunds => self.list_refunds(parameters),
             Route::SearchIntents => self.search_intents(parameters),
         }
@@ -206,11 +223,25 @@ fn authenticate(received: &Received) -> Result<String, Answer> {
     });
     match well_formed {
         false => Err(unauthorized("Invalid API Key provided.")),
-        true if key.starts_with("rk_") && received.method != http::Method::GET => {
-            Err(error::forbidden())
-        }
+        true if key.starts_with("rk_") && received.method != http::Method::GET => Err(forbidden()),
         true => Ok(key.to_owned()),
     }
+}
+
+/// The sandbox knows every connected account, but for those that are called unknown.
+fn connected(received: &Received) -> Result<(), Answer> {
+    match received.header("stripe-account") {
+        Some(account) if !account.starts_with("acct_") || account.contains("unknown") => {
+            Err(error::no_account(account))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The key in a request, as it was sent.
+pub(super) fn key(received: &Received) -> &str {
+    let value = received.header("authorization").unwrap_or_default();
+    value.strip_prefix("Bearer ").unwrap_or_default()
 }
 
 /// A version such as `2025-03-31.basil`. The real one has a default; this one wants to be told.
@@ -280,6 +311,7 @@ impl Route {
             Self::CreateRefund => parameters::REFUND,
             Self::GetIntent => parameters::GET_INTENT,
             Self::GetMethod | Self::GetRefund => parameters::GET,
+            Self::ListIntents => parameters::LIST_INTENTS,
             Self::ListRefunds => parameters::LIST_REFUNDS,
             Self::SearchIntents => parameters::SEARCH,
         }
@@ -299,6 +331,7 @@ impl Route {
             Self::GetIntent
             | Self::GetMethod
             | Self::GetRefund
+            | Self::ListIntents
             | Self::ListRefunds
             | Self::SearchIntents => Operation::Read,
         }

@@ -62,6 +62,28 @@ const AUTHENTICATION: &[Field] = &[
     optional("threeDSRequestData", Shape::Map),
 ];
 
+/// `POST /paymentMethods`
+pub(in crate::sandbox) const PAYMENT_METHODS: &[Field] = &[
+    optional("additionalData", Shape::Pairs(100, 200, 15_000)),
+    optional("allowedPaymentMethods", Shape::List),
+    optional("amount", AMOUNT),
+    optional("blockedPaymentMethods", Shape::List),
+    optional("browserInfo", Shape::Map),
+    optional("channel", Shape::Word(&["iOS", "Android", "Web"])),
+    optional("countryCode", Shape::Text(100)),
+    required("merchantAccount", LONG),
+    optional("order", Shape::Map),
+    optional("shopperConversionId", Shape::Text(256)),
+    optional("shopperEmail", LONG),
+    optional("shopperIP", LONG),
+    optional("shopperLocale", LONG),
+    optional("shopperReference", LONG),
+    optional("splitCardFundingSources", Shape::Boolean),
+    optional("store", Shape::Text(16)),
+    optional("storeFiltrationMode", Shape::Word(&["exclusive", "inclusive", "skipFilter"])),
+    optional("telephoneNumber", LONG),
+];
+
 /// `POST /payments`
 pub(in crate::sandbox) const PAYMENT: &[Field] = &[
     optional("accountInfo", Shape::Map),

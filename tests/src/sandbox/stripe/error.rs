@@ -108,8 +108,25 @@ pub(super) fn unauthorized(message: &str) -> Answer {
     Refused { status: 401, error }.into_answer()
 }
 
+/// 401 for a key that was good once. The real one quotes a part of it.
+pub(super) fn expired() -> Answer {
+    let message = "Expired API Key provided: sk_test_****.";
+    let error = body("invalid_request_error", Some("api_key_expired"), None, message);
+    Refused { status: 401, error }.into_answer()
+}
+
+/// 403 for a connected account that the key may not act for.
+pub(super) fn no_account(account: &str) -> Answer {
+    let message = format!(
+        "The provided key does not have access to account '{account}' (or that account does not \
+         exist)."
+    );
+    let error = body("invalid_request_error", Some("account_invalid"), None, &message);
+    Refused { status: 403, error }.into_answer()
+}
+
 /// 403.
-pub(super) fn forbidden() -> Answer {
+pub(in crate::sandbox) fn forbidden() -> Answer {
     let message = "The provided key does not have the required permissions for this endpoint.";
     Refused { status: 403, error: body("invalid_request_error", None, None, message) }.into_answer()
 }

@@ -223,6 +223,23 @@ impl Stripe {
     }
 
     /// One clause, `metadata['name']:'value'`. The real index is a minute behind; this one is not.
+    pub(super) fn list_intents(&self, parameters: &Value) -> Result<Value, Refused> {
+        let limit = super::limit(parameters)?;
+        let number = |name| text(parameters, name).and_then(|text| text.parse::<u64>().ok());
+        let within = |created: u64| {
+            number("/created/gt").is_none_or(|bound| created > bound)
+                && number("/created/gte").is_none_or(|bound| created >= bound)
+                && number("/created/lt").is_none_or(|bound| created < bound)
+                && number("/created/lte").is_none_or(|bound| created <= bound)
+        };
+        let mut found = self.intents.latest().filter(|intent| within(intent.created));
+        let data: Vec<Value> =
+            found.by_ref().take(limit).map(|intent| intent.shown(parameters, "data.")).collect();
+        let has_more = found.next().is_some();
+        let url = "/v1/payment_intents";
+        Ok(json!({"object": "list", "url": url, "has_more": has_more, "data": data}))
+    }
+
     pub(super) fn search_intents(&self, parameters: &Value) -> Result<Value, Refused> {
         let query = text(parameters, "/query").unwrap_or_default();
         let (name, value) = clause(query).ok_or_else(|| {

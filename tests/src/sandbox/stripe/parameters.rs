@@ -156,6 +156,23 @@ pub(super) const GET_INTENT: &[Field] =
     &[optional("client_secret", LONG), optional("expand", IN_INTENT)];
 
 /// `GET /v1/refunds`
+const RANGE: &[Field] = &[
+    optional("gt", Shape::Integer),
+    optional("gte", Shape::Integer),
+    optional("lt", Shape::Integer),
+    optional("lte", Shape::Integer),
+];
+
+/// `GET /v1/payment_intents`
+pub(in crate::sandbox) const LIST_INTENTS: &[Field] = &[
+    optional("created", Shape::Object(RANGE)),
+    optional("customer", LONG),
+    optional("ending_before", LONG),
+    optional("expand", Shape::Words(&["data.latest_charge", "data.payment_method"])),
+    optional("limit", Shape::Integer),
+    optional("starting_after", LONG),
+];
+
 pub(super) const LIST_REFUNDS: &[Field] = &[
     optional("charge", LONG),
     optional("ending_before", LONG),

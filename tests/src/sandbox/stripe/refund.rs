@@ -59,10 +59,7 @@ impl Stripe {
     }
 
     pub(super) fn list_refunds(&self, parameters: &Value) -> Result<Value, Refused> {
-        let limit = text(parameters, "/limit").map_or(Ok(10), str::parse);
-        let limit = limit.ok().filter(|limit| (1..=100).contains(limit)).ok_or_else(|| {
-            Refused::invalid(None, Some("limit"), "The limit must be between 1 and 100.")
-        })?;
+        let limit = super::limit(parameters)?;
         let wanted = |name, has: &str| text(parameters, name).is_none_or(|wants| wants == has);
         let mut found = self.refunds.latest().filter(|refund| {
             wanted("/payment_intent", &refund.intent) && wanted("/charge", &refund.charge)
