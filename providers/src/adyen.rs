@@ -3,10 +3,14 @@
 //! A payment is one exchange, answered with its result. Captures, cancels and refunds are only
 //! received: their results come later, by webhook. There is no way to ask for a payment's state.
 
-use crate::credentials::{CredentialSpec, Form, Identity};
+use crate::credentials::CredentialSpec;
 use crate::three_ds::{self, Checked, Generation};
 use crate::wire::{Answer, Body, HeaderText, Request, cut, path};
 use crate::{CREDENTIALS, Cx, Gateway, Idempotency, Provider, Refusal, Step, Validity, agreed};
+use account::{
+    API_KEY, INTERACTIONS, LIVE_URL_PREFIX, MERCHANT_ACCOUNT, RECURRING_MODELS,
+    RECURRING_PROCESSING_MODEL, RETURN_URL, SHOPPER_INTERACTION,
+};
 use answer::Expected;
 use model::{
     Action, Amount, Authorization, Capture, Card, Currency, Gone, Kind, Operation, Outcome, Payer,
@@ -14,6 +18,7 @@ use model::{
 };
 use serde::Serialize;
 
+mod account;
 mod answer;
 
 pub(crate) static PROVIDER: Adyen = Adyen;
@@ -37,72 +42,12 @@ static GATEWAY: Gateway = Gateway {
     supports_network_token: false,
 };
 
-const API_KEY: CredentialSpec = CredentialSpec {
-    aliases: &["API Key"],
-    required: true,
-    secret: true,
-    ..option(
-        "ApiKey",
-        Form::Visible { min: 20, max: 512 },
-        "must be 20 to 512 visible characters without blanks",
-    )
-};
-
-const MERCHANT_ACCOUNT: CredentialSpec = CredentialSpec {
-    aliases: &["Merchant Account"],
-    required: true,
-    identity: Identity::Whole,
-    ..option(
-        "MerchantAccount",
-        Form::Name { max: 128 },
-        "must be 1 to 128 printable characters, without blanks at its ends",
-    )
-};
-
-/// The company's prefix of the live endpoint. Without it the account is a test account.
-const LIVE_URL_PREFIX: CredentialSpec = CredentialSpec {
-    identity: Identity::Whole,
-    ..option(
-        "LiveUrlPrefix",
-        Form::HostLabel { max: LIVE_PREFIX_BYTES_MAX },
-        "must be 1 to 49 letters, digits and -, and not begin with -",
-    )
-};
-
-/// How the shopper gave the card, [`INTERACTIONS`]; the first where nothing is said.
-const SHOPPER_INTERACTION: CredentialSpec = option(
-    "ShopperInteraction",
-    Form::Word(&INTERACTIONS),
-    "must be Ecommerce, ContAuth, Moto or POS",
-);
-
-/// What a stored card is used for, one of [`RECURRING_MODELS`]; `ContAuth` asks for it.
-const RECURRING_PROCESSING_MODEL: CredentialSpec = option(
-    "RecurringProcessingModel",
-    Form::Word(&RECURRING_MODELS),
-    "must be CardOnFile, Subscription or UnscheduledCardOnFile",
-);
-
-/// Where a shopper would be sent back to; [`RETURN_URL_DEFAULT`] where nothing is said.
-const RETURN_URL: CredentialSpec = option(
-    "ReturnUrl",
-    Form::Url { max: RETURN_URL_BYTES_MAX },
-    "must be a URL with its scheme, at most 1024 visible characters",
-);
-
-const INTERACTIONS: [&str; 4] = ["Ecommerce", "ContAuth", "Moto", "POS"];
-const RECURRING_MODELS: [&str; 3] = ["CardOnFile", "Subscription", "UnscheduledCardOnFile"];
-
 /// Adyen requires a URL in every payment. No shopper is ever sent there, because we never ask for
 /// an authentication; the name is one that cannot exist (RFC 2606), so that nobody could be.
 const RETURN_URL_DEFAULT: &str = "https://return.invalid/";
-const RETURN_URL_BYTES_MAX: usize = 1024;
 
 const TEST_AUTHORITY: &str = "checkout-test.adyen.com";
 const LIVE_AUTHORITY_SUFFIX: &str = "-checkout-live.adyenpayments.com";
-
-/// A label of a host name has at most 63 characters; `-checkout-live` takes 14 of them.
-const LIVE_PREFIX_BYTES_MAX: usize = 49;
 
 const VERSION: &str = "v71";
 
@@ -199,11 +144,6 @@ impl Provider for Adyen {
             | Outcome::Unknown(_) => false,
         }
     }
-}
-
-const fn option(name: &'static str, form: Form, form_text: &'static str) -> CredentialSpec {
-    let (aliases, identity) = (&[], Identity::None);
-    CredentialSpec { name, aliases, required: false, secret: false, form, form_text, identity }
 }
 
 // === writing ===
@@ -551,7 +491,8 @@ fn units(amount: Amount) -> Result<u64, Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use super::{LIVE_AUTHORITY_SUFFIX, LIVE_PREFIX_BYTES_MAX, endpoint, places, psp_reference};
+    use super::account::LIVE_PREFIX_BYTES_MAX;
+    use super::{LIVE_AUTHORITY_SUFFIX, endpoint, places, psp_reference};
     use crate::Cx;
     use model::{Credentials, Currency, Secret};
 

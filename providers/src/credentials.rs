@@ -126,7 +126,7 @@ impl Gateway {
     /// The description of the credential that is called so, in any case; none where there is none.
     pub fn spec(&self, name: &str) -> Option<&'static CredentialSpec> {
         let is = |word: &&str| word.eq_ignore_ascii_case(name);
-        self.credentials.iter().find(|spec| is(&spec.name) || spec.aliases.iter().any(is))
+        self.credentials.iter().find(|spec| is(&spec.name) || spec.aliases.iter().any(&is))
     }
 }
 
