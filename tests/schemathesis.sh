@@ -133,6 +133,13 @@ every_route_over_h2() {
         '{"paymentGatewayName":"NULLSuccess"}'
     ask GET /PaymentGatewayAccounts /PaymentGatewayAccounts 200 $json
     ask GET '/PaymentGatewayAccounts/{name}' /PaymentGatewayAccounts/over-h2 200 $json
+    over=/PaymentGatewayAccounts/over-h2
+    ask POST '/PaymentGatewayAccounts/{name}/validate' $over/validate 200 $json
+    ask PUT '/PaymentGatewayAccounts/{name}/staged' $over/staged 200 $json '{"credentials":[]}'
+    ask POST '/PaymentGatewayAccounts/{name}/staged/validate' $over/staged/validate 200 $json
+    ask POST '/PaymentGatewayAccounts/{name}/staged/switch' $over/staged/switch 200 $json '{"percent":100}'
+    ask POST '/PaymentGatewayAccounts/{name}/staged/retire' $over/staged/retire 200 $json
+    ask DELETE '/PaymentGatewayAccounts/{name}/staged' $over/staged 200 ''
     ask DELETE '/PaymentGatewayAccounts/{name}' /PaymentGatewayAccounts/over-h2 200 ''
     ask GET '/PaymentGatewayAccounts/{name}' /PaymentGatewayAccounts/over-h2 404 application/problem+json
     ask POST /StringTokens /StringTokens 201 $json '{"payload":"4242424242424242"}'

@@ -53,6 +53,21 @@ pub struct AccountInput {
     pub credentials: Credentials,
 }
 
+/// How many payments staged credentials get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Switch {
+    /// At most 100.
+    pub percent: u8,
+    pub force: Force,
+}
+
+/// Whether what was not found to be good may be used all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Force {
+    No,
+    Yes,
+}
+
 /// A month of the calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct YearMonth {
@@ -90,6 +105,26 @@ pub fn payment(kind: Kind, body: &[u8], today: YearMonth) -> Result<PaymentReque
 /// The first field that is wrong, in the order that this module documents.
 pub fn account(body: &[u8]) -> Result<AccountInput, FieldError> {
     payment::account(&Object::body(&schema::ACCOUNT, body)?)
+}
+
+/// Reads the body of `PUT /PaymentGatewayAccounts/{name}/staged`.
+///
+/// # Errors
+/// The first field that is wrong, in the order that this module documents.
+pub fn staged(body: &[u8]) -> Result<Credentials, FieldError> {
+    payment::credentials(&Object::body(&schema::STAGED, body)?)
+}
+
+/// Reads the body of `POST /PaymentGatewayAccounts/{name}/staged/switch`.
+///
+/// # Errors
+/// The first field that is wrong, in the order that this module documents.
+pub fn switch(body: &[u8]) -> Result<Switch, FieldError> {
+    let body = Object::body(&schema::SWITCH, body)?;
+    // The schema ends at 100.
+    let percent = u8::try_from(body.required_whole("percent")?).unwrap_or(u8::MAX);
+    let force = body.flag("force")?.unwrap_or_default();
+    Ok(Switch { percent, force: if force { Force::Yes } else { Force::No } })
 }
 
 /// Reads the body of `POST /StringTokens`.

@@ -28,6 +28,9 @@ pub enum Reject {
     NoSuchAccount,
     NoSuchToken,
     NotFound,
+    NotSwitched,
+    NotValidated,
+    NothingStaged,
     Overloaded,
     PathTooLong,
     QuotaExceeded { retry_after_s: u64 },
@@ -66,7 +69,7 @@ struct Problem<'a> {
 
 impl Reject {
     /// Every reject, in the order of their codes. Where one holds a value, that is an example.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 29] = [
         Self::AmbiguousFraming,
         Self::BodyTooLarge,
         Self::DuplicateHeader,
@@ -82,6 +85,9 @@ impl Reject {
         Self::NoSuchAccount,
         Self::NoSuchToken,
         Self::NotFound,
+        Self::NotSwitched,
+        Self::NotValidated,
+        Self::NothingStaged,
         Self::Overloaded,
         Self::PathTooLong,
         Self::QuotaExceeded { retry_after_s: WAIT_S },
@@ -113,6 +119,9 @@ impl Reject {
             Self::NoSuchAccount => "no-such-account",
             Self::NoSuchToken => "no-such-token",
             Self::NotFound => "not-found",
+            Self::NotSwitched => "not-switched",
+            Self::NotValidated => "not-validated",
+            Self::NothingStaged => "nothing-staged",
             Self::Overloaded => "overloaded",
             Self::PathTooLong => "path-too-long",
             Self::QuotaExceeded { .. } => "quota-exceeded",
@@ -139,9 +148,10 @@ impl Reject {
             | Self::UpgradeRefused => 400,
             Self::Unauthorized => 401,
             Self::Forbidden { .. } => 403,
-            Self::NoSuchAccount | Self::NoSuchToken | Self::NotFound => 404,
+            Self::NoSuchAccount | Self::NoSuchToken | Self::NotFound | Self::NothingStaged => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::SlowBody => 408,
+            Self::NotSwitched | Self::NotValidated => 409,
             Self::LengthRequired => 411,
             Self::BodyTooLarge => 413,
             Self::PathTooLong => 414,
@@ -172,6 +182,9 @@ impl Reject {
             Self::NoSuchAccount => "There is no such account",
             Self::NoSuchToken => "There is no such token",
             Self::NotFound => "There is nothing at this path",
+            Self::NotSwitched => "The staged credentials do not get all payments",
+            Self::NotValidated => "The staged credentials were not found to be good",
+            Self::NothingStaged => "Nothing is staged for this account",
             Self::Overloaded => "The service is at its limit",
             Self::PathTooLong => "The path is too long",
             Self::QuotaExceeded { .. } => "The API key has used up its quota",
@@ -217,6 +230,11 @@ impl Reject {
             Self::NoSuchAccount => "List the accounts, or store this one first.",
             Self::NoSuchToken => "It was never made for this merchant, or it was deleted.",
             Self::NotFound => "The paths are listed in /openapi.json.",
+            Self::NotSwitched => "Switch all payments to them first: percent 100.",
+            Self::NotValidated => "Validate them first, or switch with force: true.",
+            Self::NothingStaged => {
+                "Stage credentials first; what was staged may be retired, dropped or replaced."
+            }
             Self::Overloaded => "Wait as long as Retry-After says, then try again.",
             Self::PathTooLong => "Send a shorter path and query.",
             Self::QuotaExceeded { .. } => "Wait as long as Retry-After says, then try again.",
@@ -255,6 +273,9 @@ impl Reject {
             | Self::NoSuchAccount
             | Self::NoSuchToken
             | Self::NotFound
+            | Self::NotSwitched
+            | Self::NotValidated
+            | Self::NothingStaged
             | Self::PathTooLong
             | Self::TransferCodingRefused
             | Self::Unauthorized

@@ -19,6 +19,13 @@ pub enum Route {
     Status,
     Accounts,
     Account(AccountName),
+    /// The question whether an account's credentials are good.
+    AccountValidate(AccountName),
+    /// Credentials that are to follow those of an account.
+    Staged(AccountName),
+    StagedRetire(AccountName),
+    StagedSwitch(AccountName),
+    StagedValidate(AccountName),
     StringTokens,
     StringToken(CardToken),
     StringTokenMeta(CardToken),
@@ -70,7 +77,7 @@ pub struct Entry {
 #[derive(Clone, Copy, Debug)]
 enum Place {
     Plain(fn() -> Route),
-    Account,
+    Account(fn(AccountName) -> Route),
     Token(fn(CardToken) -> Route),
 }
 
@@ -78,12 +85,13 @@ const GET: (&[Verb], &str) = (&[Verb::Get], "GET, HEAD");
 const POST: (&[Verb], &str) = (&[Verb::Post], "POST");
 const PUT: (&[Verb], &str) = (&[Verb::Put], "PUT");
 const DELETE: (&[Verb], &str) = (&[Verb::Delete], "DELETE");
+const PUT_DELETE: (&[Verb], &str) = (&[Verb::Put, Verb::Delete], "PUT, DELETE");
 const GET_DELETE: (&[Verb], &str) = (&[Verb::Get, Verb::Delete], "GET, HEAD, DELETE");
 const GET_PUT_DELETE: (&[Verb], &str) =
     (&[Verb::Get, Verb::Put, Verb::Delete], "GET, HEAD, PUT, DELETE");
 
 /// Every path of the API.
-pub const ROUTES: [Entry; 14] = [
+pub const ROUTES: [Entry; 19] = [
     entry("/PaymentGateway", GET, Place::Plain(|| Route::Gateways)),
     entry("/PaymentGateway/charge", POST, Place::Plain(|| Route::Charge)),
     entry("/PaymentGateway/authorize", POST, Place::Plain(|| Route::Authorize)),
@@ -92,7 +100,24 @@ pub const ROUTES: [Entry; 14] = [
     entry("/PaymentGateway/void", DELETE, Place::Plain(|| Route::Void)),
     entry("/PaymentGateway/status", POST, Place::Plain(|| Route::Status)),
     entry("/PaymentGatewayAccounts", GET, Place::Plain(|| Route::Accounts)),
-    entry("/PaymentGatewayAccounts/{name}", GET_PUT_DELETE, Place::Account),
+    entry("/PaymentGatewayAccounts/{name}", GET_PUT_DELETE, Place::Account(Route::Account)),
+    entry("/PaymentGatewayAccounts/{name}/validate", POST, Place::Account(Route::AccountValidate)),
+    entry("/PaymentGatewayAccounts/{name}/staged", PUT_DELETE, Place::Account(Route::Staged)),
+    entry(
+        "/PaymentGatewayAccounts/{name}/staged/validate",
+        POST,
+        Place::Account(Route::StagedValidate),
+    ),
+    entry(
+        "/PaymentGatewayAccounts/{name}/staged/switch",
+        POST,
+        Place::Account(Route::StagedSwitch),
+    ),
+    entry(
+        "/PaymentGatewayAccounts/{name}/staged/retire",
+        POST,
+        Place::Account(Route::StagedRetire),
+    ),
     entry("/StringTokens", POST, Place::Plain(|| Route::StringTokens)),
     entry("/StringTokens/{token}", GET_DELETE, Place::Token(Route::StringToken)),
     entry("/StringTokens/{token}/meta", GET, Place::Token(Route::StringTokenMeta)),
@@ -148,7 +173,16 @@ impl Route {
     pub fn scope(&self, verb: Verb) -> Option<Scope> {
         match (self, verb) {
             (Self::Gateways | Self::ApiKey | Self::OpenApi, _) => None,
-            (Self::Accounts | Self::Account(_), _) => Some(Scope::Accounts),
+            (
+                Self::Accounts
+                | Self::Account(_)
+                | Self::AccountValidate(_)
+                | Self::Staged(_)
+                | Self::StagedRetire(_)
+                | Self::StagedSwitch(_)
+                | Self::StagedValidate(_),
+                _,
+            ) => Some(Scope::Accounts),
             (Self::StringToken(_), Verb::Get) => Some(Scope::Reveal),
             (Self::StringTokens | Self::StringToken(_) | Self::StringTokenMeta(_), _) => {
                 Some(Scope::Tokens)
@@ -182,6 +216,11 @@ impl Route {
             Self::Status => "/PaymentGateway/status",
             Self::Accounts => "/PaymentGatewayAccounts",
             Self::Account(_) => "/PaymentGatewayAccounts/{name}",
+            Self::AccountValidate(_) => "/PaymentGatewayAccounts/{name}/validate",
+            Self::Staged(_) => "/PaymentGatewayAccounts/{name}/staged",
+            Self::StagedRetire(_) => "/PaymentGatewayAccounts/{name}/staged/retire",
+            Self::StagedSwitch(_) => "/PaymentGatewayAccounts/{name}/staged/switch",
+            Self::StagedValidate(_) => "/PaymentGatewayAccounts/{name}/staged/validate",
             Self::StringTokens => "/StringTokens",
             Self::StringToken(_) => "/StringTokens/{token}",
             Self::StringTokenMeta(_) => "/StringTokens/{token}/meta",
@@ -194,9 +233,13 @@ impl Route {
     pub fn takes_body(&self, verb: Verb) -> bool {
         match self {
             Self::StringTokens => true,
-            Self::Account(_) => verb == Verb::Put,
+            Self::Account(_) | Self::Staged(_) => verb == Verb::Put,
+            Self::StagedSwitch(_) => true,
             Self::Gateways
             | Self::Accounts
+            | Self::AccountValidate(_)
+            | Self::StagedRetire(_)
+            | Self::StagedValidate(_)
             | Self::StringToken(_)
             | Self::StringTokenMeta(_)
             | Self::ApiKey
@@ -222,6 +265,11 @@ impl Route {
             Self::Gateways
             | Self::Accounts
             | Self::Account(_)
+            | Self::AccountValidate(_)
+            | Self::Staged(_)
+            | Self::StagedRetire(_)
+            | Self::StagedSwitch(_)
+            | Self::StagedValidate(_)
             | Self::StringTokens
             | Self::StringToken(_)
             | Self::StringTokenMeta(_)
@@ -278,8 +326,8 @@ impl Place {
     fn route(self, name: &str) -> Result<Route, RouteError> {
         match self {
             Self::Plain(route) => Ok(route()),
-            Self::Account => AccountName::parse(name)
-                .map(Route::Account)
+            Self::Account(route) => AccountName::parse(name)
+                .map(route)
                 .map_err(|_| bad("name", "must be 3 to 64 characters A-Z, a-z, 0-9, '_' or '-'")),
             Self::Token(route) => CardToken::parse(name)
                 .map(route)
@@ -340,6 +388,8 @@ mod tests {
             "/PaymentGateway/tokenize",
             "/PaymentGatewayAccounts/",
             "/PaymentGatewayAccounts/abc/meta",
+            "/PaymentGatewayAccounts/abc/staged/",
+            "/PaymentGatewayAccounts/abc/staged/drop",
             "/StringTokens/",
             "/StringTokens//meta",
             "/openapi.json/",
@@ -385,7 +435,9 @@ mod tests {
             let path = entry.path.replace("{name}", "abc").replace("{token}", TOKEN);
             for verb in entry.verbs {
                 let takes = route(verb.word(), &path).unwrap().route.takes_body(*verb);
-                let writes = matches!(verb, Verb::Post | Verb::Put) || path.ends_with("/void");
+                let asks = path.ends_with("/validate") || path.ends_with("/retire");
+                let writes = matches!(verb, Verb::Post | Verb::Put) && !asks;
+                let writes = writes || path.ends_with("/void");
                 assert_eq!(takes, writes, "{} {path}", verb.word());
             }
         }

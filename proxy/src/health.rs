@@ -26,7 +26,10 @@ impl ServeHttp for Operators {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         match session.req_header().uri.path() {
             "/healthz" => reply(StatusCode::OK, PLAIN, b"ok\n".to_vec()),
-            "/metrics" => reply(StatusCode::OK, PROMETHEUS, self.0.metrics.text(&self.0.vault)),
+            "/metrics" => {
+                self.0.metrics.rotations(&self.0.rotations);
+                reply(StatusCode::OK, PROMETHEUS, self.0.metrics.text(&self.0.vault))
+            }
             "/readyz" => self.readiness().await,
             _ => reply(StatusCode::NOT_FOUND, PLAIN, b"not found\n".to_vec()),
         }

@@ -5,6 +5,8 @@
 //! Pingora.
 
 mod access_log;
+mod account_routes;
+mod accounts;
 pub mod admin;
 mod admission;
 mod body;
@@ -24,6 +26,7 @@ mod program_log;
 mod reply;
 mod resource;
 mod result;
+mod rotation;
 pub mod serve;
 mod shared;
 mod socket;

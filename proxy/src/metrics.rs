@@ -5,15 +5,19 @@
 
 use crate::context::Cx;
 use crate::result::Finished;
+use crate::rotation::{Rotations, State, Taken};
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
+use providers::Validity;
 use std::time::Duration;
-use vault::{Figures, Vault};
+use vault::audit::Action;
+use vault::{Figures, Pick, Vault};
 
 /// All metrics of the program.
 pub(crate) struct Metrics {
+    account_validations: IntCounterVec,
     connections: IntGauge,
     connections_refused: IntCounterVec,
     exchange_seconds: HistogramVec,
@@ -27,6 +31,9 @@ pub(crate) struct Metrics {
     registry: Registry,
     request_seconds: HistogramVec,
     requests: IntCounterVec,
+    rotation_steps: IntCounterVec,
+    staged: IntGaugeVec,
+    staged_payments: IntCounterVec,
     unmapped: IntCounterVec,
     vault: IntGaugeVec,
 }
@@ -64,6 +71,12 @@ impl Metrics {
             gauges(&registry, "build_info", "The version that runs; always 1.", &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Ok(Self {
+            account_validations: counters(
+                &registry,
+                "account_validations_total",
+                "Questions to a provider whether credentials are good, by its answer.",
+                &["provider", "result"],
+            )?,
             connections: gauge(&registry, "connections", "Open client connections.")?,
             connections_refused: counters(
                 &registry,
@@ -127,6 +140,25 @@ impl Metrics {
                 "requests_total",
                 "Requests by route and status.",
                 &["route", "status"],
+            )?,
+            rotation_steps: counters(
+                &registry,
+                "rotation_steps_total",
+                "Steps of rotations of credentials, and whether they were taken.",
+                &["step", "taken"],
+            )?,
+            staged: gauges(
+                &registry,
+                "staged_accounts",
+                "Accounts that have credentials staged, by their state.",
+                &["state"],
+            )?,
+            staged_payments: counters(
+                &registry,
+                "staged_payments_total",
+                "Payments at accounts that have credentials staged, by the credentials that were \
+                 used, and whether the provider refused the payment because of them.",
+                &["credentials", "refused"],
             )?,
             unmapped: counters(
                 &registry,
@@ -218,6 +250,39 @@ impl Metrics {
             }
             let count = u64::try_from(count).unwrap_or(u64::MAX);
             self.exchanges.with_label_values(&[provider, connection]).inc_by(count);
+        }
+    }
+
+    /// Counts a question to a provider about credentials.
+    pub(crate) fn account_validated(&self, provider: &'static str, validity: Validity) {
+        let labels = [provider, validity.word()];
+        self.account_validations.with_label_values(&labels).inc();
+    }
+
+    /// Counts a step of a rotation.
+    pub(crate) fn rotation_step(&self, action: Action, taken: bool) {
+        let taken = if taken { "yes" } else { "no" };
+        self.rotation_steps.with_label_values(&[action.word(), taken]).inc();
+    }
+
+    /// Counts a payment at an account with staged credentials.
+    pub(crate) fn staged_payment(&self, pick: Pick, taken: Taken) {
+        let credentials = match pick {
+            Pick::Current => "current",
+            Pick::Staged => "staged",
+        };
+        let refused = match taken {
+            Taken::No => "yes",
+            Taken::Yes => "no",
+        };
+        self.staged_payments.with_label_values(&[credentials, refused]).inc();
+    }
+
+    /// Takes over how many accounts have something staged.
+    pub(crate) fn rotations(&self, rotations: &Rotations) {
+        for state in State::ALL {
+            let count = i64::try_from(rotations.in_state(state)).unwrap_or(i64::MAX);
+            self.staged.with_label_values(&[state.label()]).set(count);
         }
     }
 

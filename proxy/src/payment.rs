@@ -8,6 +8,7 @@
 use crate::exchange::Exchange;
 use crate::metrics::Phase;
 use crate::result::{Ending, Finished};
+use crate::rotation::Taken;
 use crate::shared::Shared;
 use crate::undying::{Panicked, Undying};
 use crate::upstream::Tally;
@@ -21,7 +22,7 @@ use providers::{Cx, EXCHANGES_MAX, Provider, Refusal, Step};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-use vault::{CardError, VaultError};
+use vault::{CardError, Staged, VaultError};
 
 /// What a merchant asked for, decoded, and who asked.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ enum Held {
     /// In the vault's account, which lends them.
     Stored(Arc<vault::Account>),
     /// In the request.
-    Inline { gateway: Box<str>, credentials: Credentials },
+    Inline(Credentials),
 }
 
 /// Why there is nothing to send.
@@ -124,7 +125,12 @@ async fn perform(shared: Arc<Shared>, plan: Plan, sent: Arc<AtomicBool>) -> Perf
             finished.account.clone_from(&account.name);
             finished.gateway = account.provider.gateway().id;
             finished.provider = account.provider.name();
-            pay(&shared, &merchant, &account, operation, &mut finished.tally, &sent).await
+            let paid = pay(&shared, &merchant, &account, operation, &mut finished.tally, &sent);
+            let paid = paid.await;
+            if let Ok(Ending::Reported(report)) = &paid {
+                account.used(&shared, &merchant, report).await;
+            }
+            paid
         }
         Err(nothing) => Err(nothing),
     };
@@ -246,40 +252,40 @@ fn find_account(
     merchant: &MerchantId,
     choice: AccountChoice,
 ) -> Result<Account, NothingToSend> {
-    let (name, credentials, field) = match choice {
-        AccountChoice::Named(name) => {
-            let began = Instant::now();
-            let found = shared.vault.account(merchant, &name)?;
-            shared.metrics.phase(Phase::OpenAccount, began.elapsed());
-            let found = found.ok_or(invalid(NAME, "there is no such account"))?;
-            (Some(name), Held::Stored(found), NAME)
-        }
-        AccountChoice::Inline { gateway, credentials } => {
-            (None, Held::Inline { gateway, credentials }, INLINE)
-        }
+    let name = match choice {
+        AccountChoice::Named(name) => name,
+        AccountChoice::Inline { gateway, credentials } => return inline(&gateway, credentials),
     };
-    let provider = providers::by_gateway(credentials.gateway());
-    let provider = provider.ok_or(invalid(field, "has no known gateway"))?;
-    if provider.gateway().missing(credentials.get()).is_some() {
-        return Err(invalid(field, "lacks a credential that its gateway requires"));
+    let began = Instant::now();
+    let pick = |staged: &Staged| shared.rotations.pick(merchant, &name, staged, rand::random());
+    let found = shared.vault.account_by(merchant, &name, pick)?;
+    shared.metrics.phase(Phase::OpenAccount, began.elapsed());
+    let found = found.ok_or(invalid(NAME, "there is no such account"))?;
+    let provider = providers::by_gateway(&found.brief.gateway);
+    let provider = provider.ok_or(invalid(NAME, "has no known gateway"))?;
+    if provider.gateway().missing(&found.credentials).is_some() {
+        return Err(invalid(NAME, "lacks a credential that its gateway requires"));
     }
-    Ok(Account { credentials, name, provider })
+    Ok(Account { credentials: Held::Stored(found), name: Some(name), provider })
+}
+
+/// Checks the account that the merchant brought along, as one that is stored is checked.
+fn inline(gateway: &str, credentials: Credentials) -> Result<Account, NothingToSend> {
+    let provider = providers::by_gateway(gateway).ok_or(invalid(INLINE, "has no known gateway"))?;
+    provider.gateway().check(&credentials).map_err(|fault| {
+        let field = fault.place.field(INLINE_CREDENTIALS);
+        NothingToSend::Invalid(FieldError::new(field, fault.problem))
+    })?;
+    Ok(Account { credentials: Held::Inline(credentials), name: None, provider })
 }
 
 // === impl Held ===
 
 impl Held {
-    fn gateway(&self) -> &str {
-        match self {
-            Self::Stored(account) => &account.brief.gateway,
-            Self::Inline { gateway, .. } => gateway,
-        }
-    }
-
     fn get(&self) -> &Credentials {
         match self {
             Self::Stored(account) => &account.credentials,
-            Self::Inline { credentials, .. } => credentials,
+            Self::Inline(credentials) => credentials,
         }
     }
 }
@@ -288,6 +294,20 @@ impl Held {
 const NAME: &str = "paymentGatewayAccountName";
 /// The field that brings an account along.
 const INLINE: &str = "paymentGatewayAccount";
+const INLINE_CREDENTIALS: &str = "paymentGatewayAccount.credentials";
+
+// === impl Account ===
+
+impl Account {
+    /// Counts the answer to a payment, where credentials are staged: refusals end their use.
+    async fn used(&self, shared: &Shared, merchant: &MerchantId, report: &Report) {
+        let (Some(name), Held::Stored(account)) = (&self.name, &self.credentials) else { return };
+        let Some(staged) = &account.staged else { return };
+        let refused = self.provider.refuses_account(report);
+        let taken = if refused { Taken::No } else { Taken::Yes };
+        shared.desk().used((merchant, name), staged, (account.picked, taken)).await;
+    }
+}
 
 // === impl NothingToSend ===
 

@@ -1,15 +1,16 @@
 //! The routes that ask no provider: gateways, accounts, tokens, the key itself.
 
+use crate::account_routes;
 use crate::clock;
 use crate::reply::Reply;
 use crate::shared::Shared;
 use filters::decode::{self, FieldError};
 use filters::reject::Reject;
 use filters::route::{Route, Verb};
-use model::{AccountName, CardToken, Principal, Secret};
-use providers::Gateway;
+use model::{CardToken, Principal};
+use providers::{CredentialSpec, Gateway};
 use serde::Serialize;
-use vault::{Account, AccountBrief, TokenMeta, VaultError};
+use vault::{AccountBrief, TokenMeta, VaultError};
 
 /// Why a route has no ordinary answer.
 #[derive(Debug)]
@@ -28,6 +29,19 @@ struct GatewayDescription {
     description: &'static str,
     credentials_names: Vec<&'static str>,
     supports_network_token: bool,
+    credentials: Vec<CredentialDescription>,
+}
+
+/// One credential of a gateway.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CredentialDescription {
+    name: &'static str,
+    aliases: &'static [&'static str],
+    required: bool,
+    secret: bool,
+    max_length: usize,
+    form: &'static str,
 }
 
 /// One account of `GET /PaymentGatewayAccounts`.
@@ -37,22 +51,6 @@ struct AccountItem<'a> {
     name: &'a str,
     payment_gateway_name: &'a str,
     creation_time: String,
-}
-
-/// An account with its credentials, masked.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct AccountWhole<'a> {
-    name: &'a str,
-    creation_time: String,
-    payment_gateway_name: &'a str,
-    credentials: Vec<KeyValue<'a>>,
-}
-
-#[derive(Serialize)]
-struct KeyValue<'a> {
-    key: &'a str,
-    value: String,
 }
 
 /// What is said of a token to those who may not see behind it.
@@ -80,11 +78,6 @@ struct AuthenticationResult<'a> {
     is_sandbox: bool,
 }
 
-/// How many characters of a long secret are shown at its end.
-const SHOWN: usize = 4;
-/// How long a secret must be for any of it to be shown.
-const SHOWN_FROM: usize = 16;
-
 /// Answers a request of `principal` to one of these routes.
 pub(crate) async fn answer(
     shared: &Shared,
@@ -98,15 +91,15 @@ pub(crate) async fn answer(
         (Route::Gateways, _) => Ok(gateways()),
         (Route::ApiKey, _) => Ok(api_key(principal)),
         (Route::Accounts, _) => Ok(accounts(&shared.vault.accounts(merchant)?)),
-        (Route::Account(name), Verb::Put) => put_account(shared, principal, name, body).await,
-        (Route::Account(name), Verb::Delete) => {
-            // The API knows no 404 here: to delete what is not there changes nothing.
-            shared.vault.delete_account(merchant, name).await?;
-            Ok(Reply::empty(200))
-        }
-        (Route::Account(name), _) => {
-            shared.vault.account(merchant, name)?.map(|found| account(&found)).ok_or(NO_ACCOUNT)
-        }
+        (
+            Route::Account(name)
+            | Route::AccountValidate(name)
+            | Route::Staged(name)
+            | Route::StagedRetire(name)
+            | Route::StagedSwitch(name)
+            | Route::StagedValidate(name),
+            _,
+        ) => account_routes::answer(shared, principal, (route, verb, name), body).await,
         (Route::StringTokens, _) => keep(shared, principal, body).await,
         (Route::StringToken(token), Verb::Delete) => {
             let gone = shared.vault.forget(merchant, token).await?;
@@ -121,8 +114,7 @@ pub(crate) async fn answer(
     }
 }
 
-/// The answers where there is no such thing.
-const NO_ACCOUNT: Refused = Refused::Reject(Reject::NoSuchAccount);
+/// The answer where there is no such thing.
 const NO_TOKEN: Refused = Refused::Reject(Reject::NoSuchToken);
 
 fn gateways() -> Reply {
@@ -139,6 +131,14 @@ fn describe(gateway: &Gateway) -> GatewayDescription {
         description: gateway.description,
         credentials_names: gateway.credentials.iter().map(|one| one.name).collect(),
         supports_network_token: gateway.supports_network_token,
+        credentials: gateway.credentials.iter().map(CredentialDescription::of).collect(),
+    }
+}
+
+impl CredentialDescription {
+    fn of(spec: &CredentialSpec) -> Self {
+        let CredentialSpec { name, aliases, required, secret, form, form_text, .. } = *spec;
+        Self { name, aliases, required, secret, max_length: form.max(), form: form_text }
     }
 }
 
@@ -162,53 +162,9 @@ fn account_id(merchant: &str) -> i64 {
 
 // === accounts ===
 
-async fn put_account(
-    shared: &Shared,
-    principal: &Principal,
-    name: &AccountName,
-    body: &[u8],
-) -> Result<Reply, Refused> {
-    let input = decode::account(body).map_err(Refused::Invalid)?;
-    let Some(provider) = providers::by_gateway(&input.gateway) else {
-        return Err(Refused::Invalid(FieldError::new(
-            "paymentGatewayName",
-            "there is no such gateway",
-        )));
-    };
-    if provider.gateway().missing(&input.credentials).is_some() {
-        let problem = "lacks a credential that the gateway requires; see GET /PaymentGateway";
-        return Err(Refused::Invalid(FieldError::new("credentials", problem)));
-    }
-    let gateway = provider.gateway().id;
-    let now = clock::now_millis();
-    shared.vault.put_account(&principal.merchant, name, gateway, input.credentials, now).await?;
-    shared.vault.account(&principal.merchant, name)?.map(|found| account(&found)).ok_or(NO_ACCOUNT)
-}
-
 fn accounts(briefs: &[AccountBrief]) -> Reply {
     let item = |brief| AccountItem::of(brief);
     Reply::json(200, &briefs.iter().map(item).collect::<Vec<_>>())
-}
-
-fn account(account: &Account) -> Reply {
-    let Account { brief, credentials, .. } = account;
-    let pair = |(key, value): (_, &Secret)| KeyValue { key, value: masked(value) };
-    let whole = AccountWhole {
-        name: brief.name.as_str(),
-        creation_time: clock::timestamp(brief.created),
-        payment_gateway_name: &brief.gateway,
-        credentials: credentials.iter().map(pair).collect(),
-    };
-    Reply::json(200, &whole)
-}
-
-/// Stars, and the last characters of what is long enough to stay secret all the same.
-fn masked(value: &Secret) -> String {
-    // The end of a long secret is exposed so that a merchant can tell which one is stored.
-    let text = value.expose();
-    let end = text.char_indices().rev().nth(SHOWN.saturating_sub(1)).map(|(at, _)| at);
-    let shown = end.filter(|_| text.len() >= SHOWN_FROM).and_then(|at| text.get(at..));
-    format!("****{}", shown.unwrap_or_default())
 }
 
 impl<'a> AccountItem<'a> {
@@ -279,21 +235,7 @@ impl From<VaultError> for Refused {
 
 #[cfg(test)]
 mod tests {
-    use super::{account_id, masked};
-    use model::Secret;
-
-    #[test]
-    fn short_secrets_show_nothing_and_long_ones_their_end() {
-        for (text, expected) in [
-            ("", "****"),
-            ("secret", "****"),
-            ("fifteen-letters", "****"),
-            ("sk_test_0123456789abcd", "****abcd"),
-            ("ein-sehr-langes-Gehéimnis", "****mnis"),
-        ] {
-            assert_eq!(masked(&Secret::new(text)), expected, "{text}");
-        }
-    }
+    use super::account_id;
 
     #[test]
     fn merchants_have_stable_positive_numbers() {

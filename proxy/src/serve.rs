@@ -8,6 +8,7 @@ use crate::gateway::Gateway;
 use crate::guard::Guard;
 use crate::health::Operators;
 use crate::metrics::Metrics;
+use crate::rotation::Rotations;
 use crate::shared::Shared;
 use crate::upstream::Upstreams;
 use anyhow::{Context, Result, anyhow};
@@ -79,10 +80,25 @@ fn shared(config: &Config, server: &ServerConf, vault: Arc<Vault>) -> Result<Arc
         metrics,
         quota_policy: quota.policy().try_into().context("the quota has no header")?,
         quota,
+        rotations: Arc::new(rotations(&vault)),
         upstreams: Upstreams::new(server, config)?,
         limits,
         vault,
     }))
+}
+
+/// The rotations that go on, as the vault knows them.
+fn rotations(vault: &Vault) -> Rotations {
+    let rotations = Rotations::default();
+    let merchants = vault.merchants().unwrap_or_default();
+    for id in merchants.into_iter().map(|merchant| merchant.id) {
+        match vault.staged_accounts(&id) {
+            Ok(all) => all.iter().for_each(|(name, on)| rotations.note(&id, name, Some(on))),
+            // They are found again with their first payment.
+            Err(error) => log::error!("what is staged for {id} is not counted: {error}"),
+        }
+    }
+    rotations
 }
 
 /// The merchants' listeners, with and without TLS, in front of one application.

@@ -1,7 +1,9 @@
 //! What all requests share.
 
 use crate::access_log::AccessLog;
+use crate::accounts::Desk;
 use crate::metrics::Metrics;
+use crate::rotation::Rotations;
 use crate::upstream::Upstreams;
 use filters::flood::Flood;
 use filters::quota::Quota;
@@ -27,6 +29,22 @@ pub(crate) struct Shared {
     pub(crate) quota: Quota,
     /// The value of `RateLimit-Policy`, which never changes.
     pub(crate) quota_policy: HeaderValue,
+    /// Shared with those who listen to operators.
+    pub(crate) rotations: Arc<Rotations>,
     pub(crate) upstreams: Upstreams,
     pub(crate) vault: Arc<Vault>,
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// What it takes to work with accounts.
+    pub(crate) fn desk(&self) -> Desk<'_> {
+        Desk {
+            vault: &self.vault,
+            upstreams: &self.upstreams,
+            rotations: &self.rotations,
+            metrics: &self.metrics,
+        }
+    }
 }

@@ -28,6 +28,8 @@ ACCOUNTS = {
     "null-success": "NULLSuccess",
     "null-failure": "NULLFailure",
 }
+# The account that rotations are tried with.
+STAGED = "rotated"
 # What the gateways require (docs/providers); the sandbox takes any key of the right form.
 CREDENTIALS = {
     "Stripe": {"SecretKey": "sk_test_demoOfOrchestra0123456789"},
@@ -38,8 +40,18 @@ CREDENTIALS = {
     "NULLSuccess": {},
     "NULLFailure": {},
 }
+# What else there is, by gateway; a value of another form is refused.
+OPTIONS = {
+    "Stripe": {"StripeAccount": "acct_demoOfOrchestra"},
+    "Adyen": {
+        "ShopperInteraction": "Ecommerce",
+        "RecurringProcessingModel": "CardOnFile",
+        "ReturnUrl": "https://return.invalid/",
+    },
+    "NULLSuccess": {},
+    "NULLFailure": {},
+}
 PROVIDERS = ("Stripe", "Adyen")
-PAIRS_MAX = 32
 
 # Decimal places of ISO 4217 where they are not two.
 PLACES = {
@@ -93,6 +105,19 @@ class Fixtures:
         answer.raise_for_status()
         return answer.json()
 
+    def staged(self, operation):
+        """An account with credentials staged as the operation needs them."""
+        path = "/PaymentGatewayAccounts/" + STAGED
+        self.put(path, {"paymentGatewayName": "NULLSuccess"})
+        if operation != "StagedCredentialsSet":
+            self.put(path + "/staged", {"credentials": []})
+        if operation == "StagedCredentialsRetire":
+            self.post(path + "/staged/switch", {"percent": 100, "force": True})
+        return STAGED
+
+    def put(self, path, body):
+        self.session.put(URL + path, json=body, timeout=TIMEOUT_S).raise_for_status()
+
     def spared(self, name):
         """Another name or token, if this is one that later requests need."""
         if name in ACCOUNTS:
@@ -110,7 +135,12 @@ FIXTURES = Fixtures()
 @schemathesis.hook
 def before_call(context, case, kwargs):
     operation = case.operation.definition.raw["operationId"]
-    if case.method in ("PUT", "DELETE") and case.path_parameters:
+    if operation.startswith("StagedCredentials") and is_sound(case):
+        # Something to be switched, asked about or retired, at an account that nothing else needs.
+        case.path_parameters = {"name": FIXTURES.staged(operation)}
+    elif operation == "PaymentGatewayAccountValidate" and is_sound(case):
+        case.path_parameters = {"name": known(case.path_parameters["name"], ACCOUNTS)}
+    elif case.method in ("PUT", "DELETE") and case.path_parameters:
         # What the fixtures are made of is neither overwritten nor deleted.
         names = case.path_parameters.items()
         case.path_parameters = {key: FIXTURES.spared(name) for key, name in names}
@@ -126,6 +156,11 @@ def is_sound(case):
 def meaningful(operation, body):
     if operation == "PaymentGatewayAccountSet":
         return account(body)
+    if operation == "StagedCredentialsSet":
+        # The fixtures' account is of a gateway that has none.
+        return {**body, "credentials": []}
+    if operation == "StagedCredentialsSwitch":
+        return {**body, "force": True}
     return payment(operation, body) if operation.startswith("Gateway") else body
 
 
@@ -181,18 +216,20 @@ def card(operation, gateway, body):
 
 
 def account(body):
-    """An account of a gateway that there is, with what the gateway requires, and no key twice."""
+    """An account of a gateway that there is, with what the gateway requires and nothing strange."""
     gateway = known(body["paymentGatewayName"], CREDENTIALS)
-    pairs = {pair["key"].lower(): pair for pair in body.get("credentials") or []}
-    required = CREDENTIALS[gateway]
-    for key, value in required.items():
-        pairs.pop(key.lower(), None)
-    pairs = list(pairs.values())[: PAIRS_MAX - len(required)]
-    pairs += [{"key": key, "value": value} for key, value in required.items()]
+    pairs = credentials(gateway, body.get("credentials"))
     body = {**body, "paymentGatewayName": gateway}
-    if pairs:
+    if pairs or body.get("credentials"):
         body["credentials"] = pairs
     return body
+
+
+def credentials(gateway, generated):
+    """What the gateway requires, and as many of its options as there are other pairs."""
+    required = CREDENTIALS[gateway]
+    options = list(OPTIONS[gateway].items())[: len(generated or [])]
+    return [{"key": key, "value": value} for key, value in [*required.items(), *options]]
 
 
 def known(value, choices):

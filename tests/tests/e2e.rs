@@ -19,6 +19,7 @@ mod e2e {
     pub(crate) mod leaks;
     pub(crate) mod order;
     pub(crate) mod refusals;
+    pub(crate) mod rotation;
     pub(crate) mod routes;
     pub(crate) mod start;
     pub(crate) mod upstream;

@@ -88,6 +88,18 @@ pub enum Action {
     AccountList,
     AccountPut,
     AccountRead,
+    /// Staged credentials took the place of those in use.
+    AccountRetire,
+    /// Staged credentials get no payments any more, because the provider refused some.
+    AccountRollBack,
+    /// Credentials were put beside those in use.
+    AccountStage,
+    /// Staged credentials get another share of the payments.
+    AccountSwitch,
+    /// What was staged was dropped.
+    AccountUnstage,
+    /// The provider was asked about credentials.
+    AccountValidate,
     /// Somebody presented no good key. Counted, with one line a minute for each kind and source.
     Authenticate,
     /// A card was taken out of the vault, for a provider.
@@ -452,11 +464,17 @@ impl Event {
 
 impl Action {
     /// Every action, in the order of their words.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 40] = [
         Self::AccountDelete,
         Self::AccountList,
         Self::AccountPut,
         Self::AccountRead,
+        Self::AccountRetire,
+        Self::AccountRollBack,
+        Self::AccountStage,
+        Self::AccountSwitch,
+        Self::AccountUnstage,
+        Self::AccountValidate,
         Self::Authenticate,
         Self::CardOpen,
         Self::CardPass,
@@ -505,6 +523,12 @@ impl Action {
             Self::AccountList => ("account.list", "10.2.1.2"),
             Self::AccountPut => ("account.put", "10.2.1.5"),
             Self::AccountRead => ("account.read", "10.2.1.2"),
+            Self::AccountRetire => ("account.retire", "10.2.1.5"),
+            Self::AccountRollBack => ("account.roll-back", "10.2.1.5"),
+            Self::AccountStage => ("account.stage", "10.2.1.5"),
+            Self::AccountSwitch => ("account.switch", "10.2.1.5"),
+            Self::AccountUnstage => ("account.unstage", "10.2.1.5"),
+            Self::AccountValidate => ("account.validate", "10.2.1.2"),
             Self::Authenticate => ("authenticate", "10.2.1.4"),
             Self::CardOpen => ("card.open", "10.2.1.1"),
             Self::CardPass => ("card.pass", "10.2.1.1"),

@@ -41,6 +41,11 @@ pub(super) fn read(
 /// Reads an account with its credentials.
 pub(super) fn account(object: &Object<'_, '_>) -> Result<AccountInput, FieldError> {
     let gateway = object.required_text("paymentGatewayName")?.to_box();
+    Ok(AccountInput { gateway, credentials: credentials(object)? })
+}
+
+/// Reads credentials, each of which may come once.
+pub(super) fn credentials(object: &Object<'_, '_>) -> Result<Credentials, FieldError> {
     let mut pairs: Vec<(Box<str>, Secret)> = Vec::new();
     object.list("credentials", |item| {
         let name = item.required_text("key")?.to_box();
@@ -50,7 +55,7 @@ pub(super) fn account(object: &Object<'_, '_>) -> Result<AccountInput, FieldErro
         pairs.push((name, item.required_text("value")?.into_secret()));
         Ok(())
     })?;
-    Ok(AccountInput { gateway, credentials: Credentials::new(pairs) })
+    Ok(Credentials::new(pairs))
 }
 
 fn authorization(

@@ -97,6 +97,7 @@ pub const MY_REF_CHARS_MAX: usize = 80;
 pub const ORDER_DESCRIPTION_CHARS_MAX: usize = 255;
 pub const OWNER_ID_CHARS_MAX: usize = 64;
 pub const PAYLOAD_CHARS_MAX: usize = 16_384;
+pub const PERCENT_MAX: u16 = 100;
 pub const POST_CODE_CHARS_MAX: usize = 16;
 pub const REFERENCE_CHARS_MAX: usize = 255;
 pub const STATE_CHARS_MAX: usize = 64;
@@ -147,8 +148,10 @@ pub const SCHEMAS: &[&Schema] = &[
     &INLINE_ACCOUNT,
     &PAYER,
     &REFUND,
+    &STAGED,
     &STATUS,
     &STRING_TOKEN,
+    &SWITCH,
     &THREE_DS,
 ];
 
@@ -279,6 +282,24 @@ pub static INLINE_ACCOUNT: Schema =
 /// An account that is to be stored.
 pub static ACCOUNT: Schema =
     Schema { name: "PaymentGatewayAccountInputModel", fields: &[GATEWAY_NAME, CREDENTIALS] };
+
+/// Credentials that are to follow those of an account.
+pub static STAGED: Schema = Schema {
+    name: "StagedCredentialsInputModel",
+    fields: &[required(
+        "credentials",
+        Form::List { of: &CREDENTIAL, items_max: Credentials::PAIRS_MAX },
+    )],
+};
+
+/// How many payments the staged credentials get.
+pub static SWITCH: Schema = Schema {
+    name: "SwitchInputModel",
+    fields: &[
+        required("percent", Form::Whole { min: 0, max: PERCENT_MAX }),
+        optional("force", Form::Flag),
+    ],
+};
 
 pub static CREDENTIAL: Schema = Schema {
     name: "KeyValue",

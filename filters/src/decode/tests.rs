@@ -1,7 +1,8 @@
 //! This file is long because it is tables: every body that is read or refused, each with its answer.
 
 use super::schema::{self, Form, SCHEMAS, Schema, Shape};
-use super::{AccountChoice, FieldError, PaymentRequest, YearMonth, account, payment, string_token};
+use super::{AccountChoice, FieldError, Force, PaymentRequest, YearMonth, account, payment};
+use super::{staged, string_token, switch};
 use model::{Action, Authorization, Capture, CardRef, CvvSource, Find, Kind, NumberSource};
 use proptest::prelude::*;
 
@@ -561,6 +562,23 @@ fn accounts_are_read_pair_by_pair() {
 }
 
 #[test]
+fn a_share_is_a_whole_number_of_percent() {
+    for (body, expected) in [
+        (r#"{"percent":0}"#, Ok((0, Force::No))),
+        (r#"{"percent":100,"force":null}"#, Ok((100, Force::No))),
+        (r#"{"Percent":50,"Force":true}"#, Ok((50, Force::Yes))),
+        (r#"{"percent":101}"#, Err("is not in the documented range")),
+        (r#"{"percent":-1}"#, Err("is not in the documented range")),
+        (r#"{"percent":0.5}"#, Err("must be a whole number")),
+        (r#"{"percent":"50"}"#, Err("must be a whole number")),
+        ("{}", Err("is required")),
+    ] {
+        let read = switch(body.as_bytes()).map(|switch| (switch.percent, switch.force));
+        assert_eq!(read, expected.map_err(|problem| FieldError::new("percent", problem)), "{body}");
+    }
+}
+
+#[test]
 fn any_text_may_be_kept_as_a_token() {
     // This is the test that the value arrives.
     let kept = |body: &str| string_token(body.as_bytes()).map(|secret| secret.expose().to_owned());
@@ -602,6 +620,7 @@ fn right(name: &str) -> String {
         "paymentGatewayAccountName" => "\"stripe-primary\"".into(),
         "paymentGatewayName" => "\"Stripe\"".into(),
         "key" | "value" | "payload" => "\"x\"".into(),
+        "percent" => "50".into(),
         _ => {
             let all = [charge(), card(), three_ds(), payer()].concat();
             let found = all.into_iter().find(|(have, _)| *have == name);
@@ -626,7 +645,9 @@ fn read_as(schema: &Schema, json_text: &str) -> Result<(), FieldError> {
         "PayerDetails" => inside("payerDetails", charge()),
         "PaymentGatewayAccount" => inside("paymentGatewayAccount", charge()),
         "PaymentGatewayAccountInputModel" => account(body).map(|_| ()),
+        "StagedCredentialsInputModel" => staged(body).map(|_| ()),
         "StringTokenInputModel" => string_token(body).map(|_| ()),
+        "SwitchInputModel" => switch(body).map(|_| ()),
         "ThreeDSAuthenticationInputModel" => {
             let card = json(&with(card(), "threeDSAuthentication", json_text));
             read(Kind::Charge, &with(charge(), "card", &card)).map(|_| ())

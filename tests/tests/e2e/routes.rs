@@ -22,6 +22,7 @@ async fn gateways(client: &Client) {
         list.as_array().unwrap().iter().filter_map(|g| g["name"].as_str()).collect();
     assert_eq!(ids, ["Adyen", "NULLFailure", "NULLSuccess", "Stripe"]);
     let documented = [
+        "credentials",
         "credentialsNames",
         "description",
         "displayName",
@@ -31,6 +32,12 @@ async fn gateways(client: &Client) {
     ];
     assert_eq!(names(&list[0]), documented);
     assert!(list[3]["credentialsNames"].as_array().unwrap().contains(&"SecretKey".into()));
+    let key = &list[3]["credentials"][0];
+    assert_eq!(names(key), ["aliases", "form", "maxLength", "name", "required", "secret"]);
+    assert_eq!(
+        (&key["name"], &key["required"], &key["secret"]),
+        (&"SecretKey".into(), &true.into(), &true.into())
+    );
 }
 
 async fn accounts(client: &Client) {

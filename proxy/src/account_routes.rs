@@ -1,0 +1,250 @@
+//! The routes of one account: read, stored, deleted, asked about, rotated.
+
+use crate::accounts::{Case, Desk, Trouble, Validated};
+use crate::clock;
+use crate::reply::Reply;
+use crate::resource::Refused;
+use crate::rotation::{State, Uses};
+use crate::shared::Shared;
+use filters::decode::{self, FieldError};
+use filters::reject::Reject;
+use filters::route::{Route, Verb};
+use model::{AccountName, Credentials, Principal, Secret};
+use providers::Gateway;
+use serde::Serialize;
+use vault::audit::{Actor, Who};
+use vault::{Account, Pick, Staged};
+
+/// An account with its credentials, masked.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AccountWhole<'a> {
+    name: &'a str,
+    creation_time: String,
+    payment_gateway_name: &'a str,
+    credentials: Vec<KeyValue<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    staged: Option<StagedWhole<'a>>,
+}
+
+#[derive(Serialize)]
+struct KeyValue<'a> {
+    key: &'a str,
+    value: String,
+}
+
+/// What is staged at an account, its credentials masked.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StagedWhole<'a> {
+    state: &'static str,
+    percent: u8,
+    staged_time: String,
+    validated_time: Option<String>,
+    failed_time: Option<String>,
+    credentials: Vec<KeyValue<'a>>,
+    current_uses: UsesItem,
+    staged_uses: UsesItem,
+}
+
+#[derive(Serialize)]
+struct UsesItem {
+    payments: u64,
+    refusals: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Validation {
+    result: &'static str,
+    advice: &'static str,
+    payment_gateway_name: &'static str,
+}
+
+/// How many characters of a long secret are shown at its end.
+const SHOWN: usize = 4;
+/// How long a secret must be for any of it to be shown.
+const SHOWN_FROM: usize = 16;
+/// What the API calls the list of an account's credentials.
+const CREDENTIALS: &str = "credentials";
+
+/// Answers a request of `principal` about the account `name`.
+pub(crate) async fn answer(
+    shared: &Shared,
+    principal: &Principal,
+    (route, verb, name): (&Route, Verb, &AccountName),
+    body: &[u8],
+) -> Result<Reply, Refused> {
+    let who = Who { actor: Actor::Key(principal.key.clone()), origin: None };
+    let case = Case { merchant: &principal.merchant, name, who: &who };
+    let desk = shared.desk();
+    match (route, verb) {
+        (Route::Account(_), Verb::Put) => put(shared, case, body).await?,
+        (Route::Account(_), Verb::Delete) => {
+            // The API knows no 404 here: to delete what is not there changes nothing.
+            shared.vault.delete_account(case.merchant, name).await?;
+            desk.changed(case);
+            return Ok(Reply::empty(200));
+        }
+        (Route::AccountValidate(_), _) => {
+            return Ok(validation(desk.validate(case, Pick::Current).await?));
+        }
+        (Route::Staged(_), Verb::Delete) => {
+            desk.unstage(case).await?;
+            return Ok(Reply::empty(200));
+        }
+        (Route::Staged(_), _) => {
+            desk.stage(case, decode::staged(body).map_err(Refused::Invalid)?).await?;
+        }
+        (Route::StagedRetire(_), _) => desk.retire(case).await?,
+        (Route::StagedSwitch(_), _) => {
+            desk.switch(case, decode::switch(body).map_err(Refused::Invalid)?).await?;
+        }
+        (Route::StagedValidate(_), _) => {
+            return Ok(validation(desk.validate(case, Pick::Staged).await?));
+        }
+        (_, _) => {}
+    }
+    whole(desk, case)
+}
+
+async fn put(shared: &Shared, case: Case<'_>, body: &[u8]) -> Result<(), Refused> {
+    let input = decode::account(body).map_err(Refused::Invalid)?;
+    let gateway = providers::by_gateway(&input.gateway).ok_or(Trouble::NoGateway)?.gateway();
+    gateway.check(&input.credentials).map_err(Trouble::Fault)?;
+    let (Case { merchant, name, .. }, now) = (case, clock::now_millis());
+    shared.vault.put_account(merchant, name, gateway.id, input.credentials, now).await?;
+    shared.desk().changed(case);
+    Ok(())
+}
+
+/// The account as it is now.
+fn whole(desk: Desk<'_>, case: Case<'_>) -> Result<Reply, Refused> {
+    let account = desk.account(case)?;
+    let Account { brief, credentials, .. } = &*account;
+    let gateway = providers::by_gateway(&brief.gateway).map(|provider| provider.gateway());
+    let staged = desk.staged(case)?;
+    let pairs = staged.as_ref().and_then(|of| Some((of.staged?, &of.credentials)));
+    let whole = AccountWhole {
+        name: brief.name.as_str(),
+        creation_time: clock::timestamp(brief.created),
+        payment_gateway_name: &brief.gateway,
+        credentials: shown(gateway, credentials),
+        staged: pairs.map(|(staged, credentials)| {
+            let counts = desk.counts(case, &staged);
+            let uses = [counts.current, counts.staged].map(UsesItem::of);
+            StagedWhole::of(&staged, shown(gateway, credentials), uses)
+        }),
+    };
+    Ok(Reply::json(200, &whole))
+}
+
+fn validation(validated: Validated) -> Reply {
+    let Validated { validity, gateway } = validated;
+    let (result, advice) = (validity.word(), validity.advice());
+    Reply::json(200, &Validation { result, advice, payment_gateway_name: gateway })
+}
+
+/// Credentials as they may be shown: those that are not described as public are masked.
+fn shown<'a>(gateway: Option<&Gateway>, credentials: &'a Credentials) -> Vec<KeyValue<'a>> {
+    let is_public =
+        |key: &str| gateway.and_then(|it| it.spec(key)).is_some_and(|spec| !spec.secret);
+    let pair = |(key, value): (&'a str, &Secret)| {
+        // Exposed because the provider's description says that it is no secret.
+        let value = if is_public(key) { value.expose().to_owned() } else { masked(value) };
+        KeyValue { key, value }
+    };
+    credentials.iter().map(pair).collect()
+}
+
+/// Stars, and the last characters of what is long enough to stay secret all the same.
+fn masked(value: &Secret) -> String {
+    // The end of a long secret is exposed so that a merchant can tell which one is stored.
+    let text = value.expose();
+    let end = text.char_indices().rev().nth(SHOWN.saturating_sub(1)).map(|(at, _)| at);
+    let shown = end.filter(|_| text.len() >= SHOWN_FROM).and_then(|at| text.get(at..));
+    format!("****{}", shown.unwrap_or_default())
+}
+
+// === impl StagedWhole ===
+
+impl<'a> StagedWhole<'a> {
+    fn of(staged: &Staged, credentials: Vec<KeyValue<'a>>, uses: [UsesItem; 2]) -> Self {
+        let [current_uses, staged_uses] = uses;
+        Self {
+            state: State::of(staged).word(),
+            percent: staged.percent,
+            staged_time: clock::timestamp(staged.since),
+            validated_time: staged.validated.map(clock::timestamp),
+            failed_time: staged.failed.map(clock::timestamp),
+            credentials,
+            current_uses,
+            staged_uses,
+        }
+    }
+}
+
+// === impl UsesItem ===
+
+impl UsesItem {
+    fn of(Uses { payments, refusals }: Uses) -> Self {
+        Self { payments, refusals }
+    }
+}
+
+// === impl Refused ===
+
+impl From<Trouble> for Refused {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Audit(error) => {
+                log::error!("the audit log failed: {error}");
+                Self::Reject(Reject::VaultUnavailable)
+            }
+            Trouble::Fault(fault) => {
+                Self::Invalid(FieldError::new(fault.place.field(CREDENTIALS), fault.problem))
+            }
+            Trouble::NoAccount => Self::Reject(Reject::NoSuchAccount),
+            Trouble::NoGateway => {
+                Self::Invalid(FieldError::new("paymentGatewayName", "there is no such gateway"))
+            }
+            Trouble::NothingStaged => Self::Reject(Reject::NothingStaged),
+            Trouble::NotSwitched => Self::Reject(Reject::NotSwitched),
+            Trouble::NotValidated => Self::Reject(Reject::NotValidated),
+            Trouble::Vault(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{masked, shown};
+    use model::{Credentials, Secret};
+
+    #[test]
+    fn what_is_not_described_as_public_is_masked() {
+        let adyen = providers::by_gateway("Adyen").map(|provider| provider.gateway());
+        let pairs = [("apikey", "AQE0123456789abcdefghij"), ("Merchant Account", "ShopECOM")];
+        let pairs = pairs.into_iter().chain([("Unknown", "unknown-of-all-here")]);
+        let pairs = pairs.map(|(name, value)| (name.into(), Secret::new(value))).collect();
+        let credentials = Credentials::new(pairs);
+        let values = |gateway| -> Vec<String> {
+            shown(gateway, &credentials).into_iter().map(|pair| pair.value).collect()
+        };
+        assert_eq!(values(adyen), ["****ghij", "ShopECOM", "****here"]);
+        assert_eq!(values(None), ["****ghij", "****", "****here"]);
+    }
+
+    #[test]
+    fn short_secrets_show_nothing_and_long_ones_their_end() {
+        for (text, expected) in [
+            ("", "****"),
+            ("secret", "****"),
+            ("fifteen-letters", "****"),
+            ("sk_test_0123456789abcd", "****abcd"),
+            ("ein-sehr-langes-Gehéimnis", "****mnis"),
+        ] {
+            assert_eq!(masked(&Secret::new(text)), expected, "{text}");
+        }
+    }
+}
