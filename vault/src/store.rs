@@ -16,13 +16,16 @@ use std::thread::{self, Thread};
 
 mod commit;
 mod engine;
+mod examination;
 mod figures;
 mod ledger;
+mod mark;
 mod opening;
 mod record;
 mod restore;
 mod single;
 mod space;
+mod survey;
 mod sync;
 mod trees;
 mod walk;
@@ -52,6 +55,9 @@ pub const BATCH_WRITES_MAX: usize = 256;
 
 /// The most entries that one call of [`Store::page`] returns.
 pub const PAGE_ENTRIES_MAX: usize = 1_000;
+
+/// How long a segment of the log of the engine is, in bytes.
+pub const SEGMENT_BYTES: usize = 512 * 1024;
 
 /// Keeps bytes. `Ok` from a write means that it survives power loss.
 ///
@@ -104,8 +110,21 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     fn durable(&self) -> Pending<'_, ()>;
 }
 
+/// How the engine of a store is set up. The size of its cache alone makes one, the rest as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// How much memory it may use for pages.
+    pub cache_bytes: u64,
+    /// How long a segment of its log is. A store is opened with what it was made with. Tests make it
+    /// short, so that segments are used again soon; a record must be far below a quarter of it.
+    pub segment_bytes: usize,
+}
+
 /// What a write returns: a future that is ready when the write is durable.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// A place in the log of the engine, in bytes since it was begun. It only grows.
+type Position = u64;
 
 /// A key and its value.
 pub type Entry = (Vec<u8>, Vec<u8>);
@@ -197,6 +216,32 @@ pub enum OpenError {
          directory, check the disk, and restore a backup"
     )]
     Corrupt { directory: PathBuf, detail: &'static str },
+    #[error(
+        "the log of the store in {directory} ends at {found}, and what was acknowledged reaches to \
+         {promised}: its end is lost or damaged. Keep a copy of the directory, check the disk, and \
+         restore a backup. Without one, `touch {directory}/accept-loss` has the next start open \
+         what is left"
+    )]
+    Lost { directory: PathBuf, found: u64, promised: u64 },
+    #[error(
+        "the store in {directory} is damaged: the data file cannot be read at byte {at}, in a part \
+         that was acknowledged. Nothing was changed. Keep a copy of the directory, check the disk, \
+         and restore a backup. Without one, `touch {directory}/accept-loss` has the next start \
+         open what is left"
+    )]
+    Damaged { directory: PathBuf, at: u64 },
+    #[error(
+        "the file `mark` of the store in {0} is missing or damaged, and without it nobody can say \
+         whether the end of the log is. Put the file back if the directory was copied in part, or \
+         restore a backup. If you know the store to be whole, `touch {0}/accept-loss` has the next \
+         start open it and make the file anew"
+    )]
+    NoMark(PathBuf),
+    #[error(
+        "{0} is no file of the store, and its engine would take it for one. Move it away and start \
+         again"
+    )]
+    Foreign(PathBuf),
     #[error("cannot {what} {path}: {source}. Check owner, permissions and the health of the disk")]
     Io {
         what: &'static str,
@@ -223,6 +268,10 @@ pub struct StoreFigures {
     pub waiting: u64,
     /// Writes that were refused because the disk is full.
     pub refused_full: u64,
+    /// How long the data file is.
+    pub disk_bytes: u64,
+    /// 1 if a part of the log could not be read at opening, which a power cut may do rightly.
+    pub log_gaps: u64,
 }
 
 /// Drives `future` to its end on this thread, without a runtime.
@@ -241,6 +290,14 @@ pub fn wait<F: Future>(future: F) -> F::Output {
 }
 
 struct Unpark(Thread);
+
+// === impl Tuning ===
+
+impl From<u64> for Tuning {
+    fn from(cache_bytes: u64) -> Self {
+        Self { cache_bytes, segment_bytes: SEGMENT_BYTES }
+    }
+}
 
 // === impl Unpark ===
 

@@ -34,8 +34,10 @@ pub(super) trait Engine: Send + 'static {
     /// Makes durable what was applied before the call. An error ends the process.
     fn flush(&self) -> Result<(), String>;
 
-    /// Looks at what may have changed while nothing was written.
-    fn look(&self) {}
+    /// Looks at what may have changed while nothing was written. An error ends the process.
+    fn look(&self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// What the thread does next.
@@ -102,7 +104,7 @@ fn run(shared: &Shared, engine: &impl Engine) {
     loop {
         match shared.next() {
             Next::Commit(commits) => round(&shared.counters, engine, commits),
-            Next::Look => engine.look(),
+            Next::Look => look(engine),
             Next::End => break,
         }
     }
@@ -123,6 +125,12 @@ fn round(counters: &Counters, engine: &impl Engine, commits: Vec<Commit>) {
         };
         // Who no longer waits has been answered by silence; the write stays.
         answer.send(result).ok();
+    }
+}
+
+fn look(engine: &impl Engine) {
+    if let Err(error) = engine.look() {
+        abort("the idle store failed", &error);
     }
 }
 
@@ -175,16 +183,21 @@ impl Committer {
 
     /// Takes no more commits, finishes those that wait, and ends the thread.
     ///
-    /// A thread that is stuck in a flush is left behind after a while, with what it works on.
-    pub(super) fn close(&self) {
+    /// A thread that is stuck in a flush is left behind after a while, with what it works on. Says
+    /// whether it ended.
+    pub(super) fn close(&self) -> bool {
         self.shared.close();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(thread) = thread else { return };
+        let Some(thread) = thread else { return self.shared.lock().finished };
         if !self.shared.wait_finished(CLOSE_TIMEOUT) {
             log::error!("store: the last flush does not end; its thread is left behind");
-        } else if thread.join().is_err() {
+            return false;
+        }
+        let joined = thread.join();
+        if joined.is_err() {
             log::error!("store: the committer panicked at its end");
         }
+        joined.is_ok()
     }
 }
 
@@ -361,7 +374,7 @@ mod tests {
         assert!(!ready(waiter.as_mut()));
         ends.send(()).unwrap();
         ends.send(()).unwrap();
-        committer.close();
+        assert!(committer.close());
         assert!(ready(waiter.as_mut()));
         assert_eq!(super::super::wait(committer.durable()), Err(StoreError::Unavailable));
         assert_eq!(counters.read().waiting, 0);

@@ -3,21 +3,23 @@
 use super::commit::{self, Change, Committer, Engine};
 use super::figures::Counters;
 use super::ledger::{Ledger, LedgerError, Resumed, Witness};
+use super::mark::MarkFile;
 use super::opening::{self, Lock, Opened};
 use super::record::{self, Head, Record};
 use super::single;
 use super::space::Space;
-use super::sync::DataFile;
+use super::sync::{DataFile, Progress};
 use super::trees::{self, NotMade, Trees};
 use super::walk::{Follow, Walk};
 use super::{
     BATCH_BYTES_MAX, BATCH_WRITES_MAX, Collection, Entry, KEY_BYTES_MAX, OpenError,
-    PAGE_ENTRIES_MAX, Pending, Store, StoreError, StoreFigures, VALUE_BYTES_MAX, Write,
+    PAGE_ENTRIES_MAX, Pending, Position, Store, StoreError, StoreFigures, Tuning, VALUE_BYTES_MAX,
+    Write,
 };
 use sled::{Db, IVec, Tree};
 use std::fmt;
 use std::ops::Bound;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How often a read begins anew because the value was replaced under its hands.
@@ -38,7 +40,8 @@ pub struct SledStore {
     /// Held by the committer while it writes.
     ledger: Arc<Mutex<Option<Ledger>>>,
     space: Arc<Space>,
-    data: DataFile,
+    /// After the trees, with which the last writes to the log go.
+    last: LastMark,
     /// Held as long as anything above may touch the files.
     _lock: Lock,
 }
@@ -49,6 +52,17 @@ struct Sled {
     trees: Trees<Tree>,
     ledger: Arc<Mutex<Option<Ledger>>>,
     space: Arc<Space>,
+    progress: Progress,
+    mark: MarkFile,
+}
+
+/// Writes down, when everything else of the store is gone, that it was closed in order.
+struct LastMark {
+    directory: PathBuf,
+    data: DataFile,
+    /// Whether a part of the log could not be read at opening.
+    gap: bool,
+    in_order: bool,
 }
 
 // === impl SledStore ===
@@ -58,8 +72,8 @@ impl SledStore {
     ///
     /// # Errors
     /// Each says what to do next.
-    pub fn create(directory: &Path, cache_bytes: u64) -> Result<Self, OpenError> {
-        Self::start(directory, opening::create(directory, cache_bytes)?)
+    pub fn create(directory: &Path, tuning: impl Into<Tuning>) -> Result<Self, OpenError> {
+        Self::start(directory, opening::create(directory, tuning.into())?)
     }
 
     /// Opens the store that is in `directory`. It never makes one: a directory that was lost must
@@ -67,24 +81,28 @@ impl SledStore {
     ///
     /// # Errors
     /// Each says what to do next.
-    pub fn open(directory: &Path, cache_bytes: u64) -> Result<Self, OpenError> {
-        Self::start(directory, opening::open(directory, cache_bytes)?)
+    pub fn open(directory: &Path, tuning: impl Into<Tuning>) -> Result<Self, OpenError> {
+        Self::start(directory, opening::open(directory, tuning.into())?)
     }
 
     fn start(directory: &Path, opened: Opened) -> Result<Self, OpenError> {
-        let Opened { trees, db, data, space, lock } = opened;
+        let Opened { trees, db, data, gap, mark, space, lock } = opened;
         let (counters, space) = (Arc::new(Counters::default()), Arc::new(space));
+        let progress = data.progress();
         let ledger = Arc::<Mutex<Option<Ledger>>>::default();
         let engine = Sled {
             db,
             trees: trees.clone(),
             ledger: Arc::clone(&ledger),
             space: Arc::clone(&space),
+            progress,
+            mark,
         };
         let committer = Committer::start(engine, Arc::clone(&counters)).map_err(|source| {
             OpenError::Io { what: "start a thread for", path: directory.to_owned(), source }
         })?;
-        Ok(Self { committer, counters, trees, ledger, space, data, _lock: lock })
+        let last = LastMark { directory: directory.to_owned(), data, gap, in_order: false };
+        Ok(Self { committer, counters, trees, ledger, space, last, _lock: lock })
     }
 
     /// Whether writes get through: the store is open, and no flush is stuck.
@@ -94,13 +112,17 @@ impl SledStore {
 
     /// What was counted since the store was opened.
     pub fn figures(&self) -> StoreFigures {
-        StoreFigures { syncs: self.data.syncs(), ..self.counters.read() }
+        let LastMark { data, gap, .. } = &self.last;
+        let log_gaps = u64::from(*gap);
+        let (syncs, disk_bytes) = (data.syncs(), data.bytes());
+        StoreFigures { syncs, disk_bytes, log_gaps, ..self.counters.read() }
     }
 
     /// Makes everything durable and ends the committer. Writes are refused from here on; reading
     /// goes on until the store is dropped. It blocks, for some seconds at the most.
     pub fn close(&self) {
-        self.committer.close();
+        // It has said so if it did not end.
+        let _ended = self.committer.close();
     }
 
     /// Begins to keep account of all rows, with those that are there. From here on every row that
@@ -294,7 +316,22 @@ impl fmt::Debug for SledStore {
 
 impl Drop for SledStore {
     fn drop(&mut self) {
-        self.close();
+        self.last.in_order = self.committer.close();
+    }
+}
+
+// === impl LastMark ===
+
+impl Drop for LastMark {
+    fn drop(&mut self) {
+        if !self.in_order {
+            return;
+        }
+        let reached = self.data.progress().reached();
+        let written = MarkFile::open(&self.directory).and_then(|mark| mark.write(reached, true));
+        if let Err(error) = written {
+            log::error!("store: closed, but that could not be written down: {error}");
+        }
     }
 }
 
@@ -353,6 +390,13 @@ impl Sled {
             Err(NotMade::Torn(error)) => torn(&error),
         }
     }
+
+    /// Flushes the log, and says up to where all of it is durable now.
+    fn flush_log(&self) -> Result<Position, String> {
+        let reached = self.progress.reached();
+        self.db.flush().map_err(|error| error.to_string())?;
+        Ok(reached)
+    }
 }
 
 /// Ends the process: memory may hold half of what was to be written.
@@ -384,12 +428,17 @@ impl Engine for Sled {
     }
 
     fn flush(&self) -> Result<(), String> {
-        self.db.flush().map_err(|error| error.to_string())?;
-        self.look();
-        Ok(())
+        let reached = self.flush_log()?;
+        self.space.look();
+        self.mark.keep_up(reached).map_err(|error| error.to_string())
     }
 
-    fn look(&self) {
+    fn look(&self) -> Result<(), String> {
         self.space.look();
+        if self.progress.reached() == self.mark.durable() {
+            return Ok(());
+        }
+        let reached = self.flush_log()?;
+        self.mark.keep_up(reached).map_err(|error| error.to_string())
     }
 }

@@ -58,7 +58,7 @@ impl Counters {
         since != NOT_FLUSHING && self.now_ms().saturating_sub(since) > limit
     }
 
-    /// All but the syncs, which the data file counts.
+    /// All but what the data file knows: syncs, its length, and gaps in it.
     pub(super) fn read(&self) -> StoreFigures {
         StoreFigures {
             flushes: self.flushes.load(Relaxed),
@@ -68,6 +68,8 @@ impl Counters {
             commit_wait_us_max: self.wait_us_max.load(Relaxed),
             waiting: self.waiting.load(Relaxed),
             refused_full: self.refused_full.load(Relaxed),
+            disk_bytes: 0,
+            log_gaps: 0,
         }
     }
 

@@ -1,15 +1,17 @@
 //! Creating and opening: everything that must hold before the first write is acknowledged.
 
-use super::OpenError;
+use super::examination::{self, Examined, failed, snapshots};
+use super::mark::{self, MarkFile};
 use super::space::{OPEN_BYTES_MIN, Space};
 use super::sync::DataFile;
 use super::trees::Trees;
+use super::{OpenError, Tuning};
 use sled::{Db, Tree};
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -37,6 +39,9 @@ pub(super) struct Opened {
     pub(super) trees: Trees<Tree>,
     pub(super) db: Db,
     pub(super) data: DataFile,
+    /// Whether a part of the log could not be read.
+    pub(super) gap: bool,
+    pub(super) mark: MarkFile,
     pub(super) space: Space,
     pub(super) lock: Lock,
 }
@@ -46,39 +51,51 @@ pub(super) struct Opened {
 pub(super) struct Lock(File);
 
 /// Makes a store in a directory that is missing or empty.
-pub(super) fn create(directory: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
-    let opened = begin(directory, cache_bytes)?;
+pub(super) fn create(directory: &Path, tuning: Tuning) -> Result<Opened, OpenError> {
+    let opened = begin(directory, tuning)?;
     // Last, so that what has a format is complete.
     opened.trees.write_format().map_err(of_sled(directory))?;
     opened.db.flush().map_err(of_sled(directory))?;
+    opened.mark_reached(directory)?;
     Ok(opened)
 }
 
 /// Begins a store, which has no format yet, in a directory that is missing or empty.
-pub(super) fn begin(directory: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
+pub(super) fn begin(directory: &Path, tuning: Tuning) -> Result<Opened, OpenError> {
     make_directory(directory)?;
     if !is_vacant(directory).map_err(failed("read", directory))? {
         return Err(OpenError::Exists(directory.to_owned()));
     }
     let (space, lock) = enter(directory)?;
-    let db = open_sled(directory, cache_bytes)?;
-    if db.was_recovered() {
+    if directory.join("db").exists() {
         // Another process was faster.
         return Err(OpenError::Exists(directory.to_owned()));
     }
-    prove(directory, db, space, lock)
+    // First, so that what has data has a mark; it says that nothing was promised.
+    let path = directory.join(mark::NAME);
+    let mark = MarkFile::open(directory).and_then(|mark| mark.write(0, false).map(|()| mark));
+    let mark = mark.map_err(failed("write", &path))?;
+    sync(directory)?;
+    let db = open_sled(directory, tuning)?;
+    prove(directory, (db, tuning), mark, (space, lock))
 }
 
 /// Opens the store of a directory. What is not there is not made.
-pub(super) fn open(directory: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
+pub(super) fn open(directory: &Path, tuning: Tuning) -> Result<Opened, OpenError> {
     if !directory.join("db").is_file() {
-        return Err(OpenError::Missing(directory.to_owned()));
+        let lost = examination::lost_its_data(directory);
+        return Err(lost.unwrap_or_else(|| OpenError::Missing(directory.to_owned())));
     }
     let (space, lock) = enter(directory)?;
-    remove_half_snapshots(directory)?;
-    let db = open_sled(directory, cache_bytes)?;
-    check_format(directory, &db)?;
-    prove(directory, db, space, lock)
+    let examined = examination::before(directory, tuning.segment_bytes)?;
+    let db = open_sled(directory, tuning)?;
+    examined.after(directory)?;
+    check_format(directory, &db, examined)?;
+    let mark = MarkFile::open(directory).map_err(failed("open", &directory.join(mark::NAME)))?;
+    let opened = prove(directory, (db, tuning), mark, (space, lock))?;
+    opened.mark_reached(directory)?;
+    examined.use_up(directory)?;
+    Ok(Opened { gap: examined.gap, ..opened })
 }
 
 /// Takes the lock, before anything in the directory is touched, and looks for room.
@@ -94,14 +111,19 @@ fn enter(directory: &Path) -> Result<(Space, Lock), OpenError> {
 }
 
 /// Shows that writes become durable here, and makes what sled itself never syncs durable.
-fn prove(directory: &Path, db: Db, space: Space, lock: Lock) -> Result<Opened, OpenError> {
+fn prove(
+    directory: &Path,
+    (db, tuning): (Db, Tuning),
+    mark: MarkFile,
+    (space, lock): (Space, Lock),
+) -> Result<Opened, OpenError> {
     let path = directory.join("db");
-    let data = DataFile::register(&path).map_err(failed("open", &path))?;
+    let data = DataFile::register(&path, tuning.segment_bytes).map_err(failed("open", &path))?;
     let trees = Trees::open(&db).map_err(of_sled(directory))?;
     test_flush(directory, &db, &data)?;
     check_blobs(directory)?;
     sync_files(directory)?;
-    Ok(Opened { trees, db, data, space, lock })
+    Ok(Opened { trees, db, data, gap: false, mark, space, lock })
 }
 
 /// Refuses when a flush does not reach our sync, in which case it reaches nothing that lasts.
@@ -115,10 +137,12 @@ fn test_flush(directory: &Path, db: &Db, data: &DataFile) -> Result<(), OpenErro
     if data.syncs() == before { Err(OpenError::NotDurable) } else { Ok(()) }
 }
 
-fn check_format(directory: &Path, db: &Db) -> Result<(), OpenError> {
+fn check_format(directory: &Path, db: &Db, examined: Examined) -> Result<(), OpenError> {
     match Trees::read_format(db).map_err(of_sled(directory))? {
         Some(found) if found == FORMAT => Ok(()),
         Some(found) => Err(foreign(directory, found)),
+        // With the first promise the format was there.
+        None if examined.promised > 0 => Err(damaged(directory, "its format is missing")),
         None => Err(OpenError::Unfinished(directory.to_owned())),
     }
 }
@@ -151,30 +175,6 @@ fn take_lock(directory: &Path) -> Result<Lock, OpenError> {
     }
 }
 
-/// Removes snapshots that were being written when the machine stopped.
-///
-/// sled would take one for its newest and not open. The previous snapshot is still there, and the
-/// log is read from it on.
-fn remove_half_snapshots(directory: &Path) -> Result<(), OpenError> {
-    for path in snapshots(directory)? {
-        if path.extension().is_some_and(|extension| extension == "generating") {
-            log::warn!("store: removing {}, which a crash left half-written", path.display());
-            fs::remove_file(&path).map_err(failed("remove", &path))?;
-        }
-    }
-    Ok(())
-}
-
-fn snapshots(directory: &Path) -> Result<Vec<PathBuf>, OpenError> {
-    let list = || -> io::Result<Vec<PathBuf>> {
-        let entries = fs::read_dir(directory)?.collect::<io::Result<Vec<_>>>()?;
-        let named =
-            |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(b"snap.");
-        Ok(entries.iter().filter(|entry| named(entry)).map(fs::DirEntry::path).collect())
-    };
-    list().map_err(failed("read", directory))
-}
-
 /// sled puts pages there that are too large for its log, and never syncs them.
 fn check_blobs(directory: &Path) -> Result<(), OpenError> {
     let blobs = directory.join("blobs");
@@ -184,7 +184,7 @@ fn check_blobs(directory: &Path) -> Result<(), OpenError> {
 
 /// sled syncs its log only: not its settings, not its snapshots, and no directory.
 fn sync_files(directory: &Path) -> Result<(), OpenError> {
-    let named = ["conf", "db", "blobs"].map(|name| directory.join(name));
+    let named = ["conf", "db", "blobs", mark::NAME].map(|name| directory.join(name));
     named.into_iter().chain(snapshots(directory)?).try_for_each(|path| sync(&path))?;
     sync(directory)?;
     sync_parent(directory)
@@ -210,10 +210,11 @@ fn sync_parent(path: &Path) -> Result<(), OpenError> {
 
 // What follows is about sled.
 
-fn open_sled(directory: &Path, cache_bytes: u64) -> Result<Db, OpenError> {
+fn open_sled(directory: &Path, tuning: Tuning) -> Result<Db, OpenError> {
     let config = sled::Config::new()
         .path(directory)
-        .cache_capacity(cache_bytes.max(CACHE_BYTES_MIN))
+        .cache_capacity(tuning.cache_bytes.max(CACHE_BYTES_MIN))
+        .segment_size(tuning.segment_bytes)
         .flush_every_ms(Some(FLUSH_EVERY_MS));
     for _ in 0..STRAGGLER_TRIES {
         match open_once(directory, &config) {
@@ -250,16 +251,23 @@ pub(super) fn of_sled(directory: &Path) -> impl Fn(sled::Error) -> OpenError {
     }
 }
 
-fn failed(what: &'static str, path: &Path) -> impl Fn(io::Error) -> OpenError {
-    move |source| OpenError::Io { what, path: path.to_owned(), source }
-}
-
 fn foreign(directory: &Path, found: String) -> OpenError {
     OpenError::Format { directory: directory.to_owned(), found, expected: FORMAT }
 }
 
 pub(super) fn damaged(directory: &Path, detail: &'static str) -> OpenError {
     OpenError::Corrupt { directory: directory.to_owned(), detail }
+}
+
+// === impl Opened ===
+
+impl Opened {
+    /// Writes down how far the log has come. All of it is flushed, and nobody else writes yet.
+    pub(super) fn mark_reached(&self, directory: &Path) -> Result<(), OpenError> {
+        let reached = self.data.progress().reached();
+        self.db.flush().map_err(of_sled(directory))?;
+        self.mark.write(reached, false).map_err(failed("write", &directory.join(mark::NAME)))
+    }
 }
 
 // === impl Lock ===

@@ -27,7 +27,7 @@ impl Restore {
     /// # Errors
     /// Each says what to do next.
     pub fn begin(directory: &Path, cache_bytes: u64) -> Result<Self, OpenError> {
-        let opened = opening::begin(directory, cache_bytes)?;
+        let opened = opening::begin(directory, cache_bytes.into())?;
         Ok(Self { directory: directory.to_owned(), opened, format: None, unflushed: 0 })
     }
 
@@ -65,7 +65,8 @@ impl Restore {
         self.flush()?;
         let written = self.opened.trees.meta.insert(FORMAT_KEY, format);
         written.map_err(opening::of_sled(&self.directory))?;
-        self.flush()
+        self.flush()?;
+        self.opened.mark_reached(&self.directory)
     }
 
     fn flush(&mut self) -> Result<(), OpenError> {

@@ -5,6 +5,8 @@
 //! function of the same name here, and here it is `fdatasync`. Any other caller in the process
 //! gets a stronger sync than it asked for. That the binding took place is tested at every open.
 //!
+//! sled also says what it has just written, which shows how far its log has come.
+//!
 //! A store registers its data file, and syncs go through a handle of its own on that file rather
 //! than through sled's. The kernel reports a failed write-back once to *each* open file: sled's
 //! periodic thread syncs sled's handle too and only logs an error, so that the report could end
@@ -14,25 +16,33 @@
     reason = "sled's durability hangs on one C function, which is replaced here"
 )]
 
+use super::Position;
+use super::survey::{SEGMENT_HEAD_BYTES, SegmentHead};
 use std::ffi::{c_int, c_uint};
 use std::fs::File;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::FromRawFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A data file whose syncs are counted, for as long as this lives.
 #[derive(Debug)]
-pub(super) struct DataFile(Arc<Registered>);
+pub(super) struct DataFile(Progress);
+
+/// How far the log in a data file has come.
+#[derive(Clone, Debug)]
+pub(super) struct Progress(Arc<Registered>);
 
 #[derive(Debug)]
 struct Registered {
     identity: Identity,
     file: File,
+    segment_bytes: u64,
     syncs: AtomicU64,
+    reached: AtomicU64,
 }
 
 /// Which file it is, whatever the name or the number of the handle.
@@ -46,22 +56,23 @@ static REGISTERED: Mutex<Vec<Arc<Registered>>> = Mutex::new(Vec::new());
 
 /// What sled calls after it has written a piece of its log.
 ///
-/// The signature is that of the C library on Linux. The range and the flags are of no interest,
-/// since everything is synced. On failure it returns -1 with `errno` set, as the original does,
-/// and sled takes no further write.
+/// The signature is that of the C library on Linux. The flags are of no interest, since everything
+/// is synced; the range says what has just been written. On failure it returns -1 with `errno` set,
+/// as the original does, and sled takes no further write.
 ///
 /// # Safety
 /// It only asks that `fd` is open during the call, as sled, the only caller, sees to.
 // SAFETY: no other function of this program has the name; that it stands in the place of the C
 // library's is the purpose.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn sync_file_range(fd: c_int, _: i64, _: i64, _: c_uint) -> c_int {
+unsafe extern "C" fn sync_file_range(fd: c_int, offset: i64, bytes: i64, _: c_uint) -> c_int {
     if fd < 0 {
         return failure(libc::EBADF);
     }
     // SAFETY: the caller keeps `fd` open, and `ManuallyDrop` keeps us from closing it.
     let file = ManuallyDrop::new(unsafe { File::from_raw_fd(fd) });
-    match sync(&file) {
+    let end = u64::try_from(offset.saturating_add(bytes)).unwrap_or(0);
+    match sync(&file, end) {
         Ok(()) => 0,
         Err(error) => failure(error.raw_os_error().unwrap_or(libc::EIO)),
     }
@@ -73,11 +84,11 @@ fn failure(code: c_int) -> c_int {
     -1
 }
 
-fn sync(file: &File) -> io::Result<()> {
+fn sync(file: &File, end: u64) -> io::Result<()> {
     #[cfg(test)]
     fault::strike()?;
     match registered(Identity::of(file)?) {
-        Some(registered) => registered.sync(),
+        Some(registered) => registered.sync(end),
         None => file.sync_data(),
     }
 }
@@ -93,37 +104,73 @@ fn lock() -> MutexGuard<'static, Vec<Arc<Registered>>> {
 // === impl DataFile ===
 
 impl DataFile {
-    pub(super) fn register(path: &Path) -> io::Result<Self> {
+    pub(super) fn register(path: &Path, segment_bytes: usize) -> io::Result<Self> {
         let file = File::open(path)?;
-        let identity = Identity::of(&file)?;
-        let registered = Arc::new(Registered { identity, file, syncs: AtomicU64::new(0) });
+        let registered = Arc::new(Registered {
+            identity: Identity::of(&file)?,
+            file,
+            segment_bytes: u64::try_from(segment_bytes).unwrap_or(u64::MAX),
+            syncs: AtomicU64::new(0),
+            reached: AtomicU64::new(0),
+        });
         lock().push(Arc::clone(&registered));
-        Ok(Self(registered))
+        Ok(Self(Progress(registered)))
     }
 
     /// How often the file was synced through the function above, without an error.
     pub(super) fn syncs(&self) -> u64 {
-        self.0.syncs.load(Ordering::SeqCst)
+        self.0.0.syncs.load(Ordering::SeqCst)
+    }
+
+    /// How long the file is.
+    pub(super) fn bytes(&self) -> u64 {
+        self.0.0.file.metadata().map_or(0, |metadata| metadata.len())
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        self.0.clone()
     }
 }
 
 impl Drop for DataFile {
     fn drop(&mut self) {
-        lock().retain(|registered| !Arc::ptr_eq(registered, &self.0));
+        lock().retain(|registered| !Arc::ptr_eq(registered, &self.0.0));
+    }
+}
+
+// === impl Progress ===
+
+impl Progress {
+    /// The end of what was written and synced. Something before it may still be under way: only
+    /// a flush that begins after this was asked vouches for all of it.
+    pub(super) fn reached(&self) -> Position {
+        self.0.reached.load(Ordering::SeqCst)
     }
 }
 
 // === impl Registered ===
 
 impl Registered {
-    fn sync(&self) -> io::Result<()> {
+    fn sync(&self, end: u64) -> io::Result<()> {
         self.file.sync_data()?;
+        if let Some(position) = self.position(end) {
+            self.reached.fetch_max(position, Ordering::SeqCst);
+        }
         #[cfg(test)]
         if fault::UNCOUNTED.load(Ordering::SeqCst) {
             return Ok(());
         }
         self.syncs.fetch_add(1, Ordering::SeqCst);
         Ok(())
+    }
+
+    /// Which place in the log the end of a write in the file is.
+    fn position(&self, end: u64) -> Option<Position> {
+        // The last byte tells the segment, since the end may be the beginning of another.
+        let within = end.checked_sub(1)?.checked_rem(self.segment_bytes)?.checked_add(1)?;
+        let mut head = [0; SEGMENT_HEAD_BYTES];
+        self.file.read_exact_at(&mut head, end.checked_sub(within)?).ok()?;
+        SegmentHead::read(&head)?.begin.checked_add(within)
     }
 }
 
@@ -177,7 +224,7 @@ mod tests {
         let scratch = Scratch::new();
         let [counted, other] = ["counted", "other"].map(|name| scratch.path().join(name));
         let files = [&counted, &other].map(|path| File::create(path).unwrap());
-        let data = DataFile::register(&counted).unwrap();
+        let data = DataFile::register(&counted, 512).unwrap();
         call(files[0].as_raw_fd()).unwrap();
         call(File::open(&counted).unwrap().as_raw_fd()).unwrap();
         call(files[1].as_raw_fd()).unwrap();
@@ -189,7 +236,7 @@ mod tests {
         let scratch = Scratch::new();
         let path = scratch.path().join("file");
         let file = File::create(&path).unwrap();
-        let data = DataFile::register(&path).unwrap();
+        let data = DataFile::register(&path, 512).unwrap();
         // SAFETY: the file is open.
         let returned = unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, 0) };
         assert_eq!((returned, data.syncs()), (0, 1));
@@ -208,7 +255,7 @@ mod tests {
         let scratch = Scratch::new();
         let path = scratch.path().join("file");
         let file = File::create(&path).unwrap();
-        drop(DataFile::register(&path).unwrap());
+        drop(DataFile::register(&path, 512).unwrap());
         assert!(registered(Identity::of(&file).unwrap()).is_none());
         call(file.as_raw_fd()).unwrap();
     }

@@ -1,0 +1,202 @@
+//! What a directory is asked before sled opens it, and after.
+//!
+//! sled repairs on its own whatever it finds, and in doing so writes over it. So what a crash may
+//! have left behind is told here from what only damage explains, before anything is changed. What
+//! can be had again from what is intact is put right: settings, which are always the same, and
+//! snapshots, which only save reading the log. What cannot is refused, by name and with the next
+//! step.
+
+use super::mark::{self, Mark};
+use super::survey::{self, Survey};
+use super::{OpenError, Position};
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Made by an operator who takes what is left of a damaged store. It holds for one opening.
+const ACCEPT: &str = "accept-loss";
+
+/// What is put before the name of a snapshot that is damaged.
+const DAMAGED: &str = "damaged.";
+
+const SNAPSHOT: &str = "snap.";
+const SNAPSHOT_DIGITS: usize = 16;
+const HALF: &str = "generating";
+
+/// The end of a snapshot: its length, which nobody needs, and its checksum.
+const SNAPSHOT_LENGTH_BYTES: usize = 8;
+
+/// What was found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Examined {
+    /// Up to where the log is known to have been durable.
+    pub(super) promised: Position,
+    /// Whether something before its end cannot be read.
+    pub(super) gap: bool,
+    /// Whether whatever is lost is accepted.
+    accepted: bool,
+}
+
+/// Examines the directory, puts right what can be, and refuses what cannot.
+pub(super) fn before(directory: &Path, segment_bytes: usize) -> Result<Examined, OpenError> {
+    let accepted = directory.join(ACCEPT).exists();
+    remove_half_snapshots(directory)?;
+    repair_settings(directory)?;
+    let from = newest_snapshot(directory)?;
+    let mark = mark::read(directory).map_err(failed("read", &directory.join(mark::NAME)))?;
+    let path = directory.join("db");
+    let survey = File::open(&path).and_then(|db| survey::survey(&db, segment_bytes, from));
+    let survey = survey.map_err(failed("read", &path))?;
+    accept(judge(directory, mark, survey), accepted)?;
+    let promised = mark.map_or(0, |mark| mark.durable);
+    Ok(Examined { promised, gap: survey.damage.is_some(), accepted })
+}
+
+/// Whether the directory of a store without its data file was more than an attempt to make one.
+pub(super) fn lost_its_data(directory: &Path) -> Option<OpenError> {
+    let mark = mark::read(directory).ok()??;
+    let lost = OpenError::Lost { directory: directory.into(), found: 0, promised: mark.durable };
+    (mark.durable > 0).then_some(lost)
+}
+
+/// What the mark and the log say together.
+fn judge(directory: &Path, mark: Option<Mark>, survey: Survey) -> Result<(), OpenError> {
+    let directory = directory.to_owned();
+    let Some(Mark { durable: promised, closed, .. }) = mark else {
+        return Err(OpenError::NoMark(directory));
+    };
+    if survey.end < promised {
+        return Err(OpenError::Lost { directory, found: survey.end, promised });
+    }
+    match survey.damage {
+        // After a power cut this may be the place that was just being used again.
+        Some(at) if !closed => {
+            log::warn!("store: the data file cannot be read at byte {at}; it was not closed");
+            Ok(())
+        }
+        Some(at) => Err(OpenError::Damaged { directory, at }),
+        None => Ok(()),
+    }
+}
+
+/// Lets a loss pass that an operator has accepted.
+fn accept(judged: Result<(), OpenError>, accepted: bool) -> Result<(), OpenError> {
+    match judged {
+        Err(error) if accepted => {
+            log::error!("store: opened as the file {ACCEPT} says, although {error}");
+            Ok(())
+        }
+        judged => judged,
+    }
+}
+
+// === impl Examined ===
+
+impl Examined {
+    /// Compares what sled has recovered with what was promised.
+    pub(super) fn after(&self, directory: &Path) -> Result<(), OpenError> {
+        let recovered = snapshots(directory)?.iter().filter_map(|path| position(path)).max();
+        let judged = match recovered {
+            Some(found) if found < self.promised => {
+                let (directory, promised) = (directory.to_owned(), self.promised);
+                Err(OpenError::Lost { directory, found, promised })
+            }
+            _ => Ok(()),
+        };
+        accept(judged, self.accepted)
+    }
+
+    /// Ends the acceptance of losses, when the store is open.
+    pub(super) fn use_up(&self, directory: &Path) -> Result<(), OpenError> {
+        let path = directory.join(ACCEPT);
+        if self.accepted { fs::remove_file(&path).map_err(failed("remove", &path)) } else { Ok(()) }
+    }
+}
+
+/// Removes snapshots that were being written when the machine stopped.
+///
+/// sled would take one for its newest and not open. The previous snapshot is still there, and the
+/// log is read from it on.
+fn remove_half_snapshots(directory: &Path) -> Result<(), OpenError> {
+    for path in snapshots(directory)? {
+        if path.extension() == Some(OsStr::new(HALF)) {
+            log::warn!("store: removing {}, which a crash left half-written", path.display());
+            fs::remove_file(&path).map_err(failed("remove", &path))?;
+        } else if position(&path).is_none() {
+            return Err(OpenError::Foreign(path));
+        }
+    }
+    Ok(())
+}
+
+/// Where the log goes on after the newest snapshot that is whole. Those that are not are put
+/// aside: the log is then read from an older one on, or from its beginning.
+fn newest_snapshot(directory: &Path) -> Result<Position, OpenError> {
+    let mut paths = snapshots(directory)?;
+    paths.sort();
+    while let Some(path) = paths.pop() {
+        let bytes = fs::read(&path).map_err(failed("read", &path))?;
+        if is_whole(&bytes) {
+            return Ok(position(&path).unwrap_or(0));
+        }
+        let mut name = std::ffi::OsString::from(DAMAGED);
+        name.push(path.file_name().unwrap_or_default());
+        let aside = directory.join(name);
+        log::warn!(
+            "store: {} is damaged; it is put aside, and the log read instead",
+            path.display()
+        );
+        fs::rename(&path, aside).map_err(failed("rename", &path))?;
+    }
+    Ok(0)
+}
+
+fn is_whole(snapshot: &[u8]) -> bool {
+    let Some((rest, checksum)) = snapshot.split_last_chunk() else { return false };
+    let Some((body, _)) = rest.split_last_chunk::<SNAPSHOT_LENGTH_BYTES>() else { return false };
+    !body.is_empty() && crc32fast::hash(body) == u32::from_le_bytes(*checksum)
+}
+
+/// Removes settings that are damaged: sled writes them again, and they are always the same.
+fn repair_settings(directory: &Path) -> Result<(), OpenError> {
+    let path = directory.join("conf");
+    let settings = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            log::warn!("store: {} is missing and is written again", path.display());
+            return Ok(());
+        }
+        read => read.map_err(failed("read", &path))?,
+    };
+    let whole = settings.split_last_chunk().is_some_and(|(body, checksum)| {
+        crc32fast::hash(body) == u32::from_le_bytes(*checksum) && !body.is_empty()
+    });
+    if whole {
+        return Ok(());
+    }
+    log::warn!("store: {} is damaged and is written again", path.display());
+    fs::remove_file(&path).map_err(failed("remove", &path))
+}
+
+/// Everything that sled would take for a snapshot.
+pub(super) fn snapshots(directory: &Path) -> Result<Vec<PathBuf>, OpenError> {
+    let list = || -> io::Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(directory)?.collect::<io::Result<Vec<_>>>()?;
+        let named = |entry: &fs::DirEntry| {
+            entry.file_name().as_encoded_bytes().starts_with(SNAPSHOT.as_bytes())
+        };
+        Ok(entries.iter().filter(|entry| named(entry)).map(fs::DirEntry::path).collect())
+    };
+    list().map_err(failed("read", directory))
+}
+
+/// Where the log goes on after the snapshot of this name.
+fn position(path: &Path) -> Option<Position> {
+    let digits = path.file_name()?.to_str()?.strip_prefix(SNAPSHOT)?;
+    let named = digits.len() == SNAPSHOT_DIGITS;
+    named.then(|| Position::from_str_radix(digits, 16).ok()).flatten()
+}
+
+pub(super) fn failed(what: &'static str, path: &Path) -> impl Fn(io::Error) -> OpenError {
+    move |source| OpenError::Io { what, path: path.to_owned(), source }
+}
