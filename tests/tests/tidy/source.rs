@@ -15,6 +15,11 @@ const UNSAFE: &[(&str, &str)] = &[
     ),
     ("vault/src/locked.rs", "memory that is locked and wiped"),
     ("vault/tests/vault/rotation.rs", "a process that ends as if it were killed"),
+    (
+        "vault/tests/crash_images/tape.rs",
+        "a power cut is made of every call that reached the disk, and they are seen by taking the \
+         place of the C library's functions",
+    ),
 ];
 
 /// Words that stand for unfinished or careless work, and what to do instead.
