@@ -1,13 +1,64 @@
 //! Any sequence of calls does to the store what it does to a map, also across reopening.
+//!
+//! It holds for each engine: [`Engine`] is all that another one has to bring. The second one here
+//! lives in memory, and shows that nothing is asked that only sled can do; with a flaw in it, it
+//! shows that the model finds flaws.
 
 use crate::ledger::apart;
+use crate::memory::{Flaw, Memory};
 use crate::scratch::Scratch;
 use crate::{create, open};
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use vault::store::{
-    Collection, KEY_BYTES_MAX, SledStore, Store, StoreError, VALUE_BYTES_MAX, Write, wait,
+    BATCH_WRITES_MAX, Collection, KEY_BYTES_MAX, SledStore, Store, StoreError, VALUE_BYTES_MAX,
+    Write, wait,
 };
+
+/// A place in which one store can be made, and opened again when it is closed.
+trait Engine {
+    type Store: Store;
+
+    fn create(&self) -> Self::Store;
+    fn open(&self) -> Self::Store;
+
+    /// Whether the store finds itself as it left itself.
+    fn is_sound(store: &Self::Store) -> bool;
+}
+
+impl Engine for Scratch {
+    type Store = SledStore;
+
+    fn create(&self) -> SledStore {
+        create(self)
+    }
+
+    fn open(&self) -> SledStore {
+        open(self.path())
+    }
+
+    fn is_sound(store: &SledStore) -> bool {
+        apart(store).is_empty()
+    }
+}
+
+impl Engine for Memory {
+    type Store = Self;
+
+    fn create(&self) -> Self {
+        self.clone()
+    }
+
+    fn open(&self) -> Self {
+        self.again()
+    }
+
+    fn is_sound(_: &Self) -> bool {
+        true
+    }
+}
 
 type Model = BTreeMap<(&'static str, Vec<u8>), Vec<u8>>;
 
@@ -21,8 +72,20 @@ enum Step {
     /// From what is probably not there.
     SwapFrom(Collection, Vec<u8>, Option<Value>, Option<Value>),
     Batch(Vec<(Collection, Vec<u8>, Option<Value>)>),
+    /// What no store takes, as the last of these writes.
+    Refused(Vec<(Collection, Vec<u8>, Option<Value>)>, Excess),
     Page(Collection, Option<Vec<u8>>, Vec<u8>, usize),
+    Durable,
     Reopen,
+}
+
+/// What is over its maximum.
+#[derive(Clone, Copy, Debug)]
+enum Excess {
+    Key,
+    Value,
+    Writes,
+    Bytes,
 }
 
 /// A value that prints short.
@@ -62,15 +125,21 @@ fn value() -> impl Strategy<Value = Value> {
     (any::<u8>(), bytes).prop_map(|(fill, bytes)| Value { fill, bytes })
 }
 
+fn excess() -> impl Strategy<Value = Excess> {
+    prop::sample::select(&[Excess::Key, Excess::Value, Excess::Writes, Excess::Bytes])
+}
+
 fn step() -> impl Strategy<Value = Step> {
-    let writes = prop::collection::vec((collection(), key(), prop::option::of(value())), 0..6);
+    let writes = || prop::collection::vec((collection(), key(), prop::option::of(value())), 0..6);
     prop_oneof![
         4 => (collection(), key(), value()).prop_map(|(c, k, v)| Step::PutIfAbsent(c, k, v)),
         6 => (collection(), key(), prop::option::of(value()))
             .prop_map(|(c, k, new)| Step::Swap(c, k, new)),
         3 => (collection(), key(), prop::option::of(value()), prop::option::of(value()))
             .prop_map(|(c, k, old, new)| Step::SwapFrom(c, k, old, new)),
-        4 => writes.prop_map(Step::Batch),
+        4 => writes().prop_map(Step::Batch),
+        1 => (writes(), excess()).prop_map(|(writes, excess)| Step::Refused(writes, excess)),
+        1 => Just(Step::Durable),
         3 => (collection(), prop::option::of(key()), key(), 0usize..12)
             .prop_map(|(c, after, prefix, limit)| Step::Page(c, after, prefix, limit)),
         1 => Just(Step::Reopen),
@@ -85,7 +154,7 @@ fn put(model: &mut Model, collection: Collection, key: Vec<u8>, value: Option<Ve
 }
 
 fn swap(
-    store: &SledStore,
+    store: &impl Store,
     model: &mut Model,
     (collection, key): (Collection, Vec<u8>),
     old: Option<Vec<u8>>,
@@ -98,16 +167,36 @@ fn swap(
     assert_eq!(wait(store.compare_and_swap(collection, key, old, new)), Ok(same));
 }
 
-fn batch(store: &SledStore, model: &mut Model, writes: Vec<(Collection, Vec<u8>, Option<Value>)>) {
-    let writes = writes.into_iter().map(|(collection, key, value)| {
-        let value = value.map(|value| value.bytes());
-        put(model, collection, key.clone(), value.clone());
-        match value {
-            Some(value) => Write::Put { collection, key, value },
-            None => Write::Delete { collection, key },
-        }
-    });
-    assert_eq!(wait(store.batch(writes.collect())), Ok(()));
+fn write((collection, key, value): (Collection, Vec<u8>, Option<Value>)) -> Write {
+    match value {
+        Some(value) => Write::Put { collection, key, value: value.bytes() },
+        None => Write::Delete { collection, key },
+    }
+}
+
+fn batch(store: &impl Store, model: &mut Model, writes: Vec<(Collection, Vec<u8>, Option<Value>)>) {
+    for (collection, key, value) in writes.clone() {
+        put(model, collection, key, value.map(|value| value.bytes()));
+    }
+    assert_eq!(wait(store.batch(writes.into_iter().map(write).collect())), Ok(()));
+}
+
+/// What is refused changes nothing, whatever stands beside it.
+fn refuse(store: &impl Store, writes: Vec<(Collection, Vec<u8>, Option<Value>)>, excess: Excess) {
+    let collection = Collection::Tokens;
+    let put = |key: usize, bytes: usize| Write::Put {
+        collection,
+        key: vec![b'x'; key],
+        value: vec![b'x'; bytes],
+    };
+    let over = match excess {
+        Excess::Key => vec![put(KEY_BYTES_MAX.saturating_add(1), 1)],
+        Excess::Value => vec![put(1, VALUE_BYTES_MAX.saturating_add(1))],
+        Excess::Writes => vec![put(1, 1); BATCH_WRITES_MAX.saturating_add(1)],
+        Excess::Bytes => vec![put(1, VALUE_BYTES_MAX); 9],
+    };
+    let writes = writes.into_iter().map(write).chain(over).collect();
+    assert_eq!(wait(store.batch(writes)), Err(StoreError::TooLarge));
 }
 
 fn page(
@@ -125,7 +214,7 @@ fn page(
     entries.map(|((_, key), value)| (key.clone(), value.clone())).take(limit).collect()
 }
 
-fn take(scratch: &Scratch, mut store: SledStore, model: &mut Model, step: Step) -> SledStore {
+fn take<E: Engine>(engine: &E, mut store: E::Store, model: &mut Model, step: Step) -> E::Store {
     match step {
         Step::PutIfAbsent(collection, key, value) => {
             let absent = !model.contains_key(&(collection.name(), key.clone()));
@@ -143,19 +232,21 @@ fn take(scratch: &Scratch, mut store: SledStore, model: &mut Model, step: Step) 
             swap(&store, model, (collection, key), old, new);
         }
         Step::Batch(writes) => batch(&store, model, writes),
+        Step::Refused(writes, excess) => refuse(&store, writes, excess),
         Step::Page(collection, after, prefix, limit) => {
             let found = store.page(collection, after.as_deref(), &prefix, limit);
             assert_eq!(found, Ok(page(model, collection, after.as_deref(), &prefix, limit)));
         }
+        Step::Durable => assert_eq!(wait(store.durable()), Ok(())),
         Step::Reopen => {
             drop(store);
-            store = open(scratch.path());
+            store = engine.open();
         }
     }
     store
 }
 
-fn compare(store: &SledStore, model: &Model) {
+fn compare<E: Engine>(store: &E::Store, model: &Model) {
     for collection in COLLECTIONS {
         let all = page(model, collection, None, b"", usize::MAX);
         assert_eq!(store.page(collection, None, b"", usize::MAX), Ok(all.clone()));
@@ -164,30 +255,60 @@ fn compare(store: &SledStore, model: &Model) {
         }
     }
     assert_eq!(store.get(Collection::Tokens, b"never"), Ok(None));
-    assert!(apart(store).is_empty());
+    assert!(E::is_sound(store));
+}
+
+/// What any engine must pass.
+fn is_a_map<E: Engine>(engine: &E, steps: Vec<Step>) {
+    let mut store = engine.create();
+    let mut model = Model::new();
+    for step in steps {
+        store = take(engine, store, &mut model, step);
+    }
+    compare::<E>(&store, &model);
+    drop(store);
+    compare::<E>(&engine.open(), &model);
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step(), 1..60)
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..Default::default() })]
 
     #[test]
-    fn the_store_is_a_map(steps in prop::collection::vec(step(), 1..60)) {
-        let scratch = Scratch::new();
-        let mut store = create(&scratch);
-        let mut model = Model::new();
-        for step in steps {
-            store = take(&scratch, store, &mut model, step);
-        }
-        compare(&store, &model);
-        drop(store);
-        compare(&open(scratch.path()), &model);
+    fn the_store_is_a_map(steps in steps()) {
+        is_a_map(&Scratch::new(), steps);
+    }
+
+    #[test]
+    fn so_is_another_engine(steps in steps()) {
+        is_a_map(&Memory::new(None), steps);
+    }
+}
+
+#[test]
+fn an_engine_with_a_flaw_is_found_out() {
+    for flaw in Flaw::ALL {
+        let config = ProptestConfig { cases: 256, failure_persistence: None, ..Default::default() };
+        let mut runner = TestRunner::new(ProptestConfig { max_shrink_iters: 0, ..config });
+        let run = runner.run(&steps(), |steps| {
+            let run = AssertUnwindSafe(|| is_a_map(&Memory::new(Some(flaw)), steps));
+            catch_unwind(run).map_err(|_| TestCaseError::fail("found out"))
+        });
+        assert!(run.is_err(), "{flaw:?}");
     }
 }
 
 #[test]
 fn what_is_too_large_is_refused_whole() {
     let scratch = Scratch::new();
-    let store = create(&scratch);
+    is_refused_whole(&create(&scratch));
+    is_refused_whole(&Memory::new(None));
+}
+
+fn is_refused_whole(store: &impl Store) {
     let collection = Collection::Tokens;
     let put = |key: usize, value: usize| Write::Put {
         collection,
