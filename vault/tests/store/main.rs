@@ -6,11 +6,14 @@
 )]
 
 mod crash;
+mod damage;
 mod ledger;
+mod memory;
 mod model;
 mod opening;
 mod scratch;
 mod sharing;
+mod space;
 
 use ledger::Clerk;
 use scratch::Scratch;
