@@ -18,6 +18,8 @@
     reason = "a test that cannot go on says where"
 )]
 
+#[path = "../store/clerk.rs"]
+mod clerk;
 mod disk;
 mod failing;
 #[path = "../store/scratch.rs"]
@@ -26,14 +28,15 @@ mod stock;
 mod tape;
 mod workload;
 
+use clerk::{Clerk, apart};
 use disk::{Disk, Fate};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use scratch::Scratch;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::{env, fs, thread};
 use tape::{Engine, Event, Tape};
 use vault::store::{OpenError, SEGMENT_BYTES, SledStore, Store, Tuning, wait};
@@ -92,6 +95,7 @@ impl Load {
         let scratch = Scratch::new();
         let tape = Tape::start(scratch.path(), &Disk::default(), engine);
         let store = SledStore::create(scratch.path(), self.tuning()).unwrap();
+        store.begin_ledger(Arc::new(Clerk(1)), 0).unwrap();
         tape.note(Event::Made);
         self.carry_out(&store, &tape);
         drop(store);
@@ -172,6 +176,11 @@ impl Image<'_> {
         };
         let content = content(&store)?;
         self.load.check(&cut.promised, &content)?;
+        match store.resume_ledger(Arc::new(Clerk(1))) {
+            Ok(resumed) if resumed.unexplained == 0 && apart(&store).is_empty() => {}
+            Err(_) if !cut.made => return Ok(content),
+            resumed => return Err(format!("its ledger is wrong: {resumed:?}")),
+        }
         wait(store.durable()).map_err(|error| error.to_string())?;
         Ok(content)
     }

@@ -4,7 +4,7 @@
 //! a fixed list of things to do; it says which of them are acknowledged. At most the one that was
 //! not yet may, or may not, have happened when the process died.
 
-use crate::ledger::apart;
+use crate::clerk::apart;
 use crate::scratch::Scratch;
 use crate::{CACHE, create, open};
 use std::collections::BTreeMap;

@@ -275,10 +275,14 @@ fn what_is_intact_puts_right_what_is_not() {
 
 #[test]
 fn a_refusal_says_what_to_do_and_what_is_left_can_be_had() {
-    // A log from its beginning on, without a snapshot: any prefix of it is a store.
+    // A log that is within its first segment: any prefix of it is a store.
     let scratch = Scratch::new();
-    let store = create(&scratch);
-    fill(&store, 1);
+    let store = SledStore::create(scratch.path(), CACHE).unwrap();
+    let put = |store: &SledStore, nth: u8| {
+        let put = store.put_if_absent(Collection::Tokens, vec![nth], vec![nth; 900]);
+        assert_eq!(wait(put), Ok(true));
+    };
+    (0..60).for_each(|nth| put(&store, nth));
     let content = content(&store).unwrap();
     drop(store);
     let place = scratch.path();
@@ -290,13 +294,13 @@ fn a_refusal_says_what_to_do_and_what_is_left_can_be_had() {
         assert!(error.contains("restore a backup") && error.contains(&step), "{error}");
     }
     fs::write(place.join("accept-loss"), "").unwrap();
-    let left = self::content(&open(place)).unwrap();
+    let left = self::content(&SledStore::open(place, CACHE).unwrap()).unwrap();
     assert!(!left.is_empty() && left != content);
     // It is accepted once, and from here on what is left is what there is.
     assert!(!place.join("accept-loss").exists());
-    let store = open(place);
+    let store = SledStore::open(place, CACHE).unwrap();
     assert_eq!(self::content(&store).unwrap(), left);
-    fill(&store, 7);
+    put(&store, 200);
     drop(store);
-    drop(open(place));
+    drop(SledStore::open(place, CACHE).unwrap());
 }

@@ -5,6 +5,7 @@
     reason = "a test that cannot go on says where"
 )]
 
+mod clerk;
 mod crash;
 mod damage;
 mod ledger;
@@ -15,7 +16,7 @@ mod scratch;
 mod sharing;
 mod space;
 
-use ledger::Clerk;
+use clerk::Clerk;
 use scratch::Scratch;
 use std::path::Path;
 use std::sync::Arc;

@@ -4,7 +4,7 @@
 //! lives in memory, and shows that nothing is asked that only sled can do; with a flaw in it, it
 //! shows that the model finds flaws.
 
-use crate::ledger::apart;
+use crate::clerk::apart;
 use crate::memory::{Flaw, Memory};
 use crate::scratch::Scratch;
 use crate::{create, open};
