@@ -18,6 +18,10 @@ pub struct Figures {
     pub flushes: u64,
     /// Writes that were refused because the disk is full.
     pub refused_full: u64,
+    /// How long the store's data file is.
+    pub disk_bytes: u64,
+    /// 1 if a part of the store's log could not be read when it was opened.
+    pub log_gaps: u64,
     pub hsm_calls: u64,
     pub hsm_errors: u64,
     /// Records that were sealed.

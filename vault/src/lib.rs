@@ -242,6 +242,8 @@ impl Vault {
             commits_waiting: store.waiting,
             flushes: store.flushes,
             refused_full: store.refused_full,
+            disk_bytes: store.disk_bytes,
+            log_gaps: store.log_gaps,
             hsm_calls,
             hsm_errors,
             seals: self.counts.seals.total(),
