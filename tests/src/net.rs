@@ -213,7 +213,11 @@ impl Net {
         format!("file:{}", self.directory.join(name).display())
     }
 
-    fn command(&self, arguments: &[&str]) -> anyhow::Result<Command> {
+    /// A command of the program with these arguments, for what [`Net::run`] does not do.
+    ///
+    /// # Errors
+    /// When the program is not built.
+    pub fn command(&self, arguments: &[&str]) -> anyhow::Result<Command> {
         let mut command = Command::new(program()?);
         command
             .args(arguments)
@@ -262,6 +266,11 @@ impl Net {
         ready.is_ok_and(|answer| answer.status == 200)
             && TcpStream::connect(self.tls).is_ok()
             && TcpStream::connect(self.plain).is_ok()
+    }
+
+    /// The process of the program, while it serves.
+    pub fn process(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
     }
 
     /// Kills the program with signal 9.

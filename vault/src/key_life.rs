@@ -5,7 +5,7 @@
 
 use crate::audit::{Action, Who};
 use crate::figures::Figures;
-use crate::keyring::table::{Anchor, KeyPlace, KeyState, Name, Row};
+use crate::keyring::table::{Anchor, KeyPlace, KeyState, Name, Row, TOKEN};
 use crate::keyring::{self, Age, Former, New, SYSTEM, Spec};
 use crate::seal::{Claim, Dek, DekId, Purpose};
 use crate::store::{Collection, Store, Write, wait};
@@ -354,6 +354,18 @@ impl Vault {
             if !matches!(told, Ok(Ok(()))) {
                 log::warn!("the token still does not know of the last change of the key table");
             }
+        }
+    }
+
+    /// Says when the key in the token is due: that is for custodians to do.
+    pub(crate) fn warn_of_old_kek(&self) {
+        let period = self.settings.kek_period.as_secs();
+        let table = self.keyring.table();
+        let active = table.of(TOKEN).find(|row| row.state == KeyState::Active);
+        if active.is_some_and(|row| now().saturating_sub(row.created) > period) {
+            log::warn!(
+                "the key in the token is due to be exchanged: `orchestra vault rotate --kek`"
+            );
         }
     }
 

@@ -200,7 +200,7 @@ impl Vault {
         let recent = Arc::new(Recent::default());
         let sweeper = sweeper(&cvvs, &recent).ok_or(OpenError::NoThread)?;
         let audit = Audit::open(&settings.directory, &settings.audit)?;
-        Ok(Self {
+        let vault = Self {
             audit,
             store,
             hsm,
@@ -217,7 +217,9 @@ impl Vault {
             custodian_wrongs: custodians::Wrong::default(),
             reserving: tokio::sync::Mutex::default(),
             changes: tokio::sync::Mutex::default(),
-        })
+        };
+        vault.warn_of_old_kek();
+        Ok(vault)
     }
 
     /// Whether the store and the token work, as of the last look at them. It does not block.

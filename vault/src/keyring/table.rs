@@ -11,6 +11,7 @@ use crate::seal::{Dek, DekId, Purpose};
 use crate::store::{Collection, Entry, PAGE_ENTRIES_MAX, Store, Write};
 use crate::{OpenError, UnixSeconds, WrapMechanism};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 /// Who owns the keys that are inside the token. No merchant can have this name.
@@ -65,7 +66,7 @@ pub(crate) enum KeyPlace {
 }
 
 /// All rows, and what it takes to seal a change of them without reading the others again.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Table {
     /// The row of the vault itself, which is sealed together with the keys.
     vault_row: Vec<u8>,
@@ -342,6 +343,12 @@ impl Table {
             }
         }
         keks
+    }
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Table({} rows, version {})", self.rows.len(), self.version)
     }
 }
 

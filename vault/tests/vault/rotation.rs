@@ -3,8 +3,10 @@
 use crate::stage::{NOW, NOW_MS, issued, kept, merchant, on_stage, revealed};
 use model::{AccountName, CardToken, Credentials, MerchantId, Secret};
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Waker};
 use std::thread;
 use vault::audit::Who;
 use vault::store::{Collection, PAGE_ENTRIES_MAX, Store};
@@ -436,3 +438,22 @@ fn vault_is_cut_off() -> ! {
         libc::_exit(0)
     }
 }
+
+on_stage!(1 a_rotation_waits_for_who_still_writes(stage) {
+    let (vault, shop, _) = stage.make_with_merchants();
+    kept(&vault, &shop, "text");
+    let mut writing = Box::pin(vault.keep(&shop, Secret::new("late"), NOW_MS));
+    let mut nobody = Context::from_waker(Waker::noop());
+    // It has sealed with the key of now, and is not told yet that the record is durable.
+    assert!(writing.as_mut().poll(&mut nobody).is_pending());
+    wait(vault.rotate(Some(shop.clone()), &who(), NOW)).unwrap();
+    for _ in 0..200 {
+        step(&vault);
+    }
+    assert!(vault.progress().what.is_some(), "the old key must not go before the record is there");
+    assert!(destroyed(&vault).is_empty());
+    let late = wait(writing).unwrap().token;
+    tend(&vault);
+    assert_eq!(destroyed(&vault).len(), 2);
+    assert_eq!(revealed(&vault, &shop, &late).as_deref(), Some("late"));
+});
