@@ -88,7 +88,7 @@ impl Request {
 
 /// The end of a credential, which is all of it that is ever shown.
 fn shown(credential: &str) -> String {
-    format!("****{}", &credential[credential.len() - 4..])
+    format!("****{}", credential.get(credential.len() - 4..).unwrap())
 }
 
 // === impl Known ===

@@ -112,7 +112,8 @@ async fn a_rotation_goes_on_after_each_kill_and_no_read_fails() {
     assert_eq!(in_state(&keys, "decrypt-only", "card"), 0, "{keys:?}");
     assert!(in_state(&keys, "destroyed", "card") >= 2, "{keys:?}");
     let mut link = net.client(Http::One).connect().await.unwrap();
-    for (token, payload) in kept.lock().unwrap().clone() {
+    let kept = kept.lock().unwrap().clone();
+    for (token, payload) in kept {
         let answer = link.send("GET", &format!("/StringTokens/{token}"), None).await.unwrap();
         assert_eq!(answer.json().unwrap()["clearPayload"], *payload);
     }
