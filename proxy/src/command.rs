@@ -14,6 +14,7 @@ mod terminal;
 mod vault;
 
 use crate::admin::{self, Answer, Request};
+use crate::serve as server;
 use ::vault::audit::Who;
 use ::vault::{OpenError, Settings, Vault, store};
 use anyhow::{Context, Result, anyhow};
@@ -66,7 +67,7 @@ enum Command {
     /// Make, list and revoke the API keys of merchants.
     #[command(subcommand)]
     Keys(keys::Command),
-    /// Put, list and delete the accounts of merchants at payment gateways.
+    /// Put, list, validate, rotate and delete the accounts of merchants at payment gateways.
     #[command(subcommand)]
     Accounts(accounts::Command),
 }
@@ -171,7 +172,7 @@ fn ask(config: &Config, request: Request) -> Result<Answer> {
             return Ok(answer);
         }
         let vault = open(config)?;
-        Ok(admin::answer(&vault, &myself()?, request).await?)
+        Ok(server::counter_alone(config, vault)?.answer(&myself()?, request).await?)
     })
 }
 
@@ -238,6 +239,10 @@ mod tests {
             "accounts put stripe --merchant acme",
             "accounts put a/b --merchant acme --gateway Stripe",
             "accounts put stripe --merchant acme --gateway Stripe --credential SecretKey=sk_live",
+            "accounts stage stripe --merchant acme --credential SecretKey=sk_live",
+            "accounts switch stripe --merchant acme",
+            "accounts switch stripe 101 --merchant acme",
+            "accounts retire stripe",
             "vault init --create-token",
             "vault init --so-pin file:pin",
             "vault init --create-token --so-pin 1234",

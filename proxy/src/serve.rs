@@ -1,7 +1,7 @@
 //! Puts the program together and runs it until it is told to end.
 
 use crate::access_log::AccessLog;
-use crate::admin;
+use crate::admin::{self, Counter};
 use crate::certificates::{Acceptor, Certificates};
 use crate::drain::Watch;
 use crate::gateway::Gateway;
@@ -41,11 +41,32 @@ pub fn run(config: Config, vault: Arc<Vault>) -> Result<()> {
     server.add_service(merchants(&config, &server, &shared, certificates.as_ref())?);
     server.add_service(operators(&config, &shared));
     let _tender = vault::Tender::start(&vault)?;
-    let _admin = admin::spawn(vault, &config.listen.admin)?;
+    let counter = counter(&config, vault, shared.rotations.clone(), shared.metrics.clone())?;
+    let _admin = admin::spawn(counter, &config.listen.admin)?;
     let grace = config.grace;
     let watch = Watch { certificates, grace, shared };
     server.run(RunArgs { shutdown_signal: Box::new(watch) });
     Ok(())
+}
+
+/// Where operators are answered.
+fn counter(
+    config: &Config,
+    vault: Arc<Vault>,
+    rotations: Arc<Rotations>,
+    metrics: Arc<Metrics>,
+) -> Result<Counter> {
+    let upstreams = Upstreams::new(&server_conf(config), config)?;
+    Ok(Counter::new(vault, upstreams, rotations, metrics))
+}
+
+/// The same for a command that opened the vault itself.
+///
+/// # Errors
+/// When the configuration names a provider that is not there, or an unreadable authority.
+pub(crate) fn counter_alone(config: &Config, vault: Vault) -> Result<Counter> {
+    let metrics = Arc::new(Metrics::new()?);
+    counter(config, Arc::new(vault), Arc::default(), metrics)
 }
 
 fn server_conf(config: &Config) -> ServerConf {

@@ -4,7 +4,7 @@
 //! its mode is 0600, and the kernel tells who is at the other end (`SO_PEERCRED`), which must be
 //! the program's own user or root.
 
-use super::{Answer, Refusal, Request, answer};
+use super::{Answer, Counter, Refusal, Request};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 use std::fs::{self, DirBuilder, Permissions};
@@ -18,7 +18,6 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
-use vault::Vault;
 use vault::audit::Who;
 use zeroize::Zeroizing;
 
@@ -46,7 +45,7 @@ pub struct Listening {
 ///
 /// # Errors
 /// When there can be no socket at `path`, or another program listens there.
-pub fn spawn(vault: Arc<Vault>, path: &Path) -> Result<Listening> {
+pub fn spawn(counter: Counter, path: &Path) -> Result<Listening> {
     let place = || format!("the admin socket {}", path.display());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let entered = runtime.enter();
@@ -58,7 +57,7 @@ pub fn spawn(vault: Arc<Vault>, path: &Path) -> Result<Listening> {
         .spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = serve(listener, owner, vault) => {}
+                    () = serve(listener, owner, Arc::new(counter)) => {}
                     _ = stopped => {}
                 }
             });
@@ -125,16 +124,16 @@ fn bind(path: &Path) -> Result<(UnixListener, u32)> {
     Ok((listener, owner))
 }
 
-async fn serve(listener: UnixListener, owner: u32, vault: Arc<Vault>) {
+async fn serve(listener: UnixListener, owner: u32, counter: Arc<Counter>) {
     let seats = Arc::new(Semaphore::new(OPERATORS_MAX));
     while let Ok(seat) = seats.clone().acquire_owned().await {
         let Ok((stream, _)) = listener.accept().await else {
             sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let vault = vault.clone();
+        let counter = counter.clone();
         tokio::spawn(async move {
-            let exchange = converse(stream, owner, &vault);
+            let exchange = converse(stream, owner, &counter);
             if !matches!(timeout(EXCHANGE_TIMEOUT, exchange).await, Ok(Ok(()))) {
                 log::warn!("a conversation on the admin socket was cut short");
             }
@@ -143,14 +142,14 @@ async fn serve(listener: UnixListener, owner: u32, vault: Arc<Vault>) {
     }
 }
 
-async fn converse(mut stream: UnixStream, owner: u32, vault: &Vault) -> io::Result<()> {
+async fn converse(mut stream: UnixStream, owner: u32, counter: &Counter) -> io::Result<()> {
     let peer = stream.peer_cred()?.uid();
     if !is_trusted(peer, owner) {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
     let request = read_line(&mut stream, REQUEST_BYTES_MAX).await?;
     let answered = match serde_json::from_slice::<Request>(&request) {
-        Ok(request) => answer(vault, &Who::operator(peer), request).await,
+        Ok(request) => counter.answer(&Who::operator(peer), request).await,
         Err(_) => Err(Refusal::new("the running program does not understand the request")),
     };
     let line = line(&answered, ANSWER_BYTES_MAX).or_else(|| {

@@ -1,12 +1,13 @@
 //! `orchestra accounts`
 
 use super::{Output, ask, load, merchants, terminal};
-use crate::admin::{self, Account, Merchant, PutAccount, Request};
+use crate::admin::{self, Account, Answer, Merchant, OneAccount, PutAccount, Request};
 use anyhow::{Context, Result, anyhow};
 use clap::builder::{StringValueParser, TypedValueParser};
 use clap::{Arg, Args, Command as Clap, Subcommand, error};
 use conf::Source;
 use model::{AccountName, Credentials, MerchantId, Secret};
+use providers::Validity;
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Read};
 use std::path::Path;
@@ -25,6 +26,49 @@ Credentials come from the standard input, one `Name=Value` a line, or from files
 --credential names. They are never arguments, because everyone on a machine can read those. Which
 names a gateway has is what GET /PaymentGateway and docs/reference/providers.md say. An account that
 is there is replaced as a whole.";
+
+const SHOW_EXAMPLES: &str = "\
+Example:
+  orchestra accounts show stripe-primary --merchant acme
+
+What is secret is masked. What is staged is shown with its state, its share, and how often both
+credentials were used and refused since the program started.";
+
+const VALIDATE_EXAMPLES: &str = "\
+Examples:
+  orchestra accounts validate stripe-primary --merchant acme
+  orchestra accounts validate stripe-primary --merchant acme --staged
+
+The gateway is asked once, and no money moves. The result is one of: Valid, AccountUnknown,
+CredentialsRefused, NotUnderstood, PermissionMissing, ProviderUnavailable.";
+
+const STAGE_EXAMPLES: &str = "\
+Examples:
+  orchestra accounts stage stripe-primary --merchant acme < new.credentials
+  orchestra accounts stage stripe-primary --merchant acme --credential SecretKey=file:/run/secrets/new
+
+Credentials are given as for `accounts put`, for the same account at the gateway. They get no payments
+before `accounts switch`.";
+
+const SWITCH_EXAMPLES: &str = "\
+Examples:
+  orchestra accounts switch stripe-primary 10 --merchant acme
+  orchestra accounts switch stripe-primary 100 --merchant acme
+
+What is staged must have been validated, unless --force is given. When the gateway refuses it for 3
+payments within 60 seconds, no payments use it any more.";
+
+const RETIRE_EXAMPLES: &str = "\
+Example:
+  orchestra accounts retire stripe-primary --merchant acme
+
+What is staged becomes all that there is; the old credentials are destroyed. It must get all payments.";
+
+const UNSTAGE_EXAMPLES: &str = "\
+Example:
+  orchestra accounts unstage stripe-primary --merchant acme
+
+All payments use the credentials in use again, and what was staged is gone.";
 
 const LIST_EXAMPLES: &str = "\
 Examples:
@@ -45,6 +89,67 @@ pub(super) enum Command {
     List(List),
     /// Delete an account and its credentials.
     Delete(Delete),
+    /// Show an account, its secrets masked, and what is staged.
+    #[command(after_help = SHOW_EXAMPLES)]
+    Show(Named),
+    /// Ask the gateway whether the credentials are good.
+    Validate(Validate),
+    /// Put new credentials beside those in use.
+    Stage(Stage),
+    /// Give what is staged a share of the payments.
+    Switch(Switch),
+    /// Make what is staged the only credentials, and destroy the old ones.
+    #[command(after_help = RETIRE_EXAMPLES)]
+    Retire(Named),
+    /// Drop what is staged.
+    #[command(after_help = UNSTAGE_EXAMPLES)]
+    Unstage(Named),
+}
+
+/// An account, by its name and its merchant.
+#[derive(Debug, Args)]
+pub(super) struct Named {
+    /// Its name.
+    #[arg(value_name = "NAME", value_parser = parse)]
+    name: AccountName,
+    /// Whose account it is.
+    #[arg(long, value_name = "MERCHANT", value_parser = merchants::parse)]
+    merchant: MerchantId,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = VALIDATE_EXAMPLES)]
+pub(super) struct Validate {
+    #[command(flatten)]
+    named: Named,
+    /// Ask about what is staged, and not about what is in use.
+    #[arg(long)]
+    staged: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = STAGE_EXAMPLES)]
+pub(super) struct Stage {
+    #[command(flatten)]
+    named: Named,
+    /// A credential, and where it is: Name=file:PATH or Name=env:VARIABLE. May be repeated.
+    #[arg(long = "credential", value_name = "NAME=REFERENCE", value_parser = Unquoted)]
+    credentials: Vec<Reference>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = SWITCH_EXAMPLES)]
+pub(super) struct Switch {
+    #[command(flatten)]
+    named: Named,
+    /// Of how many payments in a hundred: 0 to 100.
+    #[arg(value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    percent: u8,
+    /// Switch although what is staged was not found to be good.
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -147,8 +252,58 @@ impl Command {
             Self::Delete(Delete { name, merchant, output }) => {
                 (Request::DeleteAccount(Account { merchant, name }), output)
             }
+            Self::Show(named) => named.into_request(OneAccount::Show),
+            Self::Validate(Validate { named: Named { name, merchant, output }, staged }) => {
+                let one = OneAccount::Validate(admin::Validate { merchant, name, staged });
+                (Request::OneAccount(one), output)
+            }
+            Self::Stage(stage) => stage.request()?,
+            Self::Switch(Switch { named: Named { name, merchant, output }, percent, force }) => {
+                let one = OneAccount::Switch(admin::Switch { merchant, name, percent, force });
+                (Request::OneAccount(one), output)
+            }
+            Self::Retire(named) => named.into_request(OneAccount::Retire),
+            Self::Unstage(named) => named.into_request(OneAccount::Unstage),
         };
-        terminal::show(&ask(&config, request)?, output.json)
+        let answer = ask(&config, request)?;
+        terminal::show(&answer, output.json)?;
+        // For scripts: what is not good ends with another status.
+        if let Answer::Validity(line) = answer
+            && line.result != Validity::Valid.word()
+        {
+            return Err(anyhow!("the gateway does not take the credentials, or was not reached"));
+        }
+        Ok(())
+    }
+}
+
+// === impl Named ===
+
+impl Named {
+    fn into_request(self, one: impl FnOnce(Account) -> OneAccount) -> (Request, Output) {
+        let Self { name, merchant, output } = self;
+        (Request::OneAccount(one(Account { merchant, name })), output)
+    }
+}
+
+// === impl Stage ===
+
+impl Stage {
+    fn request(self) -> Result<(Request, Output)> {
+        let pairs = given(&self.credentials)?;
+        let credentials = admin::credentials(pairs).map_err(|problem| anyhow!(problem))?;
+        let Named { name, merchant, output } = self.named;
+        let one = OneAccount::Stage(admin::Stage { merchant, name, credentials });
+        Ok((Request::OneAccount(one), output))
+    }
+}
+
+/// Credentials from where the arguments say, or else from the standard input.
+fn given(references: &[Reference]) -> Result<Vec<(Box<str>, Secret)>> {
+    if references.is_empty() {
+        read_input()
+    } else {
+        references.iter().map(Reference::read).collect()
     }
 }
 
@@ -167,10 +322,8 @@ impl Put {
         })?;
         let pairs = if provider.gateway().credentials.is_empty() {
             Vec::new()
-        } else if self.credentials.is_empty() {
-            read_input()?
         } else {
-            self.credentials.iter().map(Reference::read).collect::<Result<_>>()?
+            given(&self.credentials)?
         };
         admin::credentials(pairs).map_err(|problem| anyhow!(problem))
     }

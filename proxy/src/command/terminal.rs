@@ -4,7 +4,7 @@
 
 use crate::admin::{
     AccountLine, Answer, CustodianLine, KeyLine, MerchantLine, NewKey, NewMerchant, Rotation,
-    Status, VaultKeyLine,
+    Status, ValidityLine, VaultKeyLine,
 };
 use anyhow::{Context, Result, ensure};
 use model::Secret;
@@ -105,6 +105,7 @@ pub(super) fn show(answer: &Answer, json: bool) -> Result<()> {
 fn as_json(answer: &Answer) -> Result<String> {
     Ok(match answer {
         Answer::Account(account) => json(account)?,
+        Answer::AccountWhole(account) => json(&account.0)?,
         Answer::Accounts(accounts) => json(accounts)?,
         Answer::Custodians(custodians) => json(custodians)?,
         Answer::Gone => json(&serde_json::json!({}))?,
@@ -114,6 +115,7 @@ fn as_json(answer: &Answer) -> Result<String> {
         Answer::Merchants(merchants) => json(merchants)?,
         Answer::Rotation(rotation) => json(rotation)?,
         Answer::Status(status) => json(status)?,
+        Answer::Validity(validity) => json(validity)?,
         Answer::VaultKeys(keys) => json(keys)?,
     })
 }
@@ -128,6 +130,8 @@ fn as_text(answer: &Answer) -> String {
         Answer::Account(AccountLine { name, gateway, .. }) => {
             format!("The account {name} at {gateway} is kept.")
         }
+        // It has parts within parts, which JSON shows best to people too.
+        Answer::AccountWhole(account) => json(&account.0).unwrap_or_default(),
         Answer::Accounts(accounts) => {
             let row = |line: &AccountLine| [&*line.name, &line.gateway, &line.created].map(from);
             table(["NAME", "GATEWAY", "CREATED"], accounts.iter().map(row))
@@ -155,6 +159,7 @@ fn as_text(answer: &Answer) -> String {
         }
         Answer::Rotation(rotation) => rotation_text(rotation),
         Answer::Status(status) => status_text(status),
+        Answer::Validity(ValidityLine { result, advice }) => format!("{result}: {advice}"),
         Answer::VaultKeys(keys) => {
             let head =
                 ["ID", "OWNER", "PURPOSE", "VERSION", "STATE", "SEALS", "CREATED", "CHANGED", "BY"];

@@ -2,6 +2,7 @@
 
 use super::order::{Order, text, verdict};
 use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -339,4 +340,36 @@ async fn only_credentials_for_the_same_account_are_staged() {
     let client = net.client(Http::One).with_key(&key);
     let refused = client.send("POST", &format!("{ACCOUNT}/validate"), None).await.unwrap();
     assert_eq!(refused.status, 403);
+}
+
+#[tokio::test]
+async fn operators_rotate_by_command() {
+    let net = Net::start().await.unwrap();
+    let accounts = |words: &[&str]| {
+        let merchant = ["--merchant", tests::net::MERCHANT];
+        net.run(&[&["accounts"], words, &merchant[..]].concat())
+    };
+    let new = net.directory().join("new-key");
+    std::fs::write(&new, NEW_KEY).unwrap();
+    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let credential = format!("SecretKey=file:{}", new.display());
+    assert!(accounts(&["validate", "stripe-primary"]).unwrap().starts_with("Valid: "));
+    let staged = accounts(&["stage", "stripe-primary", "--credential", &credential]).unwrap();
+    assert!(staged.contains("\"Staged\"") && !staged.contains(NEW_KEY), "{staged}");
+    let early = accounts(&["switch", "stripe-primary", "100"]).unwrap_err().to_string();
+    assert!(early.contains("validate it first"), "{early}");
+    net.sandbox.stand(Provider::Stripe, NEW_KEY, Standing::Revoked).unwrap();
+    assert!(accounts(&["validate", "stripe-primary", "--staged"]).is_err(), "for scripts");
+    net.sandbox.stand(Provider::Stripe, NEW_KEY, Standing::Good).unwrap();
+    assert!(accounts(&["validate", "stripe-primary", "--staged"]).unwrap().starts_with("Valid: "));
+    accounts(&["switch", "stripe-primary", "100"]).unwrap();
+    assert_eq!(charge(&net).await.status, 200);
+    // What the command says is what the program counts.
+    let shown: Value =
+        serde_json::from_str(&accounts(&["show", "stripe-primary"]).unwrap()).unwrap();
+    assert_eq!(shown["staged"]["stagedUses"]["payments"], 1);
+    let retired = accounts(&["retire", "stripe-primary"]).unwrap();
+    assert!(retired.contains("****3210") && !retired.contains("staged"), "{retired}");
+    assert!(accounts(&["unstage", "stripe-primary"]).is_ok());
+    assert!(actions(&net).await.iter().any(|line| line.contains("account.retire")));
 }
