@@ -42,6 +42,13 @@ vault:
   module: module.so
   token_label: my token
   pin: file:pins/user
+  keys:
+    wrap: aes-kwp
+    hsm_outage_max_s: 61
+    dek_period_days: 31
+    kek_period_days: 32
+    seals_max: 65537
+    rotation_records_per_s: 8
 providers:
   adyen: {}
   stripe:
@@ -105,6 +112,7 @@ fn the_sample_is_the_defaults() {
     assert_eq!(sample.vault.directory, least.vault.directory);
     assert_eq!(sample.vault.module, least.vault.module);
     assert_eq!(sample.vault.token_label, least.vault.token_label);
+    assert_eq!(sample.vault.keys, least.vault.keys);
 }
 
 #[test]

@@ -53,10 +53,11 @@ pub(super) struct Rotate {
     #[arg(long, group = "which")]
     resume: bool,
     /// Only the keys of this merchant.
-    #[arg(long, value_name = "MERCHANT", requires = "dek", value_parser = merchants::parse)]
+    #[arg(long, value_name = "MERCHANT", requires = "dek", conflicts_with_all = ["kek", "resume"],
+        value_parser = merchants::parse)]
     merchant: Option<MerchantId>,
     /// Which custodian approves.
-    #[arg(long, value_name = "NAME", requires = "kek")]
+    #[arg(long, value_name = "NAME", requires = "kek", conflicts_with_all = ["dek", "resume"])]
     custodian: Option<Box<str>>,
     /// Where the custodian's secret is, file:PATH or env:VARIABLE, instead of typing it.
     #[arg(long, value_name = "REFERENCE", requires = "custodian",
