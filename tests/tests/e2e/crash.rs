@@ -108,7 +108,10 @@ impl Known {
         match (nth % 8, some) {
             (1 | 5, Some(token)) => Request::Show(token),
             (3, Some(token)) => Request::Delete(token),
-            (4, _) => Request::Account(format!("sk_test_{}0123456789{nth:04}", self.name)),
+            (4, _) => {
+                let name = self.name.replace('-', "_");
+                Request::Account(format!("sk_test_{name}0123456789{nth:04}"))
+            }
             (6, _) if self.account.is_some() => Request::ShowAccount,
             // Now and then one that takes several records.
             (7, _) => Request::Keep(format!("{}-{nth}-", self.name).repeat(400)),
