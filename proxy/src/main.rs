@@ -1,10 +1,13 @@
 //! The program `orchestra`.
 
+use mimalloc::MiMalloc;
 use std::process::ExitCode;
+use zeroizing_alloc::ZeroAlloc;
 
-/// Many small allocations of many threads is what a proxy does.
+/// Many small allocations of many threads is what a proxy does. What is freed is wiped first: the
+/// buffers of the libraries between the network and us hold cards, and nobody else would.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);
 
 fn main() -> ExitCode {
     proxy::command::main()

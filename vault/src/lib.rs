@@ -16,6 +16,8 @@ mod cvvs;
 mod error;
 mod figures;
 mod frame;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod freed;
 mod harden;
 mod hsm;
 mod integrity;

@@ -13,6 +13,10 @@ const UNSAFE: &[(&str, &str)] = &[
         "vault/src/store/sync.rs",
         "the one function of the C library that sled takes for a sync is replaced by one that is",
     ),
+    (
+        "vault/src/freed.rs",
+        "the function with which C libraries free memory is replaced by one that wipes it first",
+    ),
     ("vault/src/locked.rs", "memory that is locked and wiped"),
     ("vault/tests/vault/rotation.rs", "a process that ends as if it were killed"),
     (
