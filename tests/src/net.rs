@@ -268,6 +268,11 @@ impl Net {
             && TcpStream::connect(self.plain).is_ok()
     }
 
+    /// The process of the program, while it serves.
+    pub fn process(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// Kills the program with signal 9.
     ///
     /// # Errors

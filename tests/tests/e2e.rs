@@ -18,6 +18,7 @@ mod e2e {
     pub(crate) mod disconnect;
     pub(crate) mod keys;
     pub(crate) mod leaks;
+    pub(crate) mod memory;
     pub(crate) mod order;
     pub(crate) mod refusals;
     pub(crate) mod rotation;

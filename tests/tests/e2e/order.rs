@@ -15,6 +15,7 @@ pub(crate) struct Order {
     currency: String,
     holder: String,
     number: String,
+    cvv: String,
     reference: Option<String>,
     my_ref: Option<String>,
 }
@@ -27,6 +28,7 @@ impl Order {
             currency: currency.to_owned(),
             holder: "Ann Example".to_owned(),
             number: VISA.to_owned(),
+            cvv: "737".to_owned(),
             reference: None,
             my_ref: None,
         }
@@ -34,6 +36,10 @@ impl Order {
 
     pub(crate) fn number(self, number: &str) -> Self {
         Self { number: number.to_owned(), ..self }
+    }
+
+    pub(crate) fn cvv(self, cvv: &str) -> Self {
+        Self { cvv: cvv.to_owned(), ..self }
     }
 
     pub(crate) fn holder(self, holder: &str) -> Self {
@@ -50,12 +56,12 @@ impl Order {
     }
 
     pub(crate) fn body(&self) -> String {
-        let Self { account, amount, currency, holder, number, reference, my_ref } = self;
+        let Self { account, amount, currency, holder, number, cvv, reference, my_ref } = self;
         let more = |name: &str, value: &Option<String>| {
             value.as_ref().map(|value| format!(",\"{name}\":\"{value}\"")).unwrap_or_default()
         };
         format!(
-            r#"{{"currency":"{currency}","amount":{amount},"paymentGatewayAccountName":"{account}","card":{{"cardHolderName":"{holder}","cardNumber":"{number}","expirationMonth":3,"expirationYear":2030,"cvv":"737"}}{}{}}}"#,
+            r#"{{"currency":"{currency}","amount":{amount},"paymentGatewayAccountName":"{account}","card":{{"cardHolderName":"{holder}","cardNumber":"{number}","expirationMonth":3,"expirationYear":2030,"cvv":"{cvv}"}}{}{}}}"#,
             more("refTransId", reference),
             more("myRef", my_ref),
         )

@@ -1,0 +1,87 @@
+//! What is left of cards in the memory of the real program, and on its disk.
+
+use super::order::Order;
+use serde_json::json;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::time::Duration;
+use tests::net::client::Http;
+use tests::net::{NO_FLOOD, Net, Options};
+
+/// A card and a verification value that nothing else uses.
+const PAN: &str = "371449635398431";
+const PAYMENTS: usize = 1_000;
+/// How long the program is left alone before its memory is read.
+const IDLE: Duration = Duration::from_secs(5);
+const READ_BYTES: usize = 1 << 20;
+
+fn count(bytes: &[u8], pattern: &[u8]) -> usize {
+    bytes.windows(pattern.len()).filter(|window| window == &pattern).count()
+}
+
+/// How often each pattern is in the memory of a process that can be written. `None`: this user may
+/// not read it.
+fn in_memory(process: u32, patterns: &[&[u8]]) -> Option<Vec<usize>> {
+    let maps = fs::read_to_string(format!("/proc/{process}/maps")).ok()?;
+    let memory = File::open(format!("/proc/{process}/mem")).ok()?;
+    let mut found = vec![0; patterns.len()];
+    for line in maps.lines().filter(|line| line.contains(" rw")) {
+        let (range, _) = line.split_once(' ')?;
+        let (from, to) = range.split_once('-')?;
+        let [from, to] = [from, to].map(|hex| u64::from_str_radix(hex, 16).unwrap_or_default());
+        let mut bytes = vec![0; READ_BYTES];
+        let mut at = from;
+        while at < to {
+            let wanted = usize::try_from(to - at).ok()?.min(READ_BYTES);
+            // Some pages of a process cannot be read by anybody.
+            let read = memory.read_at(&mut bytes[..wanted], at).unwrap_or_default();
+            for (found, pattern) in found.iter_mut().zip(patterns) {
+                *found += count(&bytes[..read], pattern);
+            }
+            at += u64::try_from(wanted).ok()?;
+        }
+    }
+    Some(found)
+}
+
+fn on_disk(directory: &Path, pattern: &[u8]) -> usize {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .map(|path| match path.is_dir() {
+            true => on_disk(&path, pattern),
+            false => fs::read(path).map_or(0, |bytes| count(&bytes, pattern)),
+        })
+        .sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_thousand_payments_no_verification_value_is_left_in_memory() {
+    let limits = format!("{NO_FLOOD}  quota:\n    requests: 1000000\n    window_s: 60\n");
+    let net = Net::with(Options { limits, ..Options::default() }).await.unwrap();
+    let client = net.client(Http::One);
+    let mut link = client.connect().await.unwrap();
+    for nth in 0..PAYMENTS {
+        let body = json!({ "payload": PAN });
+        let kept = link.send("POST", "/StringTokens", Some(&body)).await.unwrap();
+        assert_eq!(kept.status, 201);
+        let account = ["stripe-primary", "adyen-backup"][nth % 2];
+        let order = Order::new(account, "10.00", "USD").number(PAN).cvv("9174");
+        let body: serde_json::Value = serde_json::from_str(&order.body()).unwrap();
+        let paid = link.send("POST", "/PaymentGateway/charge", Some(&body)).await.unwrap();
+        assert!(matches!(paid.status, 200 | 409), "{}", paid.text());
+    }
+    drop(link);
+    tokio::time::sleep(IDLE).await;
+    // As the bodies of merchants, of Stripe and of Adyen have it; four digits alone are anything.
+    let values: [&[u8]; 3] = [b"\"cvv\":\"9174\"", b"cvc%5D=9174", b"\"cvc\":\"9174\""];
+    let others: [&[u8]; 2] = [b"[cvc]=9174", PAN.as_bytes()];
+    let patterns = [values.as_slice(), others.as_slice()].concat();
+    let Some(found) = in_memory(net.process().unwrap(), &patterns) else {
+        println!("skipped: this user may not read the memory of the program");
+        return;
+    };
+    println!("found in memory: {found:?}");
+    assert_eq!(on_disk(net.directory(), PAN.as_bytes()), 0);
+    assert_eq!(found[..4], [0, 0, 0, 0]);
+}
