@@ -40,6 +40,8 @@ numbers! {
     FLOOD_PER_ADDRESS_PER_S: "limits.flood_per_address_per_s" = Some(2_000), 1..=1_000_000;
     QUOTA_REQUESTS: "limits.quota.requests" = Some(6_000), 1..=10_000_000;
     QUOTA_WINDOW_S: "limits.quota.window_s" = Some(60), 1..=86_400;
+    REVEALS_REQUESTS: "limits.reveals.requests" = Some(100), 1..=10_000_000;
+    REVEALS_WINDOW_S: "limits.reveals.window_s" = Some(3_600), 1..=86_400;
     CACHE_BYTES: "vault.cache_bytes" = Some(268_435_456), 8_388_608..=1_099_511_627_776;
     DEK_PERIOD_DAYS: "vault.keys.dek_period_days" = Some(365), 1..=3_650;
     HSM_OUTAGE_MAX_S: "vault.keys.hsm_outage_max_s" = Some(3_600), 1..=604_800;

@@ -76,6 +76,7 @@ pub(crate) const WORDS: &[&str] = &[
     "providers",
     "quota",
     "requests",
+    "reveals",
     "rotation_records_per_s",
     "seals_max",
     "threads",
@@ -135,6 +136,7 @@ struct LimitsFile {
     write_timeout_ms: Option<u64>,
     flood_per_address_per_s: Option<u64>,
     quota: QuotaFile,
+    reveals: QuotaFile,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -277,6 +279,10 @@ impl LimitsFile {
             requests: count_u32(bounds::QUOTA_REQUESTS.meant(self.quota.requests)?),
             window: Duration::from_secs(bounds::QUOTA_WINDOW_S.meant(self.quota.window_s)?),
         };
+        let reveals = Quota {
+            requests: count_u32(bounds::REVEALS_REQUESTS.meant(self.reveals.requests)?),
+            window: Duration::from_secs(bounds::REVEALS_WINDOW_S.meant(self.reveals.window_s)?),
+        };
         Ok(Limits {
             connections_max: count(bounds::CONNECTIONS_MAX.meant(self.connections_max)?),
             connections_per_address_max: count_u32(
@@ -291,6 +297,7 @@ impl LimitsFile {
                 bounds::FLOOD_PER_ADDRESS_PER_S.meant(self.flood_per_address_per_s)?,
             ),
             quota,
+            reveals,
         })
     }
 }

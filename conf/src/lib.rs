@@ -80,6 +80,8 @@ pub struct Limits {
     pub write_timeout: Duration,
     pub flood_per_address_per_s: u32,
     pub quota: Quota,
+    /// How often an API key may have the text behind a token shown.
+    pub reveals: Quota,
 }
 
 /// How many requests an API key has in a window of time.

@@ -76,7 +76,9 @@ fn limits(f: &mut Formatter<'_>, limits: &Limits) -> Result {
     writeln!(f, "  write_timeout_ms: {}", limits.write_timeout.as_millis())?;
     writeln!(f, "  flood_per_address_per_s: {}", limits.flood_per_address_per_s)?;
     writeln!(f, "  quota:\n    requests: {}", limits.quota.requests)?;
-    writeln!(f, "    window_s: {}", limits.quota.window.as_secs())
+    writeln!(f, "    window_s: {}", limits.quota.window.as_secs())?;
+    writeln!(f, "  reveals:\n    requests: {}", limits.reveals.requests)?;
+    writeln!(f, "    window_s: {}", limits.reveals.window.as_secs())
 }
 
 fn vault(f: &mut Formatter<'_>, vault: &Vault) -> Result {

@@ -36,6 +36,7 @@ limits:
   write_timeout_ms: 103
   flood_per_address_per_s: 5
   quota: {requests: 4, window_s: 3}
+  reveals: {requests: 6, window_s: 7}
 vault:
   directory: data
   cache_bytes: 8388609

@@ -68,6 +68,22 @@ pub enum Force {
     Yes,
 }
 
+/// A text to be kept, and on which terms.
+#[derive(Debug)]
+pub struct TokenInput {
+    pub payload: Secret,
+    pub time_to_live_s: Option<u32>,
+    pub bindings: Vec<BindingInput>,
+    pub metadata: Vec<(Box<str>, Box<str>)>,
+}
+
+/// A gateway that a token is bound to, or one account of it.
+#[derive(Debug)]
+pub struct BindingInput {
+    pub gateway: Box<str>,
+    pub account: Option<AccountName>,
+}
+
 /// A month of the calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct YearMonth {
@@ -131,8 +147,21 @@ pub fn switch(body: &[u8]) -> Result<Switch, FieldError> {
 ///
 /// # Errors
 /// The first field that is wrong, in the order that this module documents.
-pub fn string_token(body: &[u8]) -> Result<Secret, FieldError> {
-    Ok(Object::body(&schema::STRING_TOKEN, body)?.required_text("payload")?.into_secret())
+pub fn string_token(body: &[u8]) -> Result<TokenInput, FieldError> {
+    let object = Object::body(&schema::STRING_TOKEN, body)?;
+    let payload = object.required_text("payload")?.into_secret();
+    let time_to_live_s = object.whole("timeToLiveSeconds")?;
+    let bindings = object.list("bindings", |one| {
+        let gateway = one.required_text("paymentGatewayName")?.to_box();
+        let account = one.text("paymentGatewayAccountName")?;
+        let account = account.map(|name| AccountName::parse(name.as_str())).transpose();
+        let account = account.map_err(|_| one.wrong("paymentGatewayAccountName", "is no name"))?;
+        Ok(BindingInput { gateway, account })
+    })?;
+    let metadata = object.list("metadata", |one| {
+        Ok((one.required_text("key")?.to_box(), one.required_text("value")?.to_box()))
+    })?;
+    Ok(TokenInput { payload, time_to_live_s, bindings, metadata })
 }
 
 // === impl YearMonth ===

@@ -66,7 +66,9 @@ fn described(form: &Form, required: bool) -> Value {
             }
             said
         }
-        Form::Whole { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
+        Form::Whole { min, max } => {
+            json!({ "type": nullable("integer"), "minimum": min, "maximum": max })
+        }
         Form::Word(words) if words.len() == 3 => refer("NetworkTokenSchemes"),
         Form::Word(_) => refer("CardTypes"),
     }
@@ -311,8 +313,11 @@ fn sample(name: &str) -> Value {
     match name {
         "PaymentGatewayAccountInputModel" => account,
         "StagedCredentialsInputModel" => json!({ "credentials": [{ "key": "a", "value": "b" }] }),
-        "StringTokenInputModel" => json!({ "payload": "x" }),
         "SwitchInputModel" => json!({ "percent": 50, "force": false }),
+        "StringTokenInputModel" => json!({
+            "payload": "x", "timeToLiveSeconds": 60, "bindings": [{ "paymentGatewayName": "Adyen" }],
+            "metadata": [{ "key": "a", "value": "b" }],
+        }),
         "StatusRequestModel" => json!({ "refTransId": "a", "paymentGatewayAccount": account }),
         "AuthRequestModel" => json!({
             "currency": "USD", "amount": 10, "card": card, "paymentGatewayAccount": account,

@@ -103,6 +103,31 @@ impl Pan {
         &self.0
     }
 
+    /// The number as it may be shown to those who may not see it (PCI DSS 3.4.1): the first digits
+    /// that say whose card it is, stars, and the last four.
+    ///
+    /// Of the brands whose issuers have eight digits eight are shown, of the others six. Of numbers
+    /// so short that what is hidden could be guessed, only the last four.
+    pub fn mask(&self) -> Box<str> {
+        let shown = match (self.0.len(), self.has_long_bin()) {
+            (..=14, _) => 0,
+            (15, _) | (_, false) => 6,
+            (_, true) => 8,
+        };
+        let hidden = self.0.len().saturating_sub(shown).saturating_sub(4);
+        let first = self.0.get(..shown).unwrap_or_default();
+        format!("{first}{}{}", "*".repeat(hidden), self.last_four()).into()
+    }
+
+    /// Whether it is of a brand with issuer numbers of eight digits: Visa, Mastercard, Discover, JCB,
+    /// UnionPay.
+    fn has_long_bin(&self) -> bool {
+        let first = |digits| self.0.get(..digits).and_then(|text| text.parse::<u32>().ok());
+        let (Some(two), Some(four)) = (first(2), first(4)) else { return false };
+        matches!(two, 40..=49 | 51..=55 | 62 | 65 | 81)
+            || matches!(four, 2221..=2720 | 3528..=3589 | 6011 | 6440..=6499)
+    }
+
     /// The last four digits, which may be shown (PCI DSS 3.4.1).
     pub fn last_four(&self) -> &str {
         self.0.get(self.0.len().saturating_sub(4)..).unwrap_or_default()
@@ -237,6 +262,51 @@ mod tests {
             "41111111111111111111",
         ] {
             assert!(Pan::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    /// The digits with a last one that makes them pass.
+    fn with_check_digit(digits: &str) -> Pan {
+        let numbers = (0..10).map(|last| format!("{digits}{last}"));
+        numbers.filter_map(|number| Pan::parse(&number).ok()).next().unwrap()
+    }
+
+    #[test]
+    fn a_mask_never_shows_more_than_eight_and_four_and_hides_four_or_more() {
+        for length in 11..=18_usize {
+            for seed in 0..2_000_u64 {
+                let digits = format!(
+                    "{:018}",
+                    seed.wrapping_mul(499_999_999_999_999) % 1_000_000_000_000_000_000
+                );
+                let pan = with_check_digit(digits.get(18 - length..).unwrap());
+                let mask = pan.mask();
+                let number = pan.expose();
+                assert_eq!(mask.len(), number.len());
+                let hidden = mask.matches('*').count();
+                assert!(hidden >= if length >= 15 { 4 } else { 5 }, "{mask}");
+                let last_four = number.get(number.len() - 4..).unwrap();
+                assert!(mask.find('*').unwrap() <= 8 && mask.ends_with(last_four));
+                assert!(mask.trim_end_matches(|c: char| c.is_ascii_digit()).ends_with('*'));
+                for (shown, digit) in mask.chars().zip(number.chars()) {
+                    assert!(shown == '*' || shown == digit);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_mask_shows_what_its_brand_allows() {
+        for (pan, mask) in [
+            ("4111111111111111", "41111111****1111"),
+            ("5555555555554444", "55555555****4444"),
+            ("6011111111111117", "60111111****1117"),
+            ("3566002020360505", "35660020****0505"),
+            ("378282246310005", "378282*****0005"),
+            ("30569309025904", "**********5904"),
+            ("4222222222222", "*********2222"),
+        ] {
+            assert_eq!(&*Pan::parse(pan).unwrap().mask(), mask);
         }
     }
 

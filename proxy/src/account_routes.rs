@@ -13,7 +13,7 @@ use model::{AccountName, Credentials, Principal, Secret};
 use providers::Gateway;
 use serde::Serialize;
 use serde_json::Value;
-use vault::audit::{Actor, Who};
+use vault::audit::{Action, Who};
 use vault::{Account, Pick, Staged};
 
 /// An account with its credentials, masked.
@@ -75,15 +75,17 @@ pub(crate) async fn answer(
     principal: &Principal,
     (route, verb, name): (&Route, Verb, &AccountName),
     body: &[u8],
+    who: &Who,
 ) -> Result<Reply, Refused> {
-    let who = Who { actor: Actor::Key(principal.key.clone()), origin: None };
-    let case = Case { merchant: &principal.merchant, name, who: &who };
+    let case = Case { merchant: &principal.merchant, name, who };
+    let audit = shared.vault.audit();
     let desk = shared.desk();
     match (route, verb) {
         (Route::Account(_), Verb::Put) => put(shared, case, body).await?,
         (Route::Account(_), Verb::Delete) => {
             // The API knows no 404 here: to delete what is not there changes nothing.
-            shared.vault.delete_account(case.merchant, name).await?;
+            let event = who.event(Action::AccountDelete, Some(case.merchant), name.as_str());
+            audit.act(event, shared.vault.delete_account(case.merchant, name)).await?;
             desk.changed(case);
             return Ok(Reply::empty(200));
         }
@@ -104,7 +106,9 @@ pub(crate) async fn answer(
         (Route::StagedValidate(_), _) => {
             return Ok(validation(desk.validate(case, Pick::Staged).await?));
         }
-        (_, _) => {}
+        (_, _) => {
+            audit.note(who.event(Action::AccountRead, Some(case.merchant), name.as_str()))?;
+        }
     }
     whole(desk, case)
 }
@@ -113,8 +117,10 @@ async fn put(shared: &Shared, case: Case<'_>, body: &[u8]) -> Result<(), Refused
     let input = decode::account(body).map_err(Refused::Invalid)?;
     let gateway = providers::by_gateway(&input.gateway).ok_or(Trouble::NoGateway)?.gateway();
     gateway.check(&input.credentials).map_err(Trouble::Fault)?;
-    let (Case { merchant, name, .. }, now) = (case, clock::now_millis());
-    shared.vault.put_account(merchant, name, gateway.id, input.credentials, now).await?;
+    let (Case { merchant, name, who }, now) = (case, clock::now_millis());
+    let event = who.event(Action::AccountPut, Some(merchant), name.as_str());
+    let put = shared.vault.put_account(merchant, name, gateway.id, input.credentials, now);
+    shared.vault.audit().act(event, put).await?;
     shared.desk().changed(case);
     Ok(())
 }

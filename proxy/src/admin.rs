@@ -21,7 +21,7 @@ use model::{AccountName, Credentials, KeyId, MerchantId, Scope, Secret};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
-use vault::audit::Who;
+use vault::audit::{Action, AuditError, Head, Who};
 use vault::{AccountBrief, Created, KeyBrief, KeySpec, MerchantBrief, Vault, VaultError};
 
 /// What an operator asks for.
@@ -30,6 +30,8 @@ use vault::{AccountBrief, Created, KeyBrief, KeySpec, MerchantBrief, Vault, Vaul
 pub enum Request {
     AddCustodian(AddCustodian),
     ApproveKek(ApproveKek),
+    /// A signed head of the audit log.
+    AuditHead,
     CreateKey(CreateKey),
     CreateMerchant(Merchant),
     DeleteAccount(Account),
@@ -108,6 +110,7 @@ pub enum Answer {
     Account(AccountLine),
     AccountWhole(Box<WholeAccount>),
     Accounts(Vec<AccountLine>),
+    AuditHead(AuditHead),
     Custodians(Vec<CustodianLine>),
     /// What was named is gone.
     Gone,
@@ -119,6 +122,13 @@ pub enum Answer {
     Status(Status),
     Validity(ValidityLine),
     VaultKeys(Vec<VaultKeyLine>),
+}
+
+/// How far the audit log goes, and the keys of which its heads are good.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AuditHead {
+    pub head: Head,
+    pub keys: Vec<Box<str>>,
 }
 
 /// A key that was made just now: the one time that its text is shown.
@@ -169,6 +179,8 @@ pub struct AccountLine {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
+    /// Whether the audit log takes lines.
+    pub audit: bool,
     /// Whether the store works.
     pub store: bool,
     /// Whether the hardware security module answers.
@@ -193,7 +205,76 @@ const DAY_S: u64 = 86_400;
 /// # Errors
 /// What was named is not there, or the vault failed.
 pub async fn answer(vault: &Vault, who: &Who, request: Request) -> Result<Answer, Refusal> {
+    let audit = vault.audit();
+    match of_log(&request) {
+        Act::Itself => perform(vault, who, request).await,
+        Act::Reads(action, merchant) => {
+            audit.record(who.event(action, merchant, "all")).await?;
+            perform(vault, who, request).await
+        }
+        Act::Changes(action, merchant, object) => {
+            let event = who.event(action, merchant, object);
+            audit.act(event, perform(vault, who, request)).await
+        }
+    }
+}
+
+/// What the audit log says of a request.
+enum Act<'a> {
+    /// It has two lines: one before it is begun, and one that says how it ended.
+    Changes(Action, Option<&'a MerchantId>, &'a str),
+    /// The vault writes its lines itself.
+    Itself,
+    Reads(Action, Option<&'a MerchantId>),
+}
+
+/// What the audit log says of a request. One that is added must be thought of here.
+fn of_log(request: &Request) -> Act<'_> {
     match request {
+        Request::AddCustodian(_)
+        | Request::ApproveKek(_)
+        | Request::AuditHead
+        | Request::DestroyKek(_)
+        | Request::OneAccount(_)
+        | Request::RemoveCustodian(_)
+        | Request::RotateDeks(_)
+        | Request::Shred(_)
+        | Request::VaultKeys => Act::Itself,
+        Request::CreateKey(CreateKey { merchant, name, .. }) => {
+            Act::Changes(Action::KeyCreate, Some(merchant), name)
+        }
+        Request::CreateMerchant(Merchant { merchant }) => {
+            Act::Changes(Action::MerchantCreate, Some(merchant), merchant.as_str())
+        }
+        Request::DeleteAccount(Account { merchant, name }) => {
+            Act::Changes(Action::AccountDelete, Some(merchant), name.as_str())
+        }
+        Request::ListAccounts(Merchant { merchant }) => {
+            Act::Reads(Action::AccountList, Some(merchant))
+        }
+        Request::ListCustodians | Request::Rotation | Request::Status => {
+            Act::Reads(Action::VaultStatus, None)
+        }
+        Request::ListKeys(Merchant { merchant }) => Act::Reads(Action::KeyList, Some(merchant)),
+        Request::ListMerchants => Act::Reads(Action::MerchantList, None),
+        Request::PutAccount(PutAccount { merchant, name, .. }) => {
+            Act::Changes(Action::AccountPut, Some(merchant), name.as_str())
+        }
+        Request::RevokeKey(Key { id }) => Act::Changes(Action::KeyRevoke, None, id.as_str()),
+    }
+}
+
+async fn audit_head(vault: &Vault, who: &Who) -> Result<Answer, Refusal> {
+    let audit = vault.audit();
+    let head = audit.signed_head(who.event(Action::LogRead, None, "signed head")).await?;
+    let hex = |key: &[u8; 32]| key.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let keys = audit.keys().iter().map(|key| hex(key).into()).collect();
+    Ok(Answer::AuditHead(AuditHead { head, keys }))
+}
+
+async fn perform(vault: &Vault, who: &Who, request: Request) -> Result<Answer, Refusal> {
+    match request {
+        Request::AuditHead => audit_head(vault, who).await,
         Request::AddCustodian(custodian) => key_life::add_custodian(vault, who, custodian).await,
         Request::ApproveKek(approval) => key_life::approve_kek(vault, who, approval).await,
         Request::CreateKey(key) => create_key(vault, key).await,
@@ -296,8 +377,8 @@ fn status(vault: &Vault) -> Result<Answer, Refusal> {
         keys = keys.saturating_add(vault.keys(&merchant.id)?.len());
         accounts = accounts.saturating_add(vault.accounts(&merchant.id)?.len());
     }
-    let vault::Health { audit: _, keys: _, store, hsm } = vault.health();
-    Ok(Answer::Status(Status { store, hsm, merchants: merchants.len(), keys, accounts }))
+    let vault::Health { audit, keys: _, store, hsm } = vault.health();
+    Ok(Answer::Status(Status { audit, store, hsm, merchants: merchants.len(), keys, accounts }))
 }
 
 fn lines<T: Into<L>, L>(briefs: Vec<T>) -> Vec<L> {
@@ -392,6 +473,12 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+impl From<AuditError> for Refusal {
+    fn from(error: AuditError) -> Self {
+        Self(format!("{error}: nothing was done, or it is not known"))
+    }
+}
 
 impl From<VaultError> for Refusal {
     fn from(error: VaultError) -> Self {

@@ -13,6 +13,7 @@ use model::Principal;
 use pingora_proxy::Session;
 use std::net::IpAddr;
 use std::sync::Arc;
+use vault::audit::{Actor, Origin, Source, Who};
 
 /// Why a request does not come in.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ pub(crate) fn admit(shared: &Shared, session: &Session, cx: &mut Cx) -> Result<M
         // cannot knock for ever at doors that are not its own.
         let principal = authenticate(shared, session)?;
         check_quota(shared, &principal, cx)?;
-        check_scope(&principal, &matched)?;
+        check_scope(shared, &principal, &matched)?;
         cx.principal = Some(principal);
     }
     cx.phases.admit = cx.started.elapsed();
@@ -86,13 +87,19 @@ fn with_head<T>(session: &Session, check: impl FnOnce(&Head<'_>) -> T) -> T {
 
 fn authenticate(shared: &Shared, session: &Session) -> Result<Arc<Principal>, Reject> {
     let mut presented = session.req_header().headers.get_all("x-api-key").iter();
+    let refused = |why| {
+        shared.vault.audit().refused(why, Source::Address(address(session)));
+        Reject::Unauthorized
+    };
     let (Some(key), None) = (presented.next(), presented.next()) else {
-        return Err(Reject::Unauthorized);
+        return Err(refused("no key was presented, or several"));
     };
     let principal = shared.vault.authenticate(key.as_bytes(), clock::now_seconds());
     // While the keys are locked up nobody can be known, which is no fault of the client's.
-    let locked = principal.is_none() && !shared.vault.health().keys;
-    principal.ok_or(if locked { Reject::VaultUnavailable } else { Reject::Unauthorized })
+    if principal.is_none() && !shared.vault.health().keys {
+        return Err(Reject::VaultUnavailable);
+    }
+    principal.ok_or_else(|| refused("what was presented is no good key"))
 }
 
 /// Counts the request against its key, and keeps what the client is to be told of it.
@@ -108,11 +115,22 @@ fn check_quota(shared: &Shared, principal: &Principal, cx: &mut Cx) -> Result<()
     Err(Reject::QuotaExceeded { retry_after_s: verdict.retry_after_s })
 }
 
-fn check_scope(principal: &Principal, matched: &Matched) -> Result<(), Reject> {
+fn check_scope(shared: &Shared, principal: &Principal, matched: &Matched) -> Result<(), Reject> {
     match matched.route.scope(matched.method) {
-        Some(scope) if !principal.may(scope) => Err(Reject::Forbidden { scope }),
+        Some(scope) if !principal.may(scope) => {
+            let source = Source::Key(principal.key.clone());
+            shared.vault.audit().refused("the key lacks the scope", source);
+            Err(Reject::Forbidden { scope })
+        }
         _ => Ok(()),
     }
+}
+
+/// Who asks, and from where, as the audit log has it.
+pub(crate) fn who(session: &Session, cx: &Cx) -> Who {
+    let key = cx.principal.as_ref().map(|principal| principal.key.clone());
+    let origin = Origin { address: address(session), request: Some(cx.id.as_str().into()) };
+    Who { actor: key.map_or(Actor::Nobody, Actor::Key), origin: Some(origin) }
 }
 
 fn address(session: &Session) -> Option<IpAddr> {

@@ -4,6 +4,7 @@
 //! What is asked of the vault, and how it is answered, is in [`crate::admin`].
 
 mod accounts;
+mod audit;
 mod check;
 mod custodians;
 mod keys;
@@ -67,6 +68,9 @@ enum Command {
     /// Make, list and revoke the API keys of merchants.
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Look at the audit log, and check it.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Put, list, validate, rotate and delete the accounts of merchants at payment gateways.
     #[command(subcommand)]
     Accounts(accounts::Command),
@@ -93,6 +97,7 @@ pub fn main() -> ExitCode {
         Command::Merchants(command) => command.run(&conf),
         Command::Keys(command) => command.run(&conf),
         Command::Accounts(command) => command.run(&conf),
+        Command::Audit(command) => command.run(&conf),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -135,6 +140,7 @@ fn settings(config: &Config) -> Result<Settings> {
         pin: vault.pin.read().context("vault.pin")?,
         audit: ::vault::audit::Settings {
             program: env!("CARGO_PKG_VERSION").into(),
+            configuration: ::vault::audit::digest(config.to_string().as_bytes()),
             ..::vault::audit::Settings::default()
         },
         keys: key_settings(&vault.keys),

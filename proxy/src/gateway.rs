@@ -25,6 +25,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
+use vault::audit::Who;
 
 /// The one implementation of Pingora's trait.
 pub(crate) struct Gateway(pub(crate) Arc<Shared>);
@@ -162,10 +163,11 @@ impl Gateway {
             Wiped::default()
         };
         if let Some(kind) = route.kind() {
-            return self.plan(kind, &body, cx);
+            return self.plan(kind, &body, admission::who(session, cx), cx);
         }
         let principal = cx.principal.clone().ok_or(Stop::Reject(Reject::Unauthorized))?;
-        let reply = resource::answer(&self.0, &principal, &route, verb, &body).await?;
+        let who = admission::who(session, cx);
+        let reply = resource::answer(&self.0, &principal, &route, verb, &body, &who).await?;
         Ok(Next::Reply(reply))
     }
 
@@ -178,7 +180,7 @@ impl Gateway {
         Ok(body)
     }
 
-    fn plan(&self, kind: Kind, body: &[u8], cx: &mut Cx) -> Result<Next, Stop> {
+    fn plan(&self, kind: Kind, body: &[u8], who: Who, cx: &mut Cx) -> Result<Next, Stop> {
         if self.0.draining.load(Ordering::Relaxed) {
             return Err(Stop::Reject(Reject::Overloaded));
         }
@@ -189,7 +191,7 @@ impl Gateway {
             Some(principal) => principal.merchant.clone(),
             None => return Err(Stop::Reject(Reject::Unauthorized)),
         };
-        cx.plan = Some(Box::new(Plan::new(request, merchant)));
+        cx.plan = Some(Box::new(Plan::new(request, merchant, who)));
         Ok(Next::Pay)
     }
 

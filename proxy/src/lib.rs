@@ -30,5 +30,6 @@ mod rotation;
 pub mod serve;
 mod shared;
 mod socket;
+mod sweep;
 mod undying;
 mod upstream;

@@ -304,7 +304,7 @@ impl Metrics {
 }
 
 /// Every figure by its name; one that is added must be thought of here.
-fn rows(figures: &Figures) -> [(&'static str, u64); 40] {
+fn rows(figures: &Figures) -> [(&'static str, u64); 41] {
     let Figures {
         audit,
         commits,
@@ -322,6 +322,7 @@ fn rows(figures: &Figures) -> [(&'static str, u64); 40] {
         opens_refused,
         tokens_kept,
         tokens_opened,
+        tokens_expired,
         cvvs_in_memory,
         keys_pre_active,
         keys_active,
@@ -364,6 +365,7 @@ fn rows(figures: &Figures) -> [(&'static str, u64); 40] {
         ("opens_refused", opens_refused),
         ("tokens_kept", tokens_kept),
         ("tokens_opened", tokens_opened),
+        ("tokens_expired", tokens_expired),
         ("cvvs_in_memory", cvvs_in_memory),
         ("keys_pre_active", keys_pre_active),
         ("keys_active", keys_active),

@@ -22,7 +22,8 @@ use providers::{Cx, EXCHANGES_MAX, Provider, Refusal, Step};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-use vault::{CardError, Staged, VaultError};
+use vault::audit::Who;
+use vault::{CardError, Staged, Use, VaultError};
 
 /// What a merchant asked for, decoded, and who asked.
 #[derive(Debug)]
@@ -30,6 +31,7 @@ pub(crate) struct Plan {
     pub(crate) account: AccountChoice,
     pub(crate) merchant: MerchantId,
     pub(crate) operation: Operation<CardRef>,
+    pub(crate) who: Who,
 }
 
 /// How a plan ended for the merchant.
@@ -66,10 +68,10 @@ enum NothingToSend {
 
 impl Plan {
     /// Puts a decoded request and its caller together, and names the attempt.
-    pub(crate) fn new(request: PaymentRequest, merchant: MerchantId) -> Self {
+    pub(crate) fn new(request: PaymentRequest, merchant: MerchantId, who: Who) -> Self {
         let PaymentRequest { action, merchant_reference, account, .. } = request;
         let operation = Operation { key: attempt_key(), merchant_reference, action };
-        Self { account, merchant, operation }
+        Self { account, merchant, operation, who }
     }
 
     /// Carries the plan out.
@@ -108,7 +110,7 @@ fn broken(key: Box<str>, kind: Kind, amount: Option<Amount>, sent: &AtomicBool) 
 
 async fn perform(shared: Arc<Shared>, plan: Plan, sent: Arc<AtomicBool>) -> Performed {
     let _ongoing = shared.metrics.payment_begun();
-    let Plan { account, merchant, operation } = plan;
+    let Plan { account, merchant, operation, who } = plan;
     let (key, kind, amount) = (operation.key.clone(), operation.kind(), operation.amount());
     let mut finished = Finished {
         account: None,
@@ -125,7 +127,8 @@ async fn perform(shared: Arc<Shared>, plan: Plan, sent: Arc<AtomicBool>) -> Perf
             finished.account.clone_from(&account.name);
             finished.gateway = account.provider.gateway().id;
             finished.provider = account.provider.name();
-            let paid = pay(&shared, &merchant, &account, operation, &mut finished.tally, &sent);
+            let paid =
+                pay(&shared, &merchant, &account, operation, &who, &mut finished.tally, &sent);
             let paid = paid.await;
             if let Ok(Ending::Reported(report)) = &paid {
                 account.used(&shared, &merchant, report).await;
@@ -151,11 +154,12 @@ async fn pay(
     merchant: &MerchantId,
     account: &Account,
     operation: Operation<CardRef>,
+    who: &Who,
     tally: &mut Tally,
     sent: &AtomicBool,
 ) -> Result<Ending, NothingToSend> {
     let cx = Cx { credentials: account.credentials.get() };
-    match write_request(shared, merchant, account.provider, operation, &cx)? {
+    match write_request(shared, merchant, account, operation, who, &cx)? {
         Written::Answered(report) => Ok(Ending::Reported(report)),
         Written::Request(operation, request) => {
             Ok(converse(shared, account.provider, &operation, request, &cx, tally, sent).await)
@@ -174,12 +178,16 @@ enum Written {
 fn write_request(
     shared: &Shared,
     merchant: &MerchantId,
-    provider: &'static dyn Provider,
+    account: &Account,
     operation: Operation<CardRef>,
+    who: &Who,
     cx: &Cx<'_>,
 ) -> Result<Written, NothingToSend> {
     let began = Instant::now();
-    let operation = shared.vault.open_card(merchant, operation).map_err(NothingToSend::from)?;
+    let Account { name, provider, .. } = account;
+    let gateway = provider.gateway().id;
+    let purpose = Use { who, gateway, account: name.as_ref(), now: crate::clock::now_millis() };
+    let operation = shared.vault.open_card(merchant, operation, purpose)?;
     shared.metrics.phase(Phase::OpenCard, began.elapsed());
     let request = provider.request(&operation, cx);
     let operation = operation.forget_card();

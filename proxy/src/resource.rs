@@ -4,13 +4,14 @@ use crate::account_routes;
 use crate::clock;
 use crate::reply::Reply;
 use crate::shared::Shared;
-use filters::decode::{self, FieldError};
+use filters::decode::{self, BindingInput, FieldError, TokenInput};
 use filters::reject::Reject;
 use filters::route::{Route, Verb};
-use model::{CardToken, Principal};
+use model::{AccountName, CardToken, Principal};
 use providers::{CredentialSpec, Gateway};
 use serde::Serialize;
-use vault::{AccountBrief, TokenMeta, VaultError};
+use vault::audit::{Action, AuditError, Source, Who, object_of};
+use vault::{AccountBrief, Binding, Terms, TokenMeta, VaultError};
 
 /// Why a route has no ordinary answer.
 #[derive(Debug)]
@@ -59,6 +60,31 @@ struct AccountItem<'a> {
 struct TokenItem<'a> {
     token: &'a str,
     create_time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expire_time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    masked_card_number: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fingerprint: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    bindings: Vec<BindingItem<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    metadata: Vec<MetadataItem<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BindingItem<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payment_gateway_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payment_gateway_account_name: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct MetadataItem<'a> {
+    key: &'a str,
+    value: &'a str,
 }
 
 #[derive(Serialize)]
@@ -85,12 +111,18 @@ pub(crate) async fn answer(
     route: &Route,
     verb: Verb,
     body: &[u8],
+    who: &Who,
 ) -> Result<Reply, Refused> {
     let merchant = &principal.merchant;
+    let audit = shared.vault.audit();
+    let event = |action, object: &str| who.event(action, Some(merchant), object);
     match (route, verb) {
         (Route::Gateways, _) => Ok(gateways()),
         (Route::ApiKey, _) => Ok(api_key(principal)),
-        (Route::Accounts, _) => Ok(accounts(&shared.vault.accounts(merchant)?)),
+        (Route::Accounts, _) => {
+            audit.note(event(Action::AccountList, "all"))?;
+            Ok(accounts(&shared.vault.accounts(merchant)?))
+        }
         (
             Route::Account(name)
             | Route::AccountValidate(name)
@@ -99,15 +131,17 @@ pub(crate) async fn answer(
             | Route::StagedSwitch(name)
             | Route::StagedValidate(name),
             _,
-        ) => account_routes::answer(shared, principal, (route, verb, name), body).await,
-        (Route::StringTokens, _) => keep(shared, principal, body).await,
+        ) => account_routes::answer(shared, principal, (route, verb, name), body, who).await,
+        (Route::StringTokens, _) => keep(shared, principal, body, who).await,
         (Route::StringToken(token), Verb::Delete) => {
-            let gone = shared.vault.forget(merchant, token).await?;
+            let event = event(Action::TokenDelete, &object_of(token));
+            let gone = audit.act(event, shared.vault.forget(merchant, token)).await?;
             gone.then(|| Reply::empty(200)).ok_or(NO_TOKEN)
         }
-        (Route::StringToken(token), _) => reveal(shared, principal, token),
+        (Route::StringToken(token), _) => reveal(shared, principal, token, who).await,
         (Route::StringTokenMeta(token), _) => {
-            let found = shared.vault.token_meta(merchant, token)?;
+            audit.note(event(Action::TokenDescribe, &object_of(token)))?;
+            let found = shared.vault.token_meta(merchant, token, clock::now_millis())?;
             found.map(|meta| Reply::json(200, &TokenItem::of(&meta))).ok_or(NO_TOKEN)
         }
         (_, _) => Err(Refused::Reject(Reject::NotFound)),
@@ -179,15 +213,58 @@ impl<'a> AccountItem<'a> {
 
 // === tokens ===
 
-async fn keep(shared: &Shared, principal: &Principal, body: &[u8]) -> Result<Reply, Refused> {
-    let payload = decode::string_token(body).map_err(Refused::Invalid)?;
-    let meta = shared.vault.keep(&principal.merchant, payload, clock::now_millis()).await?;
+async fn keep(
+    shared: &Shared,
+    principal: &Principal,
+    body: &[u8],
+    who: &Who,
+) -> Result<Reply, Refused> {
+    let merchant = &principal.merchant;
+    let TokenInput { payload, time_to_live_s, bindings, metadata } =
+        decode::string_token(body).map_err(Refused::Invalid)?;
+    let bindings = bindings.into_iter().map(binding).collect::<Result<_, _>>()?;
+    let terms = Terms { time_to_live_s, bindings, metadata };
+    let meta = shared.vault.keep_on(merchant, payload, terms, clock::now_millis()).await?;
+    let event = who.event(Action::TokenCreate, Some(merchant), object_of(&meta.token));
+    shared.vault.audit().note(event)?;
     let location = format!("/StringTokens/{}", meta.token);
     Ok(Reply::json(201, &TokenItem::of(&meta)).with("location", location))
 }
 
-fn reveal(shared: &Shared, principal: &Principal, token: &CardToken) -> Result<Reply, Refused> {
-    let (payload, meta) = shared.vault.token(&principal.merchant, token)?.ok_or(NO_TOKEN)?;
+/// A place that a token is bound to, if its gateway is one.
+fn binding(input: BindingInput) -> Result<Binding, Refused> {
+    let BindingInput { gateway, account } = input;
+    let Some(provider) = providers::by_gateway(&gateway) else {
+        let problem = "names a gateway that there is not";
+        return Err(Refused::Invalid(FieldError::new("bindings", problem)));
+    };
+    Ok(Binding { gateway: Some(provider.gateway().id.into()), account })
+}
+
+/// Shows a text, at most so often for a key, and never before the audit log has it on the disk.
+async fn reveal(
+    shared: &Shared,
+    principal: &Principal,
+    token: &CardToken,
+    who: &Who,
+) -> Result<Reply, Refused> {
+    let audit = shared.vault.audit();
+    let verdict = shared.reveals.check(&principal.key);
+    if !verdict.allowed {
+        shared.metrics.limited("reveals");
+        audit.refused("more reveals than a key may have", Source::Key(principal.key.clone()));
+        return Err(Refused::Reject(Reject::QuotaExceeded {
+            retry_after_s: verdict.retry_after_s,
+        }));
+    }
+    let merchant = &principal.merchant;
+    let event = who.event(Action::TokenReveal, Some(merchant), object_of(token));
+    let found = shared.vault.token(merchant, token, clock::now_millis())?;
+    let Some((payload, meta)) = found else {
+        audit.record(event.failed("no such token")).await?;
+        return Err(NO_TOKEN);
+    };
+    audit.record(event).await?;
     let whole = TokenWhole {
         // The payload is exposed because the caller has the scope for it and asked.
         clear_payload: payload.expose(),
@@ -199,17 +276,44 @@ fn reveal(shared: &Shared, principal: &Principal, token: &CardToken) -> Result<R
 
 impl<'a> TokenItem<'a> {
     fn of(meta: &'a TokenMeta) -> Self {
-        Self { token: meta.token.as_str(), create_time: clock::timestamp(meta.created) }
+        let binding = |binding: &'a Binding| BindingItem {
+            payment_gateway_name: binding.gateway.as_deref(),
+            payment_gateway_account_name: binding.account.as_ref().map(AccountName::as_str),
+        };
+        let pair = |(key, value): &'a (Box<str>, Box<str>)| MetadataItem { key, value };
+        Self {
+            token: meta.token.as_str(),
+            create_time: clock::timestamp(meta.created),
+            expire_time: meta.expires.map(clock::timestamp),
+            masked_card_number: meta.card.as_ref().map(|card| &*card.mask),
+            fingerprint: meta.card.as_ref().map(|card| &*card.fingerprint),
+            bindings: meta.bindings.iter().map(binding).collect(),
+            metadata: meta.metadata.iter().map(pair).collect(),
+        }
     }
 }
 
 // === impl Refused ===
+
+impl From<AuditError> for Refused {
+    fn from(error: AuditError) -> Self {
+        VaultError::from(error).into()
+    }
+}
 
 impl From<VaultError> for Refused {
     fn from(error: VaultError) -> Self {
         match error {
             VaultError::Size { .. } => {
                 Self::Invalid(FieldError::new("", "is too large to be kept"))
+            }
+            VaultError::CardLike => {
+                let problem = "must not hold what could be a card number";
+                Self::Invalid(FieldError::new("metadata", problem))
+            }
+            VaultError::NoTerms => {
+                let problem = "a card verification value takes no other fields";
+                Self::Invalid(FieldError::new("payload", problem))
             }
             VaultError::TooMany { .. } => Self::Reject(Reject::Overloaded),
             VaultError::Audit(_)

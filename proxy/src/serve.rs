@@ -41,6 +41,7 @@ pub fn run(config: Config, vault: Arc<Vault>) -> Result<()> {
     server.add_service(merchants(&config, &server, &shared, certificates.as_ref())?);
     server.add_service(operators(&config, &shared));
     let _tender = vault::Tender::start(&vault)?;
+    let _sweeping = crate::sweep::spawn(vault.clone())?;
     let counter = counter(&config, vault, shared.rotations.clone(), shared.metrics.clone())?;
     let _admin = admin::spawn(counter, &config.listen.admin)?;
     let grace = config.grace;
@@ -101,6 +102,11 @@ fn shared(config: &Config, server: &ServerConf, vault: Arc<Vault>) -> Result<Arc
         metrics,
         quota_policy: quota.policy().try_into().context("the quota has no header")?,
         quota,
+        reveals: {
+            // PCI DSS 3.4.2: nobody copies cards in bulk.
+            let reveals = NonZeroU32::new(limits.reveals.requests).unwrap_or(NonZeroU32::MIN);
+            Quota::new(reveals, limits.reveals.window)
+        },
         rotations: Arc::new(rotations(&vault)),
         upstreams: Upstreams::new(server, config)?,
         limits,

@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) quota: Quota,
     /// The value of `RateLimit-Policy`, which never changes.
     pub(crate) quota_policy: HeaderValue,
+    /// How often a key may have a text revealed.
+    pub(crate) reveals: Quota,
     /// Shared with those who listen to operators.
     pub(crate) rotations: Arc<Rotations>,
     pub(crate) upstreams: Upstreams,

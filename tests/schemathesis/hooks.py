@@ -161,7 +161,34 @@ def meaningful(operation, body):
         return {**body, "credentials": []}
     if operation == "StagedCredentialsSwitch":
         return {**body, "force": True}
+    if operation == "StoreStringToken":
+        return string_token(body)
     return payment(operation, body) if operation.startswith("Gateway") else body
+
+
+def string_token(body):
+    """Bound to gateways that there are, with metadata that could be no card number."""
+    body = dict(body)
+    terms = [name for name in ("timeToLiveSeconds", "bindings", "metadata") if body.get(name)]
+    if terms and len(body["payload"]) in (3, 4) and body["payload"].isascii() and body["payload"].isdigit():
+        # A card verification value is held on no other terms.
+        body["payload"] += "x"
+    if body.get("bindings"):
+        name = lambda one: known(one["paymentGatewayName"], CREDENTIALS)
+        body["bindings"] = [{**one, "paymentGatewayName": name(one)} for one in body["bindings"]]
+    if body.get("metadata"):
+        body["metadata"] = [
+            {"key": plain(one["key"]), "value": plain(one["value"])} for one in body["metadata"]
+        ]
+    return body
+
+
+def plain(text):
+    """The text itself, or one without digits if these could be a card number."""
+    foreign = any(mark.isnumeric() and not mark.isascii() for mark in text)
+    if not foreign and sum(mark.isdigit() for mark in text) < 12:
+        return text
+    return "".join("x" if mark.isnumeric() else mark for mark in text)
 
 
 def payment(operation, body):

@@ -14,12 +14,31 @@
 //!
 //! What does not belong here: what the access log has, and anything secret.
 
+mod failures;
+mod head;
 mod line;
 mod segment;
+#[cfg(test)]
+mod tests;
+mod verify;
 mod writer;
 
+pub use failures::Source;
+pub use head::{Head, PublicKey, parse_key};
+pub use verify::{Expected, Flaw, Problem, Verified, verify};
+
+pub use line::digest;
+
+pub(crate) use line::hex;
+pub(crate) use segment::Tail;
+pub(crate) use writer::Remember;
+
+use crate::seal::Deks;
 use crate::{OpenError, UnixMillis};
+use failures::Failures;
+use head::Signatory;
 use model::{CardToken, KeyId, MerchantId};
+use segment::SEGMENT_BYTES_MAX;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -28,7 +47,7 @@ use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
-use writer::{Entry, QUEUE_LINES_MAX, Writer};
+use writer::{Beginning, Entry, QUEUE_LINES_MAX, Waiting, Writer};
 
 /// Something that happened. No field may hold a secret, or a card number beyond its mask.
 #[derive(Clone, Debug)]
@@ -170,6 +189,8 @@ pub struct Settings {
     pub program: Box<str>,
     /// Hash of the configuration, likewise.
     pub configuration: Box<str>,
+    /// From how many bytes on a file of the log is not added to; by default 64 MiB.
+    pub segment_bytes_max: Option<u64>,
 }
 
 /// What the log did since it was opened.
@@ -196,6 +217,15 @@ pub struct Audit {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
     clock: fn() -> UnixMillis,
+    keys: Box<[PublicKey]>,
+}
+
+/// What the vault gives to its log: the keys of heads, and a memory outside of the log's files.
+pub(crate) struct Memory<'a> {
+    pub(crate) keys: &'a Deks,
+    /// The last line of the newest head, as it was remembered.
+    pub(crate) remembered: Option<Tail>,
+    pub(crate) remember: Remember,
 }
 
 /// What callers and the writer both see.
@@ -213,6 +243,9 @@ struct Shared {
     bytes: AtomicU64,
     syncs: AtomicU64,
     head_time: AtomicU64,
+    failures: Failures,
+    #[cfg(test)]
+    faults: std::sync::OnceLock<Arc<segment::Faults>>,
     /// The writer's thread, once it runs.
     writer: std::sync::OnceLock<std::thread::Thread>,
 }
@@ -256,20 +289,30 @@ fn now() -> UnixMillis {
 
 impl Audit {
     /// Opens the log in the vault's `directory`, or begins it, and says so in it.
-    pub(crate) fn open(directory: &Path, settings: &Settings) -> Result<Self, OpenError> {
+    pub(crate) fn open(
+        directory: &Path,
+        settings: &Settings,
+        memory: Memory<'_>,
+    ) -> Result<Self, OpenError> {
+        let Memory { keys, remembered, remember } = memory;
         let (queue, inbox) = mpsc::sync_channel(QUEUE_LINES_MAX);
         let shared = Arc::new(Shared::default());
-        let writer = Writer::open(&directory_in(directory), inbox, shared.clone())?;
+        let signatory = Signatory::new(keys);
+        let keys = signatory.trusted().into();
+        let segment_bytes_max = settings.segment_bytes_max.unwrap_or(SEGMENT_BYTES_MAX);
+        let beginning = Beginning { signatory, remember, remembered, segment_bytes_max };
+        let directory = directory_in(directory);
+        let writer = Writer::open(&directory, inbox, shared.clone(), beginning)?;
         let thread = std::thread::Builder::new().name("audit".into());
         let thread = thread.spawn(move || writer.run()).map_err(|_| OpenError::NoThread)?;
         let _first = shared.writer.set(thread.thread().clone());
-        let audit = Self { queue, shared, thread: Mutex::new(Some(thread)), clock: now };
+        let audit = Self { queue, shared, thread: Mutex::new(Some(thread)), clock: now, keys };
         audit.start(settings)?;
         Ok(audit)
     }
 
     fn start(&self, settings: &Settings) -> Result<(), OpenError> {
-        let Settings { program, configuration } = settings;
+        let Settings { program, configuration, .. } = settings;
         let object = format!("program {program}, configuration {configuration}");
         let event = Who::system().event(Action::LogStart, None, object);
         crate::wait(self.record(event)).map_err(OpenError::Audit)
@@ -280,8 +323,8 @@ impl Audit {
     /// # Errors
     /// The line is not there, or nobody knows: do not do what it says.
     pub async fn record(&self, event: Event) -> Result<(), AuditError> {
-        let (written, on_disk) = oneshot::channel();
-        self.send(event, Some(written))?;
+        let (waiting, on_disk) = oneshot::channel();
+        self.send(event, Waiting::ForLine(waiting))?;
         self.shared.wake();
         on_disk.await.unwrap_or(Err(AuditError::Closed))
     }
@@ -293,7 +336,7 @@ impl Audit {
     /// # Errors
     /// The line was not taken: do not do what it says.
     pub fn note(&self, event: Event) -> Result<(), AuditError> {
-        self.send(event, None)?;
+        self.send(event, Waiting::Nobody)?;
         // Between the line and the look at whether the writer rests, which does both the other way
         // round: one of the two sees the other.
         fence(Ordering::SeqCst);
@@ -301,6 +344,31 @@ impl Audit {
             self.shared.wake();
         }
         Ok(())
+    }
+
+    /// Counts an attempt that failed, such as to come in. The first of a kind and source in a
+    /// minute is a line at once, and the others are a number in a line when the minute is over.
+    pub fn refused(&self, why: &'static str, source: Source) {
+        let first = self.shared.failures.add(why, source, (self.clock)());
+        if first.is_some_and(|event| self.note(event).is_err()) {
+            log::warn!("a failed attempt is not in the audit log");
+        }
+    }
+
+    /// Writes an event, and returns a signed head of the log up to and with it.
+    ///
+    /// # Errors
+    /// As of [`Self::record`].
+    pub async fn signed_head(&self, event: Event) -> Result<Head, AuditError> {
+        let (waiting, signed) = oneshot::channel();
+        self.send(event, Waiting::ForHead(waiting))?;
+        self.shared.wake();
+        signed.await.unwrap_or(Err(AuditError::Closed))
+    }
+
+    /// The public keys of which heads are good, the one that signs now first.
+    pub fn keys(&self) -> &[PublicKey] {
+        &self.keys
     }
 
     /// Does `act` between two lines: that it is attempted, and how it ended. Without the first
@@ -356,13 +424,9 @@ impl Audit {
         }
     }
 
-    fn send(
-        &self,
-        event: Event,
-        written: Option<oneshot::Sender<Result<(), AuditError>>>,
-    ) -> Result<(), AuditError> {
+    fn send(&self, event: Event, waiting: Waiting) -> Result<(), AuditError> {
         let sent = self.shared.may_take().and_then(|()| {
-            self.queue.try_send(Entry { time: (self.clock)(), event, written }).map_err(|error| {
+            self.queue.try_send(Entry { time: (self.clock)(), event, waiting }).map_err(|error| {
                 match error {
                     TrySendError::Disconnected(_) => AuditError::Closed,
                     TrySendError::Full(_) => AuditError::Busy,
@@ -425,6 +489,11 @@ impl Who {
     /// The program by itself.
     pub fn system() -> Self {
         Self { actor: Actor::System, origin: None }
+    }
+
+    /// The user as whom this process runs.
+    pub fn this_user() -> Self {
+        Self::operator(rustix::process::getuid().as_raw())
     }
 
     /// A user of this machine.

@@ -136,6 +136,12 @@ pub enum VaultError {
     /// The token did not do it. What needs no new key goes on.
     #[error("the hardware security module failed: {0}")]
     Hsm(#[from] HsmError),
+    /// What is kept beside a token must not look like a card.
+    #[error("metadata may not hold what could be a card number")]
+    CardLike,
+    /// A card verification value is held for minutes and for one use, on no other terms.
+    #[error("a card verification value takes no time to live, bindings or metadata")]
+    NoTerms,
     /// There is no such merchant.
     #[error("there is no such merchant")]
     NoSuchMerchant,

@@ -32,6 +32,8 @@ pub struct Figures {
     pub opens_refused: u64,
     pub tokens_kept: u64,
     pub tokens_opened: u64,
+    /// Tokens that were removed because their time was over.
+    pub tokens_expired: u64,
     pub cvvs_in_memory: u64,
     /// Keys by state, those of the token among them.
     pub keys_pre_active: u64,
@@ -84,6 +86,7 @@ pub(crate) struct Counts {
     pub(crate) opens_refused: Count,
     pub(crate) tokens_kept: Count,
     pub(crate) tokens_opened: Count,
+    pub(crate) tokens_expired: Count,
 }
 
 // === impl Count ===

@@ -2,7 +2,7 @@
 //! bytes.
 
 /// How many bytes a length takes.
-const LENGTH_BYTES: usize = 4;
+pub(crate) const LENGTH_BYTES: usize = 4;
 
 /// The parts of a list, read from the front. Every method is `None` when the bytes are not a list
 /// of that form.

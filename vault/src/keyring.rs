@@ -29,12 +29,14 @@ const VERSION_FIRST: u32 = 1;
 pub(crate) struct MerchantKeys {
     pub(crate) card: Deks,
     pub(crate) credential: Deks,
+    pub(crate) fingerprint: Deks,
 }
 
 /// The data keys that belong to no merchant.
 #[derive(Debug)]
 pub(crate) struct SystemKeys {
     pub(crate) api_key: Deks,
+    pub(crate) audit: Deks,
     pub(crate) integrity: Deks,
     pub(crate) custodian: Deks,
     pub(crate) key_table: Deks,
@@ -73,6 +75,7 @@ pub(crate) struct New {
 pub(crate) struct First {
     pub(crate) sealed: Sealed,
     pub(crate) integrity: Deks,
+    pub(crate) audit: Deks,
 }
 
 /// What a new key is for.
@@ -123,9 +126,10 @@ pub(crate) fn make_first(
     };
     let key = dek_for(Purpose::KeyTable)?;
     let integrity = Deks::new(dek_for(Purpose::Integrity)?, vec![]);
+    let audit = Deks::new(dek_for(Purpose::Audit)?, vec![]);
     let mut rows = vec![kek_row(kek, VERSION_FIRST, KeyState::Active, 1, now, "init")];
     rows.extend(made.into_iter().map(|new| new.row));
-    Ok(First { sealed: Table::default().seal(&key, &rows, Some(vault_row)), integrity })
+    Ok(First { sealed: Table::default().seal(&key, &rows, Some(vault_row)), integrity, audit })
 }
 
 /// The row of a key inside the token.
@@ -190,6 +194,7 @@ impl MerchantKeys {
         Some(Self {
             card: deks(table.of(owner), Purpose::Card, known)?,
             credential: deks(table.of(owner), Purpose::Credential, known)?,
+            fingerprint: deks(table.of(owner), Purpose::Fingerprint, known)?,
         })
     }
 
@@ -198,7 +203,9 @@ impl MerchantKeys {
         match purpose {
             Purpose::Card => Some(&self.card),
             Purpose::Credential => Some(&self.credential),
+            Purpose::Fingerprint => Some(&self.fingerprint),
             Purpose::ApiKey
+            | Purpose::Audit
             | Purpose::Custodian
             | Purpose::Integrity
             | Purpose::Kek
@@ -208,7 +215,8 @@ impl MerchantKeys {
     }
 
     fn known(&self) -> Known {
-        let all = [&self.card, &self.credential].into_iter().flat_map(Deks::iter);
+        let all =
+            [&self.card, &self.credential, &self.fingerprint].into_iter().flat_map(Deks::iter);
         all.map(|dek| (dek.id(), dek.clone())).collect()
     }
 }
@@ -220,6 +228,7 @@ impl SystemKeys {
         let keys = |purpose| deks(table.of(SYSTEM), purpose, known);
         Some(Self {
             api_key: keys(Purpose::ApiKey)?,
+            audit: keys(Purpose::Audit)?,
             custodian: keys(Purpose::Custodian)?,
             integrity: keys(Purpose::Integrity)?,
             key_table: keys(Purpose::KeyTable)?,
@@ -231,11 +240,12 @@ impl SystemKeys {
     pub(crate) fn find(&self, purpose: Purpose) -> Option<&Deks> {
         match purpose {
             Purpose::ApiKey => Some(&self.api_key),
+            Purpose::Audit => Some(&self.audit),
             Purpose::Custodian => Some(&self.custodian),
             Purpose::Integrity => Some(&self.integrity),
             Purpose::KeyTable => Some(&self.key_table),
             Purpose::TokenCheck => Some(&self.token_check),
-            Purpose::Card | Purpose::Credential | Purpose::Kek => None,
+            Purpose::Card | Purpose::Credential | Purpose::Fingerprint | Purpose::Kek => None,
         }
     }
 

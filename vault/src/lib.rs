@@ -30,6 +30,7 @@ mod rotation;
 mod seal;
 pub mod store;
 mod tender;
+mod terms;
 mod tokens;
 
 pub use accounts::staged::{PERCENT_MAX, Pick, Staged, Step};
@@ -53,11 +54,15 @@ pub use merchants::{Created, MERCHANTS_MAX, MerchantBrief};
 pub use rotation::{Progress, Tended};
 pub use store::{StoreError, wait};
 pub use tender::Tender;
-pub use tokens::{PAYLOAD_BYTES_MAX, TokenMeta};
+pub use terms::{
+    BINDINGS_MAX, Binding, METADATA_KEY_BYTES_MAX, METADATA_PAIRS_MAX, METADATA_VALUE_BYTES_MAX,
+    TIME_TO_LIVE_S_MAX, Terms, is_card_like,
+};
+pub use tokens::{CardFacts, PAYLOAD_BYTES_MAX, SweepCursor, TokenMeta, Use};
 
 use accounts::recent::Recent;
 use api_keys::ApiKeys;
-use audit::Audit;
+use audit::{Action, Audit};
 use cvvs::{Cvvs, Sweeper};
 use figures::Counts;
 use hsm::{Access, Hsm, Kek};
@@ -81,6 +86,11 @@ pub type UnixMillis = u64;
 const FORMAT: u32 = 2;
 /// The row of [`Collection::Meta`] that names the vault, and the key in the token.
 const VAULT_ROW: &[u8] = b"vault";
+/// The row of [`Collection::Meta`] that remembers the last line of the audit log's newest head.
+const AUDIT_ROW: &[u8] = b"audit-head";
+/// Where that is sealed.
+const AUDIT_PLACE: Place<'_> =
+    Place { owner: keyring::SYSTEM, record: "audit-head", field: "tail", version: 1 };
 
 /// Where the vault is, and how its token is reached.
 #[derive(Debug)]
@@ -153,7 +163,7 @@ impl Vault {
         // Last, so that what has this row is complete.
         wait(store.batch(vec![vault_write(id, &kek)]))?;
         hsm.set_anchor(id.to_vec(), anchor)?;
-        store.close();
+        begin_audit(Arc::new(store), first.audit, settings, &kek)?;
         Ok(InitReport {
             kek: kek.to_string().into(),
             token_label: settings.token_label.as_str().into(),
@@ -201,7 +211,9 @@ impl Vault {
         let rotations = Rotations::open(&*store)?;
         let recent = Arc::new(Recent::default());
         let sweeper = sweeper(&cvvs, &recent).ok_or(OpenError::NoThread)?;
-        let audit = Audit::open(&settings.directory, &settings.audit)?;
+        let damaged = OpenError::Damaged { what: "list of keys" };
+        let system = keyring.system().map_err(|_| damaged)?;
+        let audit = open_audit(&store, &system.audit, settings)?;
         let vault = Self {
             audit,
             store,
@@ -255,6 +267,7 @@ impl Vault {
             opens_refused: self.counts.opens_refused.total(),
             tokens_kept: self.counts.tokens_kept.total(),
             tokens_opened: self.counts.tokens_opened.total(),
+            tokens_expired: self.counts.tokens_expired.total(),
             cvvs_in_memory: u64::try_from(self.cvvs.count()).unwrap_or(u64::MAX),
             ..Figures::default()
         };
@@ -307,6 +320,59 @@ impl Vault {
         }
         self.store.durable().await.map(|()| false)
     }
+}
+
+/// Begins the audit log of a new vault with the line that it was made.
+fn begin_audit(
+    store: Arc<SledStore>,
+    keys: Deks,
+    settings: &Settings,
+    kek: &Kek,
+) -> Result<(), OpenError> {
+    let audit = open_audit(&store, &keys, settings)?;
+    let created = audit::Who::this_user().event(Action::VaultCreate, None, kek.to_string());
+    wait(audit.record(created)).map_err(OpenError::Audit)?;
+    audit.close();
+    store.close();
+    Ok(())
+}
+
+/// Opens the audit log, with the store as its memory. It keeps its key when the others are locked up,
+/// since the line that says so must be signed too.
+fn open_audit(
+    store: &Arc<SledStore>,
+    keys: &Deks,
+    settings: &Settings,
+) -> Result<Audit, OpenError> {
+    let memory = audit::Memory {
+        keys,
+        remembered: remembered(&**store, keys)?,
+        remember: remember(store.clone(), keys.active().clone()),
+    };
+    Audit::open(&settings.directory, &settings.audit, memory)
+}
+
+fn remembered(store: &dyn Store, keys: &Deks) -> Result<Option<audit::Tail>, OpenError> {
+    let Some(sealed) = store.get(Collection::Meta, AUDIT_ROW)? else { return Ok(None) };
+    let damaged = || OpenError::Damaged { what: "memory of the audit log" };
+    let opened = keys.open(AUDIT_PLACE, &sealed).map_err(|_| damaged())?;
+    let mut fields = frame::Fields::new(&opened);
+    let sequence = fields.number().ok_or_else(damaged)?;
+    let hash = fields.array().ok_or_else(damaged)?;
+    fields.end().ok_or_else(damaged)?;
+    Ok(Some(audit::Tail { sequence, hash }))
+}
+
+/// One seal every ten seconds at most: it needs no counting to stay below 2^32.
+fn remember(store: Arc<SledStore>, key: Arc<seal::Dek>) -> audit::Remember {
+    Box::new(move |tail| {
+        let text = frame::frame(&[&tail.sequence.to_be_bytes(), &tail.hash]);
+        let value = key.seal_uncounted(AUDIT_PLACE, &text);
+        let (collection, key) = (Collection::Meta, AUDIT_ROW.to_vec());
+        if wait(store.batch(vec![Write::Put { collection, key, value }])).is_err() {
+            log::warn!("the newest head of the audit log is not remembered in the store");
+        }
+    })
 }
 
 /// Wipes from memory what is over its time.

@@ -97,4 +97,4 @@ impl Vault {
     }
 }
 
-const _: () = assert!(MERCHANTS_MAX * 2 < DEKS_MAX, "every merchant's keys fit into memory");
+const _: () = assert!(MERCHANTS_MAX * 3 < DEKS_MAX, "every merchant's keys fit into memory");

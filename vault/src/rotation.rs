@@ -475,12 +475,14 @@ fn waits_for(error: VaultError) -> &'static str {
         VaultError::Store(_) => "the store",
         VaultError::Locked => "the keys, which are locked up",
         VaultError::Audit(_) => "the audit log",
-        VaultError::Custodian
+        VaultError::CardLike
+        | VaultError::Custodian
         | VaultError::CustodianExists
         | VaultError::CustodianSecret
         | VaultError::KeyInUse
         | VaultError::NoSuchKey
         | VaultError::NoSuchMerchant
+        | VaultError::NoTerms
         | VaultError::Rotating
         | VaultError::SameCustodian
         | VaultError::Sealed { .. }

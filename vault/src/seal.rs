@@ -33,12 +33,16 @@ pub(crate) const OVERHEAD_BYTES: usize = 1 + ID_BYTES + NONCE_BYTES + TAG_BYTES;
 pub(crate) enum Purpose {
     /// Hashes API keys, and seals what belongs to them.
     ApiKey,
+    /// Signs the heads of the audit log, and seals the memory of the newest.
+    Audit,
     /// Seals the texts behind tokens.
     Card,
     /// Seals the credentials of accounts.
     Credential,
     /// Hashes the secrets of custodians, and seals what belongs to them.
     Custodian,
+    /// Makes fingerprints of card numbers.
+    Fingerprint,
     /// Keeps account of all rows.
     Integrity,
     /// Wraps all others. It is inside the token and never a [`Dek`].
@@ -170,21 +174,29 @@ fn length(field: &[u8]) -> [u8; 4] {
 // === impl Purpose ===
 
 impl Purpose {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::ApiKey,
+        Self::Audit,
         Self::Card,
         Self::Credential,
         Self::Custodian,
+        Self::Fingerprint,
         Self::Integrity,
         Self::Kek,
         Self::KeyTable,
         Self::TokenCheck,
     ];
     /// What each merchant has a key for.
-    pub(crate) const OF_MERCHANT: [Self; 2] = [Self::Card, Self::Credential];
+    pub(crate) const OF_MERCHANT: [Self; 3] = [Self::Card, Self::Credential, Self::Fingerprint];
     /// What the system has a key for.
-    pub(crate) const OF_SYSTEM: [Self; 5] =
-        [Self::ApiKey, Self::Custodian, Self::Integrity, Self::KeyTable, Self::TokenCheck];
+    pub(crate) const OF_SYSTEM: [Self; 6] = [
+        Self::ApiKey,
+        Self::Audit,
+        Self::Custodian,
+        Self::Integrity,
+        Self::KeyTable,
+        Self::TokenCheck,
+    ];
     /// The first in their order.
     pub(crate) const FIRST: Self = Self::ApiKey;
 
@@ -194,7 +206,13 @@ impl Purpose {
             Self::ApiKey | Self::Card | Self::Credential => Rotation::Reseal,
             // The checks inside tokens are in the hands of merchants.
             Self::TokenCheck => Rotation::Keep,
-            Self::Custodian | Self::Integrity | Self::Kek | Self::KeyTable => Rotation::Never,
+            // Heads of the audit log and fingerprints are in other hands, to be compared with.
+            Self::Audit
+            | Self::Custodian
+            | Self::Fingerprint
+            | Self::Integrity
+            | Self::Kek
+            | Self::KeyTable => Rotation::Never,
         }
     }
 
@@ -202,9 +220,11 @@ impl Purpose {
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::ApiKey => "api-key",
+            Self::Audit => "audit",
             Self::Card => "card",
             Self::Credential => "credential",
             Self::Custodian => "custodian",
+            Self::Fingerprint => "fingerprint",
             Self::Integrity => "integrity",
             Self::Kek => "kek",
             Self::KeyTable => "key-table",

@@ -34,7 +34,7 @@ mod walk;
 mod faults;
 #[cfg(test)]
 #[path = "../tests/store/scratch.rs"]
-mod scratch;
+pub(crate) mod scratch;
 
 pub use engine::SledStore;
 pub use ledger::{Digest, LedgerError, Resumed, Witness};

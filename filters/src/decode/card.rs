@@ -48,7 +48,7 @@ fn token(text: &Text<'_>) -> Option<CardToken> {
 
 fn expiry(card: &Object<'_, '_>, today: Option<YearMonth>) -> Result<Expiry, FieldError> {
     let month = card.required_whole("expirationMonth")?;
-    let year = card.required_whole("expirationYear")?;
+    let year = u16::try_from(card.required_whole("expirationYear")?).unwrap_or(u16::MAX);
     let expiry = u8::try_from(month).ok().and_then(|month| Expiry::new(month, year).ok());
     let expiry =
         expiry.ok_or_else(|| card.wrong("expirationMonth", "is not in the documented range"))?;

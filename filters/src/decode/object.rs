@@ -128,14 +128,17 @@ impl<'de, 'p> Object<'de, 'p> {
     }
 
     /// A whole number that must be there.
-    pub(super) fn required_whole(&self, name: &'static str) -> Result<u16, FieldError> {
+    pub(super) fn required_whole(&self, name: &'static str) -> Result<u32, FieldError> {
+        self.whole(name)?.ok_or_else(|| self.wrong(name, MISSING))
+    }
+
+    /// A whole number, if it is there.
+    pub(super) fn whole(&self, name: &'static str) -> Result<Option<u32>, FieldError> {
         let (field, json) = self.value(name)?;
-        let (Form::Whole { min, max }, Some(json)) = (&field.form, json) else {
-            return Err(self.wrong(name, MISSING));
-        };
+        let (Form::Whole { min, max }, Some(json)) = (&field.form, json) else { return Ok(None) };
         let number = whole(json).ok_or_else(|| self.wrong(name, "must be a whole number"))?;
-        let number = u16::try_from(number).ok().filter(|number| (min..=max).contains(&number));
-        number.ok_or_else(|| self.wrong(name, "is not in the documented range"))
+        let number = u32::try_from(number).ok().filter(|number| (min..=max).contains(&number));
+        number.map(Some).ok_or_else(|| self.wrong(name, "is not in the documented range"))
     }
 
     /// The text of a number that must be there, exactly as it was written.

@@ -40,8 +40,8 @@ pub enum Form {
     Reserved(&'static str),
     Text(Text),
     Whole {
-        min: u16,
-        max: u16,
+        min: u32,
+        max: u32,
     },
     /// One of these words, in any case.
     Word(&'static [&'static str]),
@@ -93,14 +93,20 @@ pub const DEPTH_MAX: usize = 16;
 pub const ADDRESS_LINE_CHARS_MAX: usize = 100;
 pub const CITY_CHARS_MAX: usize = 64;
 pub const HOLDER_CHARS_MAX: usize = 128;
+pub const METADATA_KEY_CHARS_MAX: usize = 40;
+pub const METADATA_PAIRS_MAX: usize = 16;
+pub const METADATA_VALUE_CHARS_MAX: usize = 256;
 pub const MY_REF_CHARS_MAX: usize = 80;
 pub const ORDER_DESCRIPTION_CHARS_MAX: usize = 255;
 pub const OWNER_ID_CHARS_MAX: usize = 64;
 pub const PAYLOAD_CHARS_MAX: usize = 16_384;
-pub const PERCENT_MAX: u16 = 100;
+pub const PERCENT_MAX: u32 = 100;
 pub const POST_CODE_CHARS_MAX: usize = 16;
 pub const REFERENCE_CHARS_MAX: usize = 255;
 pub const STATE_CHARS_MAX: usize = 64;
+/// Ten years.
+pub const TIME_TO_LIVE_S_MAX: u32 = 315_360_000;
+pub const TOKEN_BINDINGS_MAX: usize = 8;
 
 /// How many digits the number of a card may have (ISO/IEC 7812-1).
 const PAN_DIGITS: std::ops::RangeInclusive<usize> = 12..=19;
@@ -153,6 +159,8 @@ pub const SCHEMAS: &[&Schema] = &[
     &STRING_TOKEN,
     &SWITCH,
     &THREE_DS,
+    &TOKEN_BINDING,
+    &TOKEN_METADATA,
 ];
 
 const CURRENCY: Field = required("currency", Form::Currency);
@@ -311,7 +319,25 @@ pub static CREDENTIAL: Schema = Schema {
 
 pub static STRING_TOKEN: Schema = Schema {
     name: "StringTokenInputModel",
-    fields: &[required("payload", text(1, PAYLOAD_CHARS_MAX, Shape::Anything))],
+    fields: &[
+        required("payload", text(1, PAYLOAD_CHARS_MAX, Shape::Anything)),
+        optional("timeToLiveSeconds", Form::Whole { min: 1, max: TIME_TO_LIVE_S_MAX }),
+        optional("bindings", Form::List { of: &TOKEN_BINDING, items_max: TOKEN_BINDINGS_MAX }),
+        optional("metadata", Form::List { of: &TOKEN_METADATA, items_max: METADATA_PAIRS_MAX }),
+    ],
+};
+
+/// A place where a token may be used.
+pub static TOKEN_BINDING: Schema =
+    Schema { name: "StringTokenBinding", fields: &[GATEWAY_NAME, ACCOUNT_NAME] };
+
+/// A word of the merchant's own beside a token.
+pub static TOKEN_METADATA: Schema = Schema {
+    name: "StringTokenMetadata",
+    fields: &[
+        required("key", text(1, METADATA_KEY_CHARS_MAX, Shape::Identifier)),
+        required("value", text(1, METADATA_VALUE_CHARS_MAX, Shape::Printable)),
+    ],
 };
 
 /// The schema of the body that asks for an operation of this kind.

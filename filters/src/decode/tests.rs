@@ -3,7 +3,9 @@
 use super::schema::{self, Form, SCHEMAS, Schema, Shape};
 use super::{AccountChoice, FieldError, Force, PaymentRequest, YearMonth, account, payment};
 use super::{staged, string_token, switch};
-use model::{Action, Authorization, Capture, CardRef, CvvSource, Find, Kind, NumberSource};
+use model::{
+    AccountName, Action, Authorization, Capture, CardRef, CvvSource, Find, Kind, NumberSource,
+};
 use proptest::prelude::*;
 
 const TODAY: YearMonth = YearMonth { year: 2026, month: 11 };
@@ -581,7 +583,8 @@ fn a_share_is_a_whole_number_of_percent() {
 #[test]
 fn any_text_may_be_kept_as_a_token() {
     // This is the test that the value arrives.
-    let kept = |body: &str| string_token(body.as_bytes()).map(|secret| secret.expose().to_owned());
+    let kept =
+        |body: &str| string_token(body.as_bytes()).map(|input| input.payload.expose().to_owned());
     assert_eq!(kept("{\"payload\":\"4111111111111111\"}").as_deref(), Ok("4111111111111111"));
     assert_eq!(
         kept(r#"{"PAYLOAD":"{\"pan\":\"\u0000\ud83d\ude00\"}\n"}"#).as_deref(),
@@ -592,6 +595,31 @@ fn any_text_may_be_kept_as_a_token() {
     assert_eq!(kept(&of(16_385)), Err(FieldError::new("payload", "is longer than documented")));
     assert_eq!(kept(&of(0)), Err(FieldError::new("payload", "must not be empty")));
     assert_eq!(kept("{}"), Err(FieldError::new("payload", "is required")));
+}
+
+#[test]
+fn a_token_may_be_made_on_terms() {
+    let body = r#"{"payload":"x","timeToLiveSeconds":60,
+        "bindings":[{"paymentGatewayName":"Adyen"},
+                    {"paymentGatewayName":"Stripe","paymentGatewayAccountName":"stripe-primary"}],
+        "metadata":[{"key":"customer","value":"17"}]}"#;
+    let input = string_token(body.as_bytes()).unwrap();
+    assert_eq!(input.time_to_live_s, Some(60));
+    let bound: Vec<_> = input
+        .bindings
+        .iter()
+        .map(|one| (&*one.gateway, one.account.as_ref().map(AccountName::as_str)))
+        .collect();
+    assert_eq!(bound, [("Adyen", None), ("Stripe", Some("stripe-primary"))]);
+    assert_eq!(input.metadata, [("customer".into(), "17".into())]);
+    for (field, body) in [
+        ("timeToLiveSeconds", r#"{"payload":"x","timeToLiveSeconds":0}"#),
+        ("timeToLiveSeconds", r#"{"payload":"x","timeToLiveSeconds":315360001}"#),
+        ("bindings[0].paymentGatewayName", r#"{"payload":"x","bindings":[{}]}"#),
+        ("metadata[0].value", r#"{"payload":"x","metadata":[{"key":"a"}]}"#),
+    ] {
+        assert_eq!(string_token(body.as_bytes()).unwrap_err().field, field);
+    }
 }
 
 /// JSON that is wrong for a field of any form.
@@ -615,7 +643,7 @@ fn right(name: &str) -> String {
         "threeDSAuthentication" => json(&three_ds()),
         "payerDetails" => json(&payer()),
         "paymentGatewayAccount" => inline(),
-        "credentials" => "[]".into(),
+        "bindings" | "credentials" | "metadata" => "[]".into(),
         "refTransId" => "\"pi_3Nx\"".into(),
         "paymentGatewayAccountName" => "\"stripe-primary\"".into(),
         "paymentGatewayName" => "\"Stripe\"".into(),
@@ -627,6 +655,11 @@ fn right(name: &str) -> String {
             found.map_or("null".into(), |(_, json)| json)
         }
     }
+}
+
+fn token_with(list: &str, json_text: &str) -> Result<(), FieldError> {
+    let body = format!("{{\"payload\":\"x\",\"{list}\":[{json_text}]}}");
+    string_token(body.as_bytes()).map(|_| ())
 }
 
 /// What is said of a text where an object of `schema` stands.
@@ -652,6 +685,8 @@ fn read_as(schema: &Schema, json_text: &str) -> Result<(), FieldError> {
             let card = json(&with(card(), "threeDSAuthentication", json_text));
             read(Kind::Charge, &with(charge(), "card", &card)).map(|_| ())
         }
+        "StringTokenBinding" => token_with("bindings", json_text),
+        "StringTokenMetadata" => token_with("metadata", json_text),
         // "KeyValue"
         _ => {
             let account_of =

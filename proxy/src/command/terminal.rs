@@ -3,8 +3,8 @@
 //! This is the only place that writes to the standard output and error, apart from the logs.
 
 use crate::admin::{
-    AccountLine, Answer, CustodianLine, KeyLine, MerchantLine, NewKey, NewMerchant, Rotation,
-    Status, ValidityLine, VaultKeyLine,
+    AccountLine, Answer, AuditHead, CustodianLine, KeyLine, MerchantLine, NewKey, NewMerchant,
+    Rotation, Status, ValidityLine, VaultKeyLine,
 };
 use anyhow::{Context, Result, ensure};
 use model::Secret;
@@ -107,6 +107,7 @@ fn as_json(answer: &Answer) -> Result<String> {
         Answer::Account(account) => json(account)?,
         Answer::AccountWhole(account) => json(&account.0)?,
         Answer::Accounts(accounts) => json(accounts)?,
+        Answer::AuditHead(head) => json(head)?,
         Answer::Custodians(custodians) => json(custodians)?,
         Answer::Gone => json(&serde_json::json!({}))?,
         Answer::Key(key) => json(key)?,
@@ -135,6 +136,9 @@ fn as_text(answer: &Answer) -> String {
         Answer::Accounts(accounts) => {
             let row = |line: &AccountLine| [&*line.name, &line.gateway, &line.created].map(from);
             table(["NAME", "GATEWAY", "CREATED"], accounts.iter().map(row))
+        }
+        Answer::AuditHead(AuditHead { head, .. }) => {
+            format!("The audit log goes to line {}.", head.sequence)
         }
         Answer::Custodians(custodians) => {
             let row = |line: &CustodianLine| [&*line.name, &line.accepted].map(from);
@@ -269,7 +273,8 @@ mod tests {
 
     #[test]
     fn json_has_the_names_of_the_api() {
-        let status = Status { store: true, hsm: false, merchants: 1, keys: 2, accounts: 3 };
+        let status =
+            Status { audit: true, store: true, hsm: false, merchants: 1, keys: 2, accounts: 3 };
         assert!(as_text(&Answer::Status(status)).contains("FAILS"));
         let json = as_json(&Answer::Gone).unwrap();
         assert_eq!(json, "{}");

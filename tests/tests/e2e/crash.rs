@@ -227,7 +227,9 @@ async fn load_and_kill(net: &mut Net, round: usize, known: Vec<Known>) -> Vec<Kn
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_acknowledged_is_there_after_each_of_fifty_kills() {
-    let limits = format!("{NO_FLOOD}  quota:\n    requests: 1000000\n    window_s: 60\n");
+    let limits = format!(
+        "{NO_FLOOD}  quota:\n    requests: 1000000\n    window_s: 60\n  reveals:\n    requests: 1000000\n"
+    );
     let mut net = Net::with(Options { limits, ..Options::default() }).await.unwrap();
     let mut known: Vec<_> = (0..CLIENTS).map(Known::new).collect();
     let mut in_flight = 0;

@@ -77,7 +77,7 @@ async fn tokens(client: &Client) {
     assert_eq!(names(&shown), ["clearPayload", "createTime", "token"]);
     assert_eq!(shown["clearPayload"], VISA);
     let meta = ask(client, "GET", &format!("{path}/meta"), None).await.json().unwrap();
-    assert_eq!(names(&meta), ["createTime", "token"]);
+    assert_eq!(names(&meta), ["createTime", "fingerprint", "maskedCardNumber", "token"]);
     assert_eq!(meta["createTime"], shown["createTime"]);
     assert_eq!(ask(client, "DELETE", &path, None).await.status, 200);
     for (method, path) in

@@ -3,6 +3,7 @@
 //! The hash is SHA-256 over the bytes of the line as they stand, up to the field `hash`, which is
 //! the last. The hash of the line before is one of the fields, so each line fixes all before it.
 
+use super::head::Head;
 use super::segment::Tail;
 use super::{Actor, Event, Outcome};
 use crate::UnixMillis;
@@ -12,7 +13,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 /// How long a line may be, in bytes, the newline included.
-pub(super) const LINE_BYTES_MAX: usize = 1_024;
+pub(super) const LINE_BYTES_MAX: usize = 2_048;
 /// How much of an object or name is written, in bytes: what is longer is cut.
 const TEXT_BYTES_MAX: usize = 96;
 /// From how many digits in a row they are not written: it could be a card number.
@@ -23,7 +24,7 @@ const DOMAIN: &[u8] = b"orchestra/1 audit line\n";
 const HASH: &str = ",\"hash\":\"";
 
 /// The hash of a line.
-pub(super) type Hash = [u8; 32];
+pub(crate) type Hash = [u8; 32];
 
 /// The hash that the first line says of the one before it.
 pub(super) const NONE_BEFORE: Hash = [0; 32];
@@ -44,6 +45,8 @@ struct Written<'a> {
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     origin: Option<OriginWritten>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    head: Option<&'a Head>,
     previous: String,
 }
 
@@ -72,6 +75,7 @@ pub(super) fn write(
     sequence: u64,
     time: UnixMillis,
     event: &Event,
+    head: Option<&Head>,
     previous: &Hash,
 ) -> Hash {
     let (outcome, reason) = outcome(event.outcome);
@@ -89,6 +93,7 @@ pub(super) fn write(
             address: origin.address,
             request: origin.request.as_deref().map(harmless),
         }),
+        head,
         previous: hex(previous),
     };
     let begin = buffer.len();
@@ -122,8 +127,14 @@ pub(super) fn timestamp(millis: UnixMillis) -> String {
     format!("{at:.3}")
 }
 
+/// What tells one configuration from another: the first half of its SHA-256, in hexadecimal digits.
+pub fn digest(bytes: &[u8]) -> Box<str> {
+    let digest: Hash = Sha256::digest(bytes).into();
+    hex(digest.get(..16).unwrap_or_default()).into()
+}
+
 /// Bytes as lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().map_or('0', char::from);
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
@@ -139,9 +150,12 @@ fn harmless(text: &str) -> String {
     while kept.len() > TEXT_BYTES_MAX {
         kept.pop();
     }
-    let is_digit = |c: char| c.is_ascii_digit();
-    let run = kept.split(|c| !is_digit(c)).map(str::len).max().unwrap_or_default();
-    if run > DIGITS_MAX { kept.replace(is_digit, "*") } else { kept }
+    let digits = |c: char| c.is_ascii_digit();
+    let runs: Vec<&str> = kept.split(|c| !digits(c)).filter(|r| r.len() > DIGITS_MAX).collect();
+    if runs.is_empty() {
+        return kept;
+    }
+    runs.iter().fold(kept.clone(), |text, run| text.replace(run, &"*".repeat(run.len())))
 }
 
 // === impl ActorWritten ===
@@ -171,6 +185,8 @@ pub(super) struct Read {
     pub(super) previous: Hash,
     #[serde(deserialize_with = "from_hex")]
     pub(super) hash: Hash,
+    /// The signed head of the line before, in a line that has one.
+    pub(super) head: Option<Head>,
 }
 
 /// Reads a line, newline included. `None` when it is not one that was written here, whole.

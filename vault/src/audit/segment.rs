@@ -17,6 +17,15 @@ pub(super) const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 const RESERVE_STEP: u64 = 16 << 20;
 const SUFFIX: &str = "jsonl";
 
+/// Failures of the disk, on demand, for one log.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    pub(super) append: std::sync::atomic::AtomicBool,
+    pub(super) reserve: std::sync::atomic::AtomicBool,
+    pub(super) sync: std::sync::atomic::AtomicBool,
+}
+
 /// The segment that is written, and what is reserved for it.
 #[derive(Debug)]
 pub(super) struct Segment {
@@ -25,14 +34,16 @@ pub(super) struct Segment {
     written: u64,
     reserved: u64,
     segment_bytes_max: u64,
+    #[cfg(test)]
+    pub(super) faults: std::sync::Arc<Faults>,
 }
 
 /// How far the log goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tail {
+pub(crate) struct Tail {
     /// The sequence of the last line; 0 when there is none.
-    pub(super) sequence: u64,
-    pub(super) hash: Hash,
+    pub(crate) sequence: u64,
+    pub(crate) hash: Hash,
 }
 
 /// What stood behind the last whole line: the trace of a crash, or of somebody's hand.
@@ -96,6 +107,8 @@ impl Segment {
             written,
             reserved: written,
             segment_bytes_max,
+            #[cfg(test)]
+            faults: std::sync::Arc::default(),
         };
         let segments = list(directory)?;
         let Some((first, path)) = segments.last() else {
@@ -127,8 +140,22 @@ impl Segment {
         Ok(file)
     }
 
+    /// Whether the line of `tail` is in the log, as it was.
+    pub(super) fn holds(&self, tail: &Tail) -> io::Result<bool> {
+        let segments = list(&self.directory)?;
+        let at = segments.iter().rev().find(|(first, _)| *first <= tail.sequence);
+        let Some((_, path)) = at else { return Ok(false) };
+        let begins = format!("{{\"sequence\":{},", tail.sequence);
+        let bytes = fs::read(path)?;
+        let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
+        let found = lines.find(|line| line.starts_with(begins.as_bytes()));
+        Ok(found.and_then(line::read).is_some_and(|read| read.tail() == *tail))
+    }
+
     /// Sees to it that `bytes` more can be written, whatever else fills the disk.
     pub(super) fn reserve(&mut self, bytes: u64) -> io::Result<()> {
+        #[cfg(test)]
+        strike(&self.faults.reserve)?;
         if self.reserved.saturating_sub(self.written) >= bytes {
             return Ok(());
         }
@@ -144,6 +171,11 @@ impl Segment {
         if self.written < self.segment_bytes_max {
             return Ok(());
         }
+        self.begin_anew(next, bytes)
+    }
+
+    /// Goes on in a new file.
+    pub(super) fn begin_anew(&mut self, next: u64, bytes: u64) -> io::Result<()> {
         self.sync()?;
         let file = Self::make(&self.directory, next)?;
         let step = RESERVE_STEP.saturating_add(bytes);
@@ -156,14 +188,24 @@ impl Segment {
 
     /// Appends. After an error nothing has been appended, and the same may be tried again.
     pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        #[cfg(test)]
+        strike(&self.faults.append)?;
         self.file.write_all_at(bytes, self.written)?;
         self.written = self.written.saturating_add(u64::try_from(bytes.len()).unwrap_or_default());
         Ok(())
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {
+        #[cfg(test)]
+        strike(&self.faults.sync)?;
         self.file.sync_data()
     }
+}
+
+#[cfg(test)]
+fn strike(fault: &std::sync::atomic::AtomicBool) -> io::Result<()> {
+    let struck = fault.load(std::sync::atomic::Ordering::SeqCst);
+    if struck { Err(io::Error::from_raw_os_error(libc::EIO)) } else { Ok(()) }
 }
 
 /// Where the log ends before an empty segment.
@@ -180,9 +222,11 @@ fn before(segments: &[(u64, PathBuf)], first: u64) -> io::Result<Tail> {
 /// Keeps what stood behind the last whole line: nothing that was written is ever thrown away.
 fn set_aside(directory: &Path, path: &Path, rest: &[u8]) -> io::Result<Cut> {
     let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    // Without its zeros, so that the name can stand in a line: so many digits would be masked.
+    let first = stem.trim_start_matches('0');
     let mut nth = 1_u32;
     loop {
-        let kept = format!("{stem}.cut-{nth}");
+        let kept = format!("{first}.cut-{nth}");
         let path = directory.join(&kept);
         match File::options().write(true).create_new(true).mode(0o600).open(path) {
             Ok(file) => {

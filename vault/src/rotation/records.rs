@@ -21,7 +21,9 @@ pub(super) fn records_of(owner: &str, purpose: Purpose) -> Option<Records> {
         Purpose::ApiKey => (Collection::ApiKeys, Vec::new()),
         Purpose::Card => (Collection::Tokens, of_merchant()),
         Purpose::Credential => (Collection::Accounts, of_merchant()),
-        Purpose::Custodian
+        Purpose::Audit
+        | Purpose::Custodian
+        | Purpose::Fingerprint
         | Purpose::Integrity
         | Purpose::Kek
         | Purpose::KeyTable
@@ -111,7 +113,9 @@ impl Vault {
             (
                 Purpose::Card
                 | Purpose::Credential
+                | Purpose::Audit
                 | Purpose::Custodian
+                | Purpose::Fingerprint
                 | Purpose::Integrity
                 | Purpose::Kek
                 | Purpose::KeyTable

@@ -1,6 +1,8 @@
 //! What is secret is found nowhere: not on disk, not in a log, not in a debug output.
 
-use crate::stage::{NOW, NOW_MS, PIN, SO_PIN, Stage, charge, cvv, issued, kept, number, on_stage};
+use crate::stage::{
+    NOW, NOW_MS, PIN, SO_PIN, Stage, at_stripe, charge, cvv, issued, kept, number, on_stage, who,
+};
 use log::{LevelFilter, Log, Metadata, Record};
 use model::{AccountName, Credentials, Secret};
 use std::fs;
@@ -107,11 +109,12 @@ fn use_everything(stage: &Stage) -> Vec<String> {
     // Exposed to be presented, and to be looked for.
     let text = key.key.expose().to_owned();
     let principal = vault.authenticate(text.as_bytes(), NOW);
-    let operation = vault.open_card(&shop, charge(number(&pan), cvv(&code))).unwrap();
+    let operation =
+        vault.open_card(&shop, charge(number(&pan), cvv(&code)), at_stripe(&who())).unwrap();
     let shown = format!(
         "{vault:?} {key:?} {principal:?} {operation:?} {:?} {:?} {:?} {:?}",
         vault.account(&shop, &name),
-        vault.token(&shop, &pan),
+        vault.token(&shop, &pan, NOW_MS),
         vault.keys(&shop),
         stage.settings(),
     );

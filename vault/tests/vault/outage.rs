@@ -53,7 +53,7 @@ on_stage!(1 without_its_token_the_vault_serves_for_so_long_and_comes_back_by_its
     until(&vault, |vault| !vault.health().keys);
     assert_eq!(vault.figures().keys_locked, 1);
     assert!(vault.figures().hsm_silent_ms > 3_000);
-    assert_eq!(vault.token(&shop, &token).map(drop), Err(VaultError::Locked));
+    assert_eq!(vault.token(&shop, &token, NOW_MS).map(drop), Err(VaultError::Locked));
     let refused = wait(vault.keep(&shop, Secret::new("text"), NOW_MS));
     assert_eq!(refused, Err(VaultError::Locked));
     assert!(!good(&vault));

@@ -209,11 +209,11 @@ on_stage!(2 a_merchant_that_was_shredded_opens_nothing_any_more(stage) {
         let (key, others) = (issued(&vault, &shop, "till"), issued(&vault, &other, "till"));
         wait(vault.shred(&shop, &who(), NOW)).unwrap();
         assert_eq!(wait(vault.shred(&shop, &who(), NOW)), Err(VaultError::Shredded));
-        assert_eq!(vault.token(&shop, &token).map(drop), Err(VaultError::Shredded));
+        assert_eq!(vault.token(&shop, &token, NOW_MS).map(drop), Err(VaultError::Shredded));
         assert_eq!(vault.accounts(&shop), Err(VaultError::Shredded));
         assert_eq!(wait(vault.keep(&shop, Secret::new("x"), NOW_MS)), Err(VaultError::Shredded));
         assert_eq!(vault.figures().cvvs_in_memory, 0);
-        assert!(matches!(vault.token_meta(&shop, &cvv), Err(_) | Ok(None)));
+        assert!(matches!(vault.token_meta(&shop, &cvv, NOW_MS), Err(_) | Ok(None)));
         // Exposed to be presented.
         assert!(vault.authenticate(key.key.expose().as_bytes(), NOW).is_none());
         // Exposed to be presented.
@@ -227,7 +227,7 @@ on_stage!(2 a_merchant_that_was_shredded_opens_nothing_any_more(stage) {
     } else {
         let vault = stage.open();
         let token = CardToken::parse(&read("token")).unwrap();
-        assert_eq!(vault.token(&merchant("shop"), &token).map(drop), Err(VaultError::Shredded));
+        assert_eq!(vault.token(&merchant("shop"), &token, NOW_MS).map(drop), Err(VaultError::Shredded));
         assert!(vault.authenticate(read("key").as_bytes(), NOW).is_none());
         let message = VaultError::Shredded.to_string();
         assert!(message.contains("the merchant was deleted"), "{message}");
@@ -312,7 +312,7 @@ fn load(
                     };
                     if let Some((of, token, text)) = read {
                         let shop = merchant(&format!("shop-{of}"));
-                        let opened = vault.token(&shop, &token).ok().flatten();
+                        let opened = vault.token(&shop, &token, NOW_MS).ok().flatten();
                         // Exposed to be compared with what was kept.
                         let same = opened.is_some_and(|(found, _)| found.expose() == text);
                         errors.fetch_add(u64::from(!same), Ordering::Relaxed);

@@ -5,12 +5,13 @@
 //! of its acts. An act is a process: what the next one finds has survived a restart.
 
 use model::{Action, Amount, Authorization, Capture, Card, CardRef, CardToken, Currency, Cvv};
-use model::{CvvSource, Expiry, MerchantId, NumberSource, Operation, Pan, Scope, Secret};
+use model::{CvvSource, Expiry, KeyId, MerchantId, NumberSource, Operation, Pan, Scope, Secret};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
+use vault::audit::{Actor, Who};
 use vault::store::SledStore;
-use vault::{CardError, IssuedKey, KeySettings, KeySpec, OpenError, Settings, Vault, wait};
+use vault::{CardError, IssuedKey, KeySettings, KeySpec, OpenError, Settings, Use, Vault, wait};
 
 /// The user PIN of every token here. A canary too: it must be nowhere.
 pub(crate) const PIN: &str = "canary-pin-58291";
@@ -145,6 +146,16 @@ pub(crate) fn charge(number: NumberSource, cvv: Option<CvvSource>) -> Operation<
     }
 }
 
+/// Who asks in these tests.
+pub(crate) fn who() -> Who {
+    Who { actor: Actor::Key(KeyId::parse("abcdefghijkl").unwrap()), origin: None }
+}
+
+/// For a payment at Stripe that brings its credentials along.
+pub(crate) fn at_stripe(who: &Who) -> Use<'_> {
+    Use { who, gateway: "Stripe", account: None, now: NOW_MS }
+}
+
 /// The number and the verification value that the vault put into a charge.
 pub(crate) fn opened(
     vault: &Vault,
@@ -152,7 +163,7 @@ pub(crate) fn opened(
     number: NumberSource,
     cvv: Option<CvvSource>,
 ) -> Result<(String, Option<String>), CardError> {
-    let operation = vault.open_card(merchant, charge(number, cvv))?;
+    let operation = vault.open_card(merchant, charge(number, cvv), at_stripe(&who()))?;
     let Action::Authorize(authorization) = operation.action else { panic!("not a charge") };
     let Card { pan, cvv, .. } = authorization.card;
     // Exposed to be compared with what was kept.
@@ -165,7 +176,7 @@ pub(crate) fn clear(pan: &str) -> NumberSource {
 
 /// The text behind a token.
 pub(crate) fn revealed(vault: &Vault, merchant: &MerchantId, token: &CardToken) -> Option<String> {
-    let (payload, meta) = vault.token(merchant, token).unwrap()?;
+    let (payload, meta) = vault.token(merchant, token, NOW_MS).unwrap()?;
     assert_eq!(meta.token, *token);
     // Exposed to be compared with what was kept.
     Some(payload.expose().to_owned())

@@ -80,11 +80,11 @@ on_stage!(1 swapped_tokens_do_not_open(stage) {
     let vault = stage.open();
     let refused = VaultError::Sealed { what: "tokens" };
     for (merchant, token) in [(&shop, &one), (&shop, &two), (&shop, &three), (&other, &four)] {
-        assert_eq!(vault.token(merchant, token).map(drop), Err(refused));
-        assert_eq!(vault.token_meta(merchant, token), Err(refused));
+        assert_eq!(vault.token(merchant, token, NOW_MS).map(drop), Err(refused));
+        assert_eq!(vault.token_meta(merchant, token, NOW_MS), Err(refused));
     }
     assert_eq!(vault.figures().opens_refused, 8);
-    assert!(vault.token(&shop, &whole).unwrap().is_some());
+    assert!(vault.token(&shop, &whole, NOW_MS).unwrap().is_some());
 });
 
 on_stage!(1 swapped_fields_of_accounts_do_not_open(stage) {
@@ -214,7 +214,7 @@ on_stage!(1 a_credential_of_a_deleted_account_does_not_open_in_a_new_one(stage) 
 
 on_stage!(1 a_row_with_any_byte_changed_does_not_open(stage) {
     let (vault, shop, _) = stage.make_with_merchants();
-    let token_bytes = 37 + 8 + PAN.len();
+    let token_bytes = 37 + 9 + PAN.len();
     let tokens: Vec<CardToken> = (0..token_bytes).map(|_| kept(&vault, &shop, PAN)).collect();
     put_account(&vault, &shop, "first", ["1", "1"], NOW_MS);
     drop(vault);
@@ -231,7 +231,7 @@ on_stage!(1 a_row_with_any_byte_changed_does_not_open(stage) {
     let vault = stage.open();
     for token in &tokens {
         let refused = VaultError::Sealed { what: "tokens" };
-        assert_eq!(vault.token(&shop, token).map(drop), Err(refused));
+        assert_eq!(vault.token(&shop, token, NOW_MS).map(drop), Err(refused));
     }
     // Accounts of other names would not open anyway, so each byte is changed in the one row.
     drop(vault);
