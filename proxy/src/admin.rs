@@ -5,6 +5,7 @@
 //! [`answer`], or in [`Counter::answer`] where a gateway is asked. What does not belong here: how an answer is shown.
 
 mod key_life;
+pub(crate) mod long;
 mod rotate;
 pub(crate) mod socket;
 mod wire;
@@ -13,6 +14,7 @@ pub use key_life::{
     AddCustodian, ApproveKek, Custodian, CustodianLine, DestroyKek, RotateDeks, Rotation,
     VaultKeyLine,
 };
+pub use long::{Found, Rows, Verified};
 pub use rotate::{Counter, OneAccount, Stage, Switch, Validate, ValidityLine, WholeAccount};
 pub use socket::{Listening, spawn};
 
@@ -32,6 +34,8 @@ pub enum Request {
     ApproveKek(ApproveKek),
     /// A signed head of the audit log.
     AuditHead,
+    /// A backup, which follows the answer.
+    Backup,
     CreateKey(CreateKey),
     CreateMerchant(Merchant),
     DeleteAccount(Account),
@@ -49,6 +53,8 @@ pub enum Request {
     Shred(Merchant),
     Status,
     VaultKeys,
+    /// A check of everything.
+    Verify,
 }
 
 /// A merchant, by name.
@@ -112,6 +118,8 @@ pub enum Answer {
     Accounts(Vec<AccountLine>),
     AuditHead(AuditHead),
     Custodians(Vec<CustodianLine>),
+    /// What was asked for follows in another form.
+    Follows,
     /// What was named is gone.
     Gone,
     Key(NewKey),
@@ -122,6 +130,7 @@ pub enum Answer {
     Status(Status),
     Validity(ValidityLine),
     VaultKeys(Vec<VaultKeyLine>),
+    Verified(Verified),
 }
 
 /// How far the audit log goes, and the keys of which its heads are good.
@@ -234,12 +243,14 @@ fn of_log(request: &Request) -> Act<'_> {
         Request::AddCustodian(_)
         | Request::ApproveKek(_)
         | Request::AuditHead
+        | Request::Backup
         | Request::DestroyKek(_)
         | Request::OneAccount(_)
         | Request::RemoveCustodian(_)
         | Request::RotateDeks(_)
         | Request::Shred(_)
-        | Request::VaultKeys => Act::Itself,
+        | Request::VaultKeys
+        | Request::Verify => Act::Itself,
         Request::CreateKey(CreateKey { merchant, name, .. }) => {
             Act::Changes(Action::KeyCreate, Some(merchant), name)
         }
@@ -277,6 +288,7 @@ async fn perform(vault: &Vault, who: &Who, request: Request) -> Result<Answer, R
         Request::AuditHead => audit_head(vault, who).await,
         Request::AddCustodian(custodian) => key_life::add_custodian(vault, who, custodian).await,
         Request::ApproveKek(approval) => key_life::approve_kek(vault, who, approval).await,
+        Request::Backup => Err(Refusal::new("a backup is no line of text")),
         Request::CreateKey(key) => create_key(vault, key).await,
         Request::CreateMerchant(Merchant { merchant }) => create_merchant(vault, merchant).await,
         Request::DeleteAccount(account) => delete_account(vault, account).await,
@@ -300,6 +312,7 @@ async fn perform(vault: &Vault, who: &Who, request: Request) -> Result<Answer, R
         }
         Request::Status => status(vault),
         Request::OneAccount(_) => Err(Refusal::new("this takes the way to the gateways")),
+        Request::Verify => long::verify(vault, who.actor.clone()),
     }
 }
 
@@ -463,6 +476,11 @@ impl Refusal {
     /// The same, with words that were put together.
     fn of(words: String) -> Self {
         Self(words)
+    }
+
+    /// A refusal because of an error of the vault.
+    fn told(error: &impl fmt::Display) -> Self {
+        Self(error.to_string())
     }
 }
 

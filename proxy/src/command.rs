@@ -5,6 +5,7 @@
 
 mod accounts;
 mod audit;
+mod backup;
 mod check;
 mod custodians;
 mod keys;

@@ -304,7 +304,7 @@ impl Metrics {
 }
 
 /// Every figure by its name; one that is added must be thought of here.
-fn rows(figures: &Figures) -> [(&'static str, u64); 41] {
+fn rows(figures: &Figures) -> [(&'static str, u64); 47] {
     let Figures {
         audit,
         commits,
@@ -342,6 +342,12 @@ fn rows(figures: &Figures) -> [(&'static str, u64); 41] {
         rotation_records,
         rotation_refused,
         rotations_ended,
+        backups,
+        backup_time,
+        verifies,
+        verifies_failed,
+        ledger,
+        rows_in_doubt,
     } = *figures;
     [
         ("audit_bytes", audit.bytes),
@@ -385,6 +391,12 @@ fn rows(figures: &Figures) -> [(&'static str, u64); 41] {
         ("rotation_records", rotation_records),
         ("rotation_refused", rotation_refused),
         ("rotations_ended", rotations_ended),
+        ("backups", backups),
+        ("backup_time_ms", backup_time),
+        ("verifies", verifies),
+        ("verifies_failed", verifies_failed),
+        ("ledger", ledger),
+        ("rows_in_doubt", rows_in_doubt),
     ]
 }
 

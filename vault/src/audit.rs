@@ -152,6 +152,8 @@ pub enum Action {
     TokenExpire,
     /// The text behind a token was shown.
     TokenReveal,
+    /// Everything in the vault was copied, sealed as it is.
+    VaultBackup,
     VaultCreate,
     /// A key took the place of another.
     VaultKeyActivate,
@@ -162,7 +164,11 @@ pub enum Action {
     VaultKeysLock,
     /// A rotation of keys began.
     VaultKeysRotate,
+    /// A vault was made of a backup.
+    VaultRestore,
     VaultStatus,
+    /// Everything in the vault was read and checked.
+    VaultVerify,
 }
 
 /// Why the log did not take a line. What the line was to say must not be done.
@@ -533,7 +539,7 @@ impl Event {
 
 impl Action {
     /// Every action, in the order of their words.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 43] = [
         Self::AccountDelete,
         Self::AccountList,
         Self::AccountPut,
@@ -567,13 +573,16 @@ impl Action {
         Self::TokenDescribe,
         Self::TokenExpire,
         Self::TokenReveal,
+        Self::VaultBackup,
         Self::VaultCreate,
         Self::VaultKeyActivate,
         Self::VaultKeyDestroy,
         Self::VaultKeyList,
         Self::VaultKeysLock,
         Self::VaultKeysRotate,
+        Self::VaultRestore,
         Self::VaultStatus,
+        Self::VaultVerify,
     ];
 
     /// The word for it in the log.
@@ -621,13 +630,16 @@ impl Action {
             Self::TokenDescribe => ("token.describe", "10.2.1.1"),
             Self::TokenExpire => ("token.expire", "10.2.1.7"),
             Self::TokenReveal => ("token.reveal", "10.2.1.1"),
+            Self::VaultBackup => ("vault.backup", "10.2.1.2"),
             Self::VaultCreate => ("vault.create", "10.2.1.7"),
             Self::VaultKeyActivate => ("vault-key.activate", "10.2.1.7"),
             Self::VaultKeyDestroy => ("vault-key.destroy", "10.2.1.7"),
             Self::VaultKeyList => ("vault-key.list", "10.2.1.2"),
             Self::VaultKeysLock => ("vault-key.lock", "10.2.1.2"),
             Self::VaultKeysRotate => ("vault-key.rotate", "10.2.1.2"),
+            Self::VaultRestore => ("vault.restore", "10.2.1.7"),
             Self::VaultStatus => ("vault.status", "10.2.1.2"),
+            Self::VaultVerify => ("vault.verify", "10.2.1.2"),
         }
     }
 }

@@ -93,6 +93,9 @@ pub enum BackupError {
     /// The vault failed.
     #[error(transparent)]
     Vault(#[from] crate::VaultError),
+    /// The restored vault cannot record what was done.
+    #[error(transparent)]
+    Audit(#[from] crate::audit::AuditError),
     /// A vault cannot be made of it.
     #[error(transparent)]
     Open(#[from] OpenError),

@@ -61,6 +61,17 @@ pub struct Figures {
     pub rotation_records: u64,
     pub rotation_refused: u64,
     pub rotations_ended: u64,
+    /// Backups that were written to their end, and when the last of them was begun; 0 when there is
+    /// none since the vault was opened.
+    pub backups: u64,
+    pub backup_time: u64,
+    /// Checks of everything, and those that found something: someone should look.
+    pub verifies: u64,
+    pub verifies_failed: u64,
+    /// How often the ledger was written.
+    pub ledger: u64,
+    /// Rows that were neither old nor new when the vault was opened: someone should look.
+    pub rows_in_doubt: u64,
 }
 
 /// Whether the parts of the vault work.
@@ -87,6 +98,10 @@ pub(crate) struct Counts {
     pub(crate) tokens_kept: Count,
     pub(crate) tokens_opened: Count,
     pub(crate) tokens_expired: Count,
+    pub(crate) backups: Count,
+    pub(crate) backup_time: AtomicU64,
+    pub(crate) verifies: Count,
+    pub(crate) verifies_failed: Count,
 }
 
 // === impl Count ===

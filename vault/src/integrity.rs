@@ -149,6 +149,10 @@ impl Vault {
                 }
                 Step::End(end) => {
                     (report.counter, report.apart) = (end.counter, end.apart);
+                    self.counts.verifies.add();
+                    if !report.is_whole() {
+                        self.counts.verifies_failed.add();
+                    }
                     return Ok(report);
                 }
             }

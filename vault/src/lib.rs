@@ -74,6 +74,7 @@ use rotation::Rotations;
 use seal::{Deks, Place};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use store::{Collection, SledStore, Store, Write};
 use zeroize::Zeroizing;
 
@@ -269,6 +270,12 @@ impl Vault {
             tokens_opened: self.counts.tokens_opened.total(),
             tokens_expired: self.counts.tokens_expired.total(),
             cvvs_in_memory: u64::try_from(self.cvvs.count()).unwrap_or(u64::MAX),
+            backups: self.counts.backups.total(),
+            backup_time: self.counts.backup_time.load(Relaxed),
+            verifies: self.counts.verifies.total(),
+            verifies_failed: self.counts.verifies_failed.total(),
+            ledger: self.store.ledger_counter().unwrap_or_default(),
+            rows_in_doubt: self.unexplained,
             ..Figures::default()
         };
         self.key_figures(&mut figures);

@@ -103,6 +103,10 @@ impl Counter {
         Self { vault, upstreams, rotations, metrics }
     }
 
+    pub(super) fn vault(&self) -> Arc<Vault> {
+        self.vault.clone()
+    }
+
     /// Does what is asked.
     ///
     /// # Errors

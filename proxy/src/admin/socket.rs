@@ -4,7 +4,7 @@
 //! its mode is 0600, and the kernel tells who is at the other end (`SO_PEERCRED`), which must be
 //! the program's own user or root.
 
-use super::{Answer, Counter, Refusal, Request};
+use super::{Answer, Counter, Refusal, Request, long};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 use std::fs::{self, DirBuilder, Permissions};
@@ -18,7 +18,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
-use vault::audit::Who;
+use vault::Vault;
+use vault::audit::{Actor, Who};
 use zeroize::Zeroizing;
 
 /// How long a request may be: the largest account there can be, every byte of it escaped.
@@ -76,6 +77,18 @@ pub(crate) async fn ask(
     owner: u32,
     request: &Request,
 ) -> Result<Option<Result<Answer, Refusal>>> {
+    let Some(stream) = connect(path, owner).await? else { return Ok(None) };
+    let answered = timeout(time_for(request), exchange(stream, request)).await;
+    answered.context("the running program did not answer in time")?.map(Some)
+}
+
+/// How long the whole of an exchange may take.
+fn time_for(request: &Request) -> Duration {
+    if matches!(request, Request::Verify) { long::VERIFY_TIMEOUT } else { EXCHANGE_TIMEOUT }
+}
+
+/// A connection to the program that listens at `path`, if there is one and it belongs to `owner`.
+pub(super) async fn connect(path: &Path, owner: u32) -> Result<Option<UnixStream>> {
     let stream = match UnixStream::connect(path).await {
         Ok(stream) => stream,
         Err(error) if is_absent(&error) => return Ok(None),
@@ -83,8 +96,7 @@ pub(crate) async fn ask(
     };
     let peer = stream.peer_cred().context("the admin socket does not tell whose it is")?.uid();
     ensure!(is_trusted(peer, owner), "the admin socket belongs to the user {peer}");
-    let answered = timeout(EXCHANGE_TIMEOUT, exchange(stream, request)).await;
-    answered.context("the running program did not answer in time")?.map(Some)
+    Ok(Some(stream))
 }
 
 /// Whether the user at the other end may see requests, or make them.
@@ -133,8 +145,7 @@ async fn serve(listener: UnixListener, owner: u32, counter: Arc<Counter>) {
         };
         let counter = counter.clone();
         tokio::spawn(async move {
-            let exchange = converse(stream, owner, &counter);
-            if !matches!(timeout(EXCHANGE_TIMEOUT, exchange).await, Ok(Ok(()))) {
+            if converse(stream, owner, counter).await.is_err() {
                 log::warn!("a conversation on the admin socket was cut short");
             }
             drop(seat);
@@ -142,21 +153,33 @@ async fn serve(listener: UnixListener, owner: u32, counter: Arc<Counter>) {
     }
 }
 
-async fn converse(mut stream: UnixStream, owner: u32, counter: &Counter) -> io::Result<()> {
+async fn converse(mut stream: UnixStream, owner: u32, counter: Arc<Counter>) -> io::Result<()> {
     let peer = stream.peer_cred()?.uid();
     if !is_trusted(peer, owner) {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
-    let request = read_line(&mut stream, REQUEST_BYTES_MAX).await?;
+    let request = timeout(EXCHANGE_TIMEOUT, read_line(&mut stream, REQUEST_BYTES_MAX)).await??;
+    let operator = Actor::Operator { uid: peer, name: None };
     let answered = match serde_json::from_slice::<Request>(&request) {
-        Ok(request) => counter.answer(&Who::operator(peer), request).await,
+        Ok(Request::Backup) => return hand_over(stream, counter.vault(), operator).await,
+        Ok(Request::Verify) => long::verify_aside(counter.vault(), operator).await,
+        Ok(request) => {
+            timeout(EXCHANGE_TIMEOUT, counter.answer(&Who::operator(peer), request)).await?
+        }
         Err(_) => Err(Refusal::new("the running program does not understand the request")),
     };
     let line = line(&answered, ANSWER_BYTES_MAX).or_else(|| {
         let refused: Result<Answer, _> = Err(Refusal::new("the answer is too long"));
         line(&refused, ANSWER_BYTES_MAX)
     });
-    stream.write_all(&line.unwrap_or_default()).await
+    timeout(EXCHANGE_TIMEOUT, stream.write_all(&line.unwrap_or_default())).await?
+}
+
+/// Has a backup written to the other end, in a thread that may block.
+async fn hand_over(stream: UnixStream, vault: Arc<Vault>, operator: Actor) -> io::Result<()> {
+    let stream = stream.into_std()?;
+    let sent = move || long::send_backup(&vault, stream, operator);
+    tokio::task::spawn_blocking(sent).await.map_err(io::Error::other)
 }
 
 /// `message` as one line, if it is not longer than that. A single secret fits into the first

@@ -4,7 +4,7 @@
 
 use crate::admin::{
     AccountLine, Answer, AuditHead, CustodianLine, KeyLine, MerchantLine, NewKey, NewMerchant,
-    Rotation, Status, ValidityLine, VaultKeyLine,
+    Rotation, Status, ValidityLine, VaultKeyLine, Verified,
 };
 use anyhow::{Context, Result, ensure};
 use model::Secret;
@@ -109,7 +109,7 @@ fn as_json(answer: &Answer) -> Result<String> {
         Answer::Accounts(accounts) => json(accounts)?,
         Answer::AuditHead(head) => json(head)?,
         Answer::Custodians(custodians) => json(custodians)?,
-        Answer::Gone => json(&serde_json::json!({}))?,
+        Answer::Follows | Answer::Gone => json(&serde_json::json!({}))?,
         Answer::Key(key) => json(key)?,
         Answer::Keys(keys) => json(keys)?,
         Answer::Merchant(merchant) => json(merchant)?,
@@ -118,6 +118,7 @@ fn as_json(answer: &Answer) -> Result<String> {
         Answer::Status(status) => json(status)?,
         Answer::Validity(validity) => json(validity)?,
         Answer::VaultKeys(keys) => json(keys)?,
+        Answer::Verified(verified) => json(verified)?,
     })
 }
 
@@ -144,6 +145,7 @@ fn as_text(answer: &Answer) -> String {
             let row = |line: &CustodianLine| [&*line.name, &line.accepted].map(from);
             table(["NAME", "ACCEPTED"], custodians.iter().map(row))
         }
+        Answer::Follows => String::new(),
         Answer::Gone => "It is gone.".to_owned(),
         // Exposed because it was asked for, and is shown this one time.
         Answer::Key(NewKey { key, .. }) => key.expose().to_owned(),
@@ -169,6 +171,7 @@ fn as_text(answer: &Answer) -> String {
                 ["ID", "OWNER", "PURPOSE", "VERSION", "STATE", "SEALS", "CREATED", "CHANGED", "BY"];
             table(head, keys.iter().map(vault_key_row))
         }
+        Answer::Verified(verified) => verified_text(verified),
     }
 }
 
@@ -204,6 +207,36 @@ fn status_text(status: &Status) -> String {
         [from("accounts"), status.accounts.to_string()],
     ];
     table(["PART", "STATE"], rows)
+}
+
+fn verified_text(verified: &Verified) -> String {
+    let Verified { is_whole, rows, apart, refused, findings, unexplained, counter: _ } = verified;
+    let state = |name: &str| {
+        let own = findings.iter().filter(|found| &*found.collection == name).count();
+        match (apart.iter().any(|apart| &**apart == name), own) {
+            (false, 0) => from("as it was written"),
+            (false, own) => format!("{own} do not open"),
+            (true, 0) => from("CHANGED"),
+            (true, own) => format!("CHANGED, {own} do not open"),
+        }
+    };
+    let lines = rows
+        .iter()
+        .map(|one| [from(&one.collection), one.rows.to_string(), state(&one.collection)]);
+    let missing = apart.iter().filter(|name| !rows.iter().any(|one| one.collection == **name));
+    let lines = lines.chain(missing.map(|name| [from(name), from("0"), state(name)]));
+    let mut text = table(["COLLECTION", "ROWS", "STATE"], lines);
+    for found in findings {
+        text.push_str(&format!("\n{}: {} does not open", found.collection, found.row));
+    }
+    if *refused > findings.len().try_into().unwrap_or(u64::MAX) {
+        text.push_str(&format!("\n{refused} rows do not open in all"));
+    }
+    if *unexplained > 0 {
+        text.push_str(&format!("\n{unexplained} rows were in doubt when the vault was opened"));
+    }
+    text.push_str(if *is_whole { "\nThe vault is whole." } else { "\nThe vault is NOT whole." });
+    text
 }
 
 fn from(text: &str) -> String {

@@ -1,8 +1,9 @@
 //! `orchestra vault`
 
+use super::backup::{Backup, Restore, VerifyBackup};
 use super::rotate::{Destroy, Rotate, Shred};
 use super::{Output, ask, load, settings, terminal};
-use crate::admin::Request;
+use crate::admin::{Answer, Request};
 use anyhow::{Context, Result, ensure};
 use clap::builder::{StringValueParser, TypedValueParser};
 use clap::{Arg, Args, Command as Clap, Subcommand, error};
@@ -42,10 +43,21 @@ Example:
 The token remembers how new the list of keys is, so that nobody puts an older copy of the store in
 its place. A backup is such a copy. Do this once after you restored one, with `serve` not running.";
 
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  orchestra vault verify
+  orchestra vault verify --json
+
+It opens every record and drops what is in it, unwraps every key, and compares all rows with the
+ledger of the vault: a row that was changed, put back to an older form, taken away or brought back
+is found. It works while the program serves. The status is 1 when something is not as it was written.";
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Open a vault that you restored from a backup, and let the token believe it.
     AcceptRestored(Accept),
+    /// Write a backup while the program serves.
+    Backup(Backup),
     /// Destroy a key in the token that wraps nothing any more.
     DestroyKek(Destroy),
     /// Make a vault: a key in the hardware security module, and an empty store.
@@ -58,6 +70,19 @@ pub(super) enum Command {
     Shred(Shred),
     /// Say whether the vault works, and what is in it. Shows no secret.
     Status(Status),
+    /// Make a vault of a backup, in an empty place.
+    Restore(Restore),
+    /// Read and check everything.
+    Verify(Verify),
+    /// Check that a backup is whole and genuine.
+    VerifyBackup(VerifyBackup),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = VERIFY_EXAMPLES)]
+pub(super) struct Verify {
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Debug, Args)]
@@ -122,10 +147,14 @@ impl Command {
             }
             Self::Rotate(rotate) => rotate.run(conf),
             Self::Shred(shred) => shred.run(conf),
+            Self::Backup(backup) => backup.run(&config),
             Self::Init(init) => init.run(&config),
+            Self::Restore(restore) => restore.run(&config),
             Self::Status(Status { output }) => {
                 terminal::show(&ask(&config, Request::Status)?, output.json)
             }
+            Self::Verify(Verify { output }) => verify(&config, &output),
+            Self::VerifyBackup(check) => check.run(&config),
         }
     }
 }
@@ -141,6 +170,15 @@ impl Accept {
         drop(Vault::open_restored(&settings(config)?)?);
         terminal::say("The token now believes this vault, as it is.")
     }
+}
+
+/// Shows what a check of everything found, and fails when that is something.
+fn verify(config: &Config, output: &Output) -> Result<()> {
+    let answer = ask(config, Request::Verify)?;
+    terminal::show(&answer, output.json)?;
+    let is_whole = matches!(&answer, Answer::Verified(verified) if verified.is_whole);
+    ensure!(is_whole, "the vault is not as it was written: see `docs/operating/backup.md`");
+    Ok(())
 }
 
 // === impl Init ===

@@ -251,6 +251,8 @@ async fn everything_acknowledged_is_there_after_each_of_fifty_kills() {
         known.iter().fold((0, 0, 0), |(requests, changes, texts), known| {
             (requests + known.begun, changes + known.changes, texts + known.texts.len())
         });
+    let verified = net.run(&["vault", "verify"]).unwrap();
+    assert!(verified.contains("The vault is whole."), "{verified}");
     println!(
         "{ROUNDS} kills, {in_flight} requests under way at them; {requests} requests, {changes} \
          changes acknowledged, {texts} texts: 0 lost, 0 wrong"

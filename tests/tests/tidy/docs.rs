@@ -27,8 +27,8 @@ const FOLDERS: &[&str] = &[
 const INDEX: &str = "docs/README.md";
 /// The page that tells of files that are gone.
 const HISTORY: &str = "CHANGELOG.md";
-/// The page whose tables say which test shows what.
-const THREATS: &str = "docs/threats.md";
+/// The pages whose tables say which test shows what.
+const SHOWN_BY_TESTS: [&str; 2] = ["docs/threats.md", "docs/pci.md"];
 /// How the names of all metrics begin.
 const METRICS_START: &str = "orchestra_";
 /// Where the metrics are made, and where they are told of.
@@ -86,11 +86,11 @@ fn missing_in(tree: &Tree, page: &File) -> Vec<Finding> {
         .collect()
 }
 
-/// Tests that the page of threats relies on, in the last column of its tables, and that are gone.
+/// Tests that these pages rely on, in the last column of their tables, and that are gone.
 pub(crate) fn missing_tests(tree: &Tree) -> Vec<Finding> {
     let defined: BTreeSet<&str> = tree.ending(".rs").flat_map(functions).collect();
-    let page = tree.files.iter().filter(|file| file.path == THREATS);
-    let lines = page.flat_map(|page| page.lines().map(move |(at, text)| (page, at, text)));
+    let pages = tree.files.iter().filter(|file| SHOWN_BY_TESTS.contains(&&*file.path));
+    let lines = pages.flat_map(|page| page.lines().map(move |(at, text)| (page, at, text)));
     lines
         .flat_map(|(page, at, text)| code_spans(last_cell(text)).map(move |span| (page, at, span)))
         .filter(|(_, _, span)| is_function(span) && !defined.contains(span))
@@ -286,12 +286,12 @@ mod tests {
     #[test]
     fn a_test_that_is_named_and_gone_is_found() {
         let code = ("model/src/a.rs", "fn a_card_is_good() {}");
-        let found = |text| missing_tests(&Tree::of(&[(THREATS, text), code])).len();
-        assert_eq!(
-            found("| a | `body_bytes_max` | `a_card_is_good`, `make test`, `a/b_c.rs` |"),
-            0
-        );
-        assert_eq!(found("| a | b | `a_card_is_gone` |"), 1);
+        for page in SHOWN_BY_TESTS {
+            let found = |text| missing_tests(&Tree::of(&[(page, text), code])).len();
+            let kept = "| a | `body_bytes_max` | `a_card_is_good`, `make test`, `a/b_c.rs` |";
+            assert_eq!(found(kept), 0, "{page}");
+            assert_eq!(found("| a | b | `a_card_is_gone` |"), 1, "{page}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::UnixMillis;
 use crate::frame::Fields;
-use std::io::{ErrorKind, Read};
+use std::io::{Error, ErrorKind, Read};
 
 /// What a whole backup says of itself, as far as that can be told without keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,11 @@ pub struct BackupReader<R> {
     body: Vec<u8>,
 }
 
+/// What the end of the stream means; any other error is one of reading.
+fn ended(means: BackupError) -> impl FnOnce(Error) -> BackupError {
+    move |error| if error.kind() == ErrorKind::UnexpectedEof { means } else { error.into() }
+}
+
 // === impl BackupReader ===
 
 impl<R: Read> BackupReader<R> {
@@ -54,10 +59,7 @@ impl<R: Read> BackupReader<R> {
     /// It is no backup.
     pub fn new(mut from: R) -> Result<Self, BackupError> {
         let mut magic = [0; MAGIC.len()];
-        from.read_exact(&mut magic).map_err(|error| {
-            let ended = error.kind() == ErrorKind::UnexpectedEof;
-            if ended { BackupError::Foreign } else { error.into() }
-        })?;
+        from.read_exact(&mut magic).map_err(ended(BackupError::Foreign))?;
         if magic != *MAGIC {
             return Err(BackupError::Foreign);
         }
@@ -142,10 +144,7 @@ impl<R: Read> BackupReader<R> {
     }
 
     fn fill_array(&mut self, to: &mut [u8]) -> Result<(), BackupError> {
-        self.from.read_exact(to).map_err(|error| {
-            let ended = error.kind() == ErrorKind::UnexpectedEof;
-            if ended { BackupError::Cut } else { error.into() }
-        })
+        self.from.read_exact(to).map_err(ended(BackupError::Cut))
     }
 
     fn nothing_follows(&mut self) -> Result<(), BackupError> {

@@ -2,10 +2,11 @@
 
 use super::read::{End, Row};
 use super::{BackupCheck, BackupError, BackupReader};
+use crate::audit::{Action, Actor, Event, Outcome};
 use crate::integrity::Keeper;
 use crate::keyring::Age;
 use crate::store::{Collection, Entry, Pending, RawRow, Restore, Store, StoreError, Write};
-use crate::{OpenError, Settings, Vault, VerifyReport, open_keys};
+use crate::{OpenError, Settings, Vault, VerifyReport, open_keys, wait};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
@@ -39,6 +40,7 @@ pub fn check_backup(file: &Path, settings: &Settings) -> Result<BackupCheck, Bac
 pub fn restore(
     file: &Path,
     settings: &Settings,
+    actor: Actor,
     mut progress: impl FnMut(u64),
 ) -> Result<Restored, BackupError> {
     let (backup, end) = genuine(file, settings)?;
@@ -58,12 +60,21 @@ pub fn restore(
     // It is older than the token remembers, which is what was asked for.
     let vault = Vault::open_restored(settings)?;
     let verified = vault.verify(&mut progress)?;
+    record(&vault, actor, verified.is_whole())?;
     vault.close();
     if verified.apart.is_empty() {
         Ok(Restored { backup, verified })
     } else {
         Err(BackupError::Apart(verified.apart.join(", ").into()))
     }
+}
+
+/// The first line of the restored vault's own log.
+fn record(vault: &Vault, actor: Actor, is_whole: bool) -> Result<(), BackupError> {
+    let outcome = if is_whole { Outcome::Success } else { Outcome::Failure("it is not whole") };
+    let (action, object) = (Action::VaultRestore, "vault".into());
+    let event = Event { action, actor, merchant: None, object, outcome, origin: None };
+    Ok(wait(vault.audit().record(event))?)
 }
 
 fn open(file: &Path) -> Result<BackupReader<BufReader<File>>, BackupError> {

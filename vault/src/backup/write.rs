@@ -7,6 +7,7 @@ use crate::frame::frame;
 use crate::store::{Follow, RawRow, Step, WalkEnd};
 use crate::{StoreError, UnixMillis, Vault, VaultError};
 use std::io::Write;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// What was backed up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,7 +48,12 @@ impl Vault {
         loop {
             match walk.step() {
                 Ok(Step::Rows(rows)) => writer.rows(&rows)?,
-                Ok(Step::End(end)) => return self.end_backup(writer, &end),
+                Ok(Step::End(end)) => {
+                    let report = self.end_backup(writer, &end)?;
+                    self.counts.backups.add();
+                    self.counts.backup_time.store(now, Relaxed);
+                    return Ok(report);
+                }
                 Err(StoreError::TooLarge) => return Err(BackupError::Slow),
                 Err(error) => return Err(VaultError::Store(error).into()),
             }

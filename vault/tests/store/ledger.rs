@@ -99,6 +99,15 @@ fn write_all_the_time(store: &SledStore, stop: &AtomicBool, written: &AtomicU64,
     }
 }
 
+/// Tells writers to stop, also when the test fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 #[test]
 fn a_walk_under_load_ends_with_the_store_as_it_is_then() {
     let scratch = Scratch::new();
@@ -111,6 +120,7 @@ fn a_walk_under_load_ends_with_the_store_as_it_is_then() {
             let (store, stop, written) = (&store, &stop, &written);
             scope.spawn(move || write_all_the_time(store, stop, written, writer));
         }
+        let _stop = Stop(&stop);
         for _ in 0..5 {
             let before = written.load(Ordering::SeqCst);
             while written.load(Ordering::SeqCst) < before + 40 {
@@ -129,7 +139,6 @@ fn a_walk_under_load_ends_with_the_store_as_it_is_then() {
             restore.finish(&end.ledger).unwrap();
             assert!(apart(&open(copy.path())).is_empty());
         }
-        stop.store(true, Ordering::SeqCst);
     });
     assert!(apart(&store).is_empty());
 }

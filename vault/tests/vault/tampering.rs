@@ -284,7 +284,7 @@ on_stage!(1 changed_and_missing_keys_are_refused(stage) {
     drop(stage.make_with_merchants());
     let store = stage.store();
     let keys = rows(&store, Collection::Keys, b"");
-    assert_eq!(keys.len(), 10);
+    assert_eq!(keys.len(), 13);
     drop(store);
     let (key, value) = &keys[6];
     for place in (0..value.len()).step_by(3) {

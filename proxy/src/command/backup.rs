@@ -1,0 +1,243 @@
+//! `orchestra vault backup`, `verify-backup` and `restore`
+
+use super::{myself, open, settings, terminal};
+use crate::admin::long;
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
+use conf::Config;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use vault::{BackupCheck, BackupReader};
+
+pub(super) const BACKUP_EXAMPLES: &str = "\
+Examples:
+  orchestra vault backup --to /backup/orchestra-2026-11-22
+  orchestra vault backup --to - | age -r age1… > backup.age
+
+It works while the program serves, and holds nothing up. What is written is sealed as it is in the
+vault, and opens only with the token: keep a backup of the token as well, in another place. A file
+that is there is never overwritten.";
+
+pub(super) const CHECK_EXAMPLES: &str = "\
+Examples:
+  orchestra vault verify-backup /backup/orchestra-2026-11-22
+  orchestra vault verify-backup --without-token /backup/orchestra-2026-11-22
+
+It reads the whole file, and with the token it checks that the vault wrote it. Without the token it
+finds what was damaged, but not what somebody changed who can compute checksums.";
+
+pub(super) const RESTORE_EXAMPLES: &str = "\
+Examples:
+  orchestra --conf restored.yaml vault restore /backup/orchestra-2026-11-22
+
+It makes a vault in vault.directory, which must be empty, and reads everything in it at the end. A
+restore that is cut short leaves a directory that does not open: remove it, and restore again.";
+
+/// How often progress is told.
+const TELL_PERIOD: Duration = Duration::from_secs(1);
+/// How a file is called until it is whole.
+const PART: &str = "part";
+
+#[derive(Debug, Args)]
+#[command(after_help = BACKUP_EXAMPLES)]
+pub(super) struct Backup {
+    /// The file to write, or - for the standard output.
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = CHECK_EXAMPLES)]
+pub(super) struct VerifyBackup {
+    /// The backup.
+    file: PathBuf,
+    /// Check only what can be checked without the token.
+    #[arg(long)]
+    without_token: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = RESTORE_EXAMPLES)]
+pub(super) struct Restore {
+    /// The backup.
+    file: PathBuf,
+}
+
+/// Tells how far something is, now and then.
+struct Progress {
+    what: &'static str,
+    told: Instant,
+}
+
+/// Writes on what is read through it.
+struct Tee<R, W> {
+    from: R,
+    to: W,
+    bytes: u64,
+    progress: Progress,
+}
+
+/// Where a backup goes. What is not finished is removed.
+enum Target {
+    Output,
+    File { part: PathBuf, file: PathBuf, finished: bool },
+}
+
+// === impl Backup ===
+
+impl Backup {
+    pub(super) fn run(self, config: &Config) -> Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let owner = fs::metadata(&config.vault.directory).map(|directory| directory.uid()).ok();
+        let running = match owner {
+            Some(owner) => runtime.block_on(long::ask_for_backup(&config.listen.admin, owner))?,
+            None => None,
+        };
+        let mut target = Target::new(&self.to)?;
+        let check = match running {
+            Some(stream) => copy(stream, target.open()?)?,
+            None => write(config, target.open()?)?,
+        };
+        target.finish()?;
+        terminal::complain(&format!("The backup is whole: {}.", told(&check)));
+        Ok(())
+    }
+}
+
+/// Copies what the running program sends, and believes none of it.
+fn copy(from: UnixStream, to: impl Write) -> Result<BackupCheck> {
+    let mut tee = Tee { from, to, bytes: 0, progress: Progress::new("bytes received") };
+    let check = BackupReader::new(&mut tee)
+        .and_then(BackupReader::check)
+        .context("the running program sent no whole backup; its log says why")?;
+    tee.to.flush()?;
+    Ok(check)
+}
+
+/// Opens the vault, which nothing serves, and backs it up.
+fn write(config: &Config, mut to: impl Write) -> Result<BackupCheck> {
+    let vault = open(config)?;
+    let mut progress = Progress::new("rows written");
+    let report =
+        long::backup(&vault, &mut to, myself()?.actor, |report| progress.tell(report.rows))?;
+    vault.close();
+    let program = env!("CARGO_PKG_VERSION").into();
+    Ok(BackupCheck { created: crate::clock::now_millis(), program, rows: report.rows, chunks: 0 })
+}
+
+fn told(check: &BackupCheck) -> String {
+    let begun = crate::clock::timestamp(check.created);
+    format!("{} rows, begun at {begun} by version {}", check.rows, check.program)
+}
+
+// === impl VerifyBackup ===
+
+impl VerifyBackup {
+    pub(super) fn run(self, config: &Config) -> Result<()> {
+        let check = if self.without_token {
+            let file = File::open(&self.file).with_context(|| self.file.display().to_string())?;
+            BackupReader::new(io::BufReader::new(file)).and_then(BackupReader::check)?
+        } else {
+            vault::check_backup(&self.file, &settings(config)?)?
+        };
+        let how = if self.without_token { "its checksums match" } else { "the vault wrote it" };
+        terminal::say(&format!("The backup is whole, and {how}: {}.", told(&check)))
+    }
+}
+
+// === impl Restore ===
+
+impl Restore {
+    pub(super) fn run(self, config: &Config) -> Result<()> {
+        let mut progress = Progress::new("rows restored and checked");
+        let restored = vault::restore(&self.file, &settings(config)?, myself()?.actor, |rows| {
+            progress.tell(rows);
+        })?;
+        if !restored.verified.is_whole() {
+            bail!("the vault is restored, and not whole: run `orchestra vault verify`");
+        }
+        terminal::say(&format!(
+            "The vault in {} is restored and whole: {}.",
+            config.vault.directory.display(),
+            told(&restored.backup)
+        ))
+    }
+}
+
+// === impl Progress ===
+
+impl Progress {
+    fn new(what: &'static str) -> Self {
+        Self { what, told: Instant::now() }
+    }
+
+    fn tell(&mut self, count: u64) {
+        if self.told.elapsed() >= TELL_PERIOD {
+            terminal::complain(&format!("{count} {}", self.what));
+            self.told = Instant::now();
+        }
+    }
+}
+
+// === impl Tee ===
+
+impl<R: Read, W: Write> Read for Tee<R, W> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.from.read(buffer)?;
+        self.to.write_all(buffer.get(..read).unwrap_or_default())?;
+        self.bytes = self.bytes.saturating_add(u64::try_from(read).unwrap_or_default());
+        self.progress.tell(self.bytes);
+        Ok(read)
+    }
+}
+
+// === impl Target ===
+
+impl Target {
+    fn new(to: &Path) -> Result<Self> {
+        if to == Path::new("-") {
+            return Ok(Self::Output);
+        }
+        if fs::symlink_metadata(to).is_ok() {
+            return Err(anyhow!("{} is there already, and is not overwritten", to.display()));
+        }
+        let mut part = to.as_os_str().to_owned();
+        part.push(format!(".{PART}"));
+        Ok(Self::File { part: part.into(), file: to.to_owned(), finished: false })
+    }
+
+    fn open(&self) -> Result<Box<dyn Write>> {
+        match self {
+            Self::Output => Ok(Box::new(io::stdout().lock())),
+            Self::File { part, .. } => {
+                let made = File::options().write(true).create_new(true).mode(0o600).open(part);
+                Ok(Box::new(made.with_context(|| format!("cannot make {}", part.display()))?))
+            }
+        }
+    }
+
+    /// Makes what was written durable, and calls it by its name.
+    fn finish(&mut self) -> Result<()> {
+        let Self::File { part, file, finished } = self else { return Ok(()) };
+        File::open(&*part)?.sync_all()?;
+        // Unlike a rename, a link does not replace what somebody else has put there meanwhile.
+        fs::hard_link(&*part, &*file).with_context(|| format!("cannot make {}", file.display()))?;
+        let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+        *finished = true;
+        Ok(fs::remove_file(&*part)?)
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        if let Self::File { part, finished: false, .. } = self {
+            // It may not have been made.
+            drop(fs::remove_file(part));
+        }
+    }
+}
