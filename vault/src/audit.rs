@@ -14,6 +14,7 @@
 //!
 //! What does not belong here: what the access log has, and anything secret.
 
+mod action;
 mod failures;
 mod head;
 mod line;
@@ -23,6 +24,7 @@ mod tests;
 mod verify;
 mod writer;
 
+pub use action::Action;
 pub use failures::Source;
 pub use head::{Head, PublicKey, parse_key};
 pub use verify::{Expected, Flaw, Problem, Verified, verify};
@@ -39,7 +41,6 @@ use failures::Failures;
 use head::Signatory;
 use model::{CardToken, KeyId, MerchantId};
 use segment::SEGMENT_BYTES_MAX;
-use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
@@ -98,77 +99,6 @@ pub enum Outcome {
     /// It was not done, and why in a few words of ours.
     Failure(&'static str),
     Success,
-}
-
-/// What is done. Each has a word of its own, and stands for a line of PCI DSS 10.2.1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
-    AccountDelete,
-    AccountList,
-    AccountPut,
-    AccountRead,
-    /// Staged credentials took the place of those in use.
-    AccountRetire,
-    /// Staged credentials get no payments any more, because the provider refused some.
-    AccountRollBack,
-    /// Credentials were put beside those in use.
-    AccountStage,
-    /// Staged credentials get another share of the payments.
-    AccountSwitch,
-    /// What was staged was dropped.
-    AccountUnstage,
-    /// The provider was asked about credentials.
-    AccountValidate,
-    /// Somebody presented no good key. Counted, with one line a minute for each kind and source.
-    Authenticate,
-    /// A card was taken out of the vault, for a provider.
-    CardOpen,
-    /// A card that a merchant sent along went to a provider.
-    CardPass,
-    /// Somebody became a key custodian, and accepted what that means.
-    CustodianAdd,
-    CustodianRemove,
-    /// A custodian agreed to a new key in the token.
-    KekApprove,
-    /// A key in the token was destroyed.
-    KekDestroy,
-    KeyCreate,
-    KeyList,
-    KeyRevoke,
-    LogHead,
-    LogRead,
-    LogRepair,
-    LogStart,
-    LogStop,
-    MerchantCreate,
-    MerchantList,
-    /// The keys of a merchant were destroyed.
-    MerchantShred,
-    TokenCreate,
-    TokenDelete,
-    /// Mask, fingerprint and times of a token were told.
-    TokenDescribe,
-    /// A token was deleted because its time was over.
-    TokenExpire,
-    /// The text behind a token was shown.
-    TokenReveal,
-    /// Everything in the vault was copied, sealed as it is.
-    VaultBackup,
-    VaultCreate,
-    /// A key took the place of another.
-    VaultKeyActivate,
-    /// A data key that was exchanged was destroyed.
-    VaultKeyDestroy,
-    VaultKeyList,
-    /// The keys went out of memory, or came back.
-    VaultKeysLock,
-    /// A rotation of keys began.
-    VaultKeysRotate,
-    /// A vault was made of a backup.
-    VaultRestore,
-    VaultStatus,
-    /// Everything in the vault was read and checked.
-    VaultVerify,
 }
 
 /// Why the log did not take a line. What the line was to say must not be done.
@@ -532,120 +462,5 @@ impl Event {
     #[must_use]
     pub fn failed(self, why: &'static str) -> Self {
         Self { outcome: Outcome::Failure(why), ..self }
-    }
-}
-
-// === impl Action ===
-
-impl Action {
-    /// Every action, in the order of their words.
-    pub const ALL: [Self; 43] = [
-        Self::AccountDelete,
-        Self::AccountList,
-        Self::AccountPut,
-        Self::AccountRead,
-        Self::AccountRetire,
-        Self::AccountRollBack,
-        Self::AccountStage,
-        Self::AccountSwitch,
-        Self::AccountUnstage,
-        Self::AccountValidate,
-        Self::Authenticate,
-        Self::CardOpen,
-        Self::CardPass,
-        Self::CustodianAdd,
-        Self::CustodianRemove,
-        Self::KekApprove,
-        Self::KekDestroy,
-        Self::KeyCreate,
-        Self::KeyList,
-        Self::KeyRevoke,
-        Self::LogHead,
-        Self::LogRead,
-        Self::LogRepair,
-        Self::LogStart,
-        Self::LogStop,
-        Self::MerchantCreate,
-        Self::MerchantList,
-        Self::MerchantShred,
-        Self::TokenCreate,
-        Self::TokenDelete,
-        Self::TokenDescribe,
-        Self::TokenExpire,
-        Self::TokenReveal,
-        Self::VaultBackup,
-        Self::VaultCreate,
-        Self::VaultKeyActivate,
-        Self::VaultKeyDestroy,
-        Self::VaultKeyList,
-        Self::VaultKeysLock,
-        Self::VaultKeysRotate,
-        Self::VaultRestore,
-        Self::VaultStatus,
-        Self::VaultVerify,
-    ];
-
-    /// The word for it in the log.
-    pub fn word(self) -> &'static str {
-        self.row().0
-    }
-
-    /// The paragraph of PCI DSS 4.0 that asks for it.
-    pub fn requirement(self) -> &'static str {
-        self.row().1
-    }
-
-    fn row(self) -> (&'static str, &'static str) {
-        match self {
-            Self::AccountDelete => ("account.delete", "10.2.1.5"),
-            Self::AccountList => ("account.list", "10.2.1.2"),
-            Self::AccountPut => ("account.put", "10.2.1.5"),
-            Self::AccountRead => ("account.read", "10.2.1.2"),
-            Self::AccountRetire => ("account.retire", "10.2.1.5"),
-            Self::AccountRollBack => ("account.roll-back", "10.2.1.5"),
-            Self::AccountStage => ("account.stage", "10.2.1.5"),
-            Self::AccountSwitch => ("account.switch", "10.2.1.5"),
-            Self::AccountUnstage => ("account.unstage", "10.2.1.5"),
-            Self::AccountValidate => ("account.validate", "10.2.1.2"),
-            Self::Authenticate => ("authenticate", "10.2.1.4"),
-            Self::CardOpen => ("card.open", "10.2.1.1"),
-            Self::CardPass => ("card.pass", "10.2.1.1"),
-            Self::CustodianAdd => ("custodian.add", "10.2.1.5"),
-            Self::CustodianRemove => ("custodian.remove", "10.2.1.5"),
-            Self::KekApprove => ("kek.approve", "10.2.1.2"),
-            Self::KekDestroy => ("kek.destroy", "10.2.1.7"),
-            Self::KeyCreate => ("key.create", "10.2.1.5"),
-            Self::KeyList => ("key.list", "10.2.1.2"),
-            Self::KeyRevoke => ("key.revoke", "10.2.1.5"),
-            Self::LogHead => ("log.head", "10.3.4"),
-            Self::LogRead => ("log.read", "10.2.1.3"),
-            Self::LogRepair => ("log.repair", "10.2.1.6"),
-            Self::LogStart => ("log.start", "10.2.1.6"),
-            Self::LogStop => ("log.stop", "10.2.1.6"),
-            Self::MerchantCreate => ("merchant.create", "10.2.1.7"),
-            Self::MerchantList => ("merchant.list", "10.2.1.2"),
-            Self::MerchantShred => ("merchant.shred", "10.2.1.7"),
-            Self::TokenCreate => ("token.create", "10.2.1.7"),
-            Self::TokenDelete => ("token.delete", "10.2.1.7"),
-            Self::TokenDescribe => ("token.describe", "10.2.1.1"),
-            Self::TokenExpire => ("token.expire", "10.2.1.7"),
-            Self::TokenReveal => ("token.reveal", "10.2.1.1"),
-            Self::VaultBackup => ("vault.backup", "10.2.1.2"),
-            Self::VaultCreate => ("vault.create", "10.2.1.7"),
-            Self::VaultKeyActivate => ("vault-key.activate", "10.2.1.7"),
-            Self::VaultKeyDestroy => ("vault-key.destroy", "10.2.1.7"),
-            Self::VaultKeyList => ("vault-key.list", "10.2.1.2"),
-            Self::VaultKeysLock => ("vault-key.lock", "10.2.1.2"),
-            Self::VaultKeysRotate => ("vault-key.rotate", "10.2.1.2"),
-            Self::VaultRestore => ("vault.restore", "10.2.1.7"),
-            Self::VaultStatus => ("vault.status", "10.2.1.2"),
-            Self::VaultVerify => ("vault.verify", "10.2.1.2"),
-        }
-    }
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
     }
 }

@@ -10,6 +10,7 @@
 
 use std::ffi::c_void;
 
+// SAFETY: both are as the C library declares them.
 unsafe extern "C" {
     /// The C library's own `free`, which glibc exports for those who replace the usual name.
     fn __libc_free(block: *mut c_void);

@@ -11,7 +11,7 @@ use vault::audit::{self, Expected, Head, PublicKey, Verified};
 
 const HEAD_EXAMPLES: &str = "\
 Examples:
-  orchestra audit head > /mnt/elsewhere/head-2026-11-22.json
+  orchestra audit head > elsewhere/head-2026-11-22.json
 
 It signs how far the log goes, and prints that as JSON. Keep it where nobody who can write to this
 machine can: with it, `orchestra audit verify --head` finds every change of what was there before.";
@@ -19,8 +19,8 @@ machine can: with it, `orchestra audit verify --head` finds every change of what
 const VERIFY_EXAMPLES: &str = "\
 Examples:
   orchestra audit verify
-  orchestra audit verify --head /mnt/elsewhere/head-2026-11-22.json
-  orchestra audit verify --directory /mnt/copy/audit --key 7d0c.. --head head.json
+  orchestra audit verify --head elsewhere/head-2026-11-22.json
+  orchestra audit verify --directory copy/audit --key 7d0c.. --head head.json
 
 It reads the whole log and says the first place that is not as it was written. Without --directory
 it asks the vault for its newest head and its keys, which is itself a line in the log. With it, it

@@ -58,7 +58,10 @@ async fn back_up_under_load(net: &Net, file: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_vault_is_restored_from_a_backup_that_was_taken_under_load() {
-    let limits = format!("{NO_FLOOD}  quota:\n    requests: 1000000\n    window_s: 60\n");
+    let limits = format!(
+        "{NO_FLOOD}  quota:\n    requests: 1000000\n    window_s: 60\n  reveals:\n    requests: 1000000\n    \
+         window_s: 60\n"
+    );
     let mut net = Net::with(Options { limits, ..Options::default() }).await.unwrap();
     let path = net.directory().join("the-backup");
     let file = path.to_str().unwrap().to_owned();

@@ -77,7 +77,10 @@ fn in_state(keys: &[Value], state: &str, purpose: &str) -> usize {
 // write. The last rotation is seen through by the command line.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rotation_goes_on_after_each_kill_and_no_read_fails() {
-    let limits = format!("{NO_FLOOD}  quota:\n    requests: 1000000\n    window_s: 60\n");
+    let limits = format!(
+        "{NO_FLOOD}  quota:\n    requests: 1000000\n    window_s: 60\n  reveals:\n    requests: 1000000\n    \
+         window_s: 60\n"
+    );
     let mut net = Net::with(Options { limits, ..Options::default() }).await.unwrap();
     let kept = Kept::default();
     for round in 0..ROUNDS {
