@@ -47,7 +47,7 @@ pub const ACCOUNTS: [Account; 2] = [
         name: "adyen-backup",
         provider: "adyen",
         host: "checkout-test.adyen.com",
-        credentials: &[("ApiKey", "AQEbenchbenchbench"), ("MerchantAccount", "BenchECOM")],
+        credentials: &[("ApiKey", "AQEbenchbenchbenchbench"), ("MerchantAccount", "BenchECOM")],
         approved: "Authorised",
         answer: ADYEN_ANSWER,
     },
