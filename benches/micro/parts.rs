@@ -50,7 +50,7 @@ fn account(account: &Account) -> anyhow::Result<()> {
     let name = account.provider;
     let provider = providers::by_gateway(name).context("there is no such provider")?;
     let credentials = account.credentials();
-    let cx = Cx { credentials: &credentials };
+    let cx = Cx::timeless(&credentials);
     let operation = charge::operation()?;
     if provider.request(&operation, &cx).is_err() {
         bail!("{name} refuses the charge");

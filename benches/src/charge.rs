@@ -94,7 +94,7 @@ pub fn by_merchant(account: &Account, key: &str, token: &str) -> Script {
 pub fn by_provider(account: &Account) -> anyhow::Result<Script> {
     let provider = providers::by_gateway(account.provider).context("there is no such provider")?;
     let credentials = account.credentials();
-    let cx = Cx { credentials: &credentials };
+    let cx = Cx::timeless(&credentials);
     let operation = operation()?;
     let Ok(first) = provider.request(&operation, &cx) else {
         bail!("{} refuses the charge", account.provider);

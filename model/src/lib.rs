@@ -19,8 +19,9 @@ pub use account::{AccountName, Credentials};
 pub use card::{Card, CardRef, CardToken, Cvv, CvvSource, Expiry, Gone, NumberSource, Pan};
 pub use money::{Amount, Currency};
 pub use operation::{
-    Action, Authorization, Capture, Find, Kind, NetworkTokenBrand, Operation, Payer, ThreeDs,
+    Action, Authorization, Capture, Find, FollowUp, Kind, Known, NetworkTokenBrand, Operation,
+    Payer, ThreeDs,
 };
-pub use outcome::{Decline, Outcome, Rejected, Report, State, Unknown};
+pub use outcome::{AddressCheck, CvvCheck, Decline, Outcome, Rejected, Report, State, Unknown};
 pub use secret::Secret;
 pub use wiped::Wiped;

@@ -21,20 +21,35 @@ pub struct Operation<C = CardRef> {
 #[derive(Debug)]
 pub enum Action<C = CardRef> {
     Authorize(Box<Authorization<C>>),
-    /// `reference` is the provider's name for the payment (`refTransId`), at most 255 characters.
-    Capture {
-        amount: Amount,
-        reference: Box<str>,
-    },
-    Refund {
-        amount: Amount,
-        reference: Box<str>,
-    },
+    Capture(FollowUp),
+    Refund(FollowUp),
     Status(Find),
-    Void {
-        amount: Amount,
-        reference: Box<str>,
-    },
+    Void(FollowUp),
+}
+
+/// What is done to a payment that was made earlier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FollowUp {
+    pub amount: Amount,
+    /// The provider's name for the payment (`refTransId`), at most 255 characters.
+    pub reference: Box<str>,
+    /// What the journal knows of the payment, if it was made through us.
+    pub known: Option<Known>,
+}
+
+/// What the journal knows of an earlier payment. Some providers ask for it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// How much was authorized in all.
+    pub authorized: Amount,
+    /// How much of it was captured before, in the same currency.
+    pub captured: Amount,
+    /// How many captures there were before.
+    pub captures: u32,
+    /// The last four digits of the card.
+    pub last_four: Option<Box<str>>,
+    /// What the provider's own code kept ([`crate::Report::memo`]).
+    pub memo: Option<Box<str>>,
 }
 
 /// A hold on a card, taken at once or later.
@@ -112,6 +127,15 @@ pub struct ThreeDs {
     pub xid: Box<str>,
 }
 
+// === impl FollowUp ===
+
+impl FollowUp {
+    /// Something done to a payment of which we know no more than its name.
+    pub fn unknown(amount: Amount, reference: Box<str>) -> Self {
+        Self { amount, reference, known: None }
+    }
+}
+
 // === impl Operation ===
 
 impl<C> Operation<C> {
@@ -122,10 +146,10 @@ impl<C> Operation<C> {
                 Capture::Later => Kind::Authorize,
                 Capture::Now => Kind::Charge,
             },
-            Action::Capture { .. } => Kind::Capture,
-            Action::Refund { .. } => Kind::Refund,
+            Action::Capture(_) => Kind::Capture,
+            Action::Refund(_) => Kind::Refund,
             Action::Status(_) => Kind::Status,
-            Action::Void { .. } => Kind::Void,
+            Action::Void(_) => Kind::Void,
         }
     }
 
@@ -133,9 +157,9 @@ impl<C> Operation<C> {
     pub fn amount(&self) -> Option<Amount> {
         match &self.action {
             Action::Authorize(authorization) => Some(authorization.amount),
-            Action::Capture { amount, .. }
-            | Action::Refund { amount, .. }
-            | Action::Void { amount, .. } => Some(*amount),
+            Action::Capture(earlier) | Action::Refund(earlier) | Action::Void(earlier) => {
+                Some(earlier.amount)
+            }
             Action::Status(_) => None,
         }
     }
@@ -157,10 +181,10 @@ impl<C> Operation<C> {
             Action::Authorize(authorization) => {
                 Action::Authorize(Box::new(authorization.try_map_card(exchange)?))
             }
-            Action::Capture { amount, reference } => Action::Capture { amount, reference },
-            Action::Refund { amount, reference } => Action::Refund { amount, reference },
+            Action::Capture(earlier) => Action::Capture(earlier),
+            Action::Refund(earlier) => Action::Refund(earlier),
             Action::Status(find) => Action::Status(find),
-            Action::Void { amount, reference } => Action::Void { amount, reference },
+            Action::Void(earlier) => Action::Void(earlier),
         };
         Ok(Operation { key: self.key, merchant_reference: self.merchant_reference, action })
     }

@@ -67,6 +67,32 @@ pub enum Rejected {
     RateLimited,
     /// The payment is not in a state that allows this.
     State,
+    /// The provider is out of order, and documents that this request was not processed.
+    Unavailable,
+}
+
+/// What the issuer says of the cardholder's address (AVS).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AddressCheck {
+    /// Street and post code are right.
+    Match,
+    /// Neither is right.
+    NoMatch,
+    /// It was not looked at, or the issuer does not say.
+    NotChecked,
+    /// The post code is right, and the street is wrong or was not looked at.
+    PostCodeOnly,
+    /// The street is right, and the post code is wrong or was not looked at.
+    StreetOnly,
+}
+
+/// What the issuer says of the card verification value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum CvvCheck {
+    Match,
+    NoMatch,
+    /// It was not looked at, or was not sent, or the issuer does not say.
+    NotChecked,
 }
 
 /// Why we do not know.
@@ -110,6 +136,13 @@ pub struct Report {
     pub description: Option<Box<str>>,
     pub sub_code: Option<Box<str>>,
     pub sub_description: Option<Box<str>>,
+    pub address_check: Option<AddressCheck>,
+    pub cvv_check: Option<CvvCheck>,
+    /// The scheme's name for the payment, by which later ones refer to it.
+    pub network_transaction_id: Option<Box<str>>,
+    /// What the provider's own code wants to be told again when the payment is captured, voided or
+    /// refunded, at most [`Report::MEMO_BYTES_MAX`] bytes. No merchant sees it.
+    pub memo: Option<Box<str>>,
 }
 
 // === impl Outcome ===
@@ -198,6 +231,34 @@ impl Decline {
     }
 }
 
+// === impl AddressCheck ===
+
+impl AddressCheck {
+    /// The word for it in the API (`addressCheck`).
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Match => "Match",
+            Self::NoMatch => "NoMatch",
+            Self::NotChecked => "NotChecked",
+            Self::PostCodeOnly => "PostCodeOnly",
+            Self::StreetOnly => "StreetOnly",
+        }
+    }
+}
+
+// === impl CvvCheck ===
+
+impl CvvCheck {
+    /// The word for it in the API (`cvvCheck`).
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Match => "Match",
+            Self::NoMatch => "NoMatch",
+            Self::NotChecked => "NotChecked",
+        }
+    }
+}
+
 // === impl State ===
 
 impl State {
@@ -218,6 +279,9 @@ impl State {
 // === impl Report ===
 
 impl Report {
+    /// How long a memo may be, in bytes.
+    pub const MEMO_BYTES_MAX: usize = 1_024;
+
     /// An outcome of which the provider said nothing more.
     pub fn bare(outcome: Outcome) -> Self {
         Self {
@@ -230,6 +294,10 @@ impl Report {
             description: None,
             sub_code: None,
             sub_description: None,
+            address_check: None,
+            cvv_check: None,
+            network_transaction_id: None,
+            memo: None,
         }
     }
 }

@@ -13,10 +13,11 @@ use account::{
 };
 use answer::Expected;
 use model::{
-    Action, Amount, Authorization, Capture, Card, Currency, Gone, Kind, Operation, Outcome, Payer,
-    Rejected, Report,
+    Action, Amount, Authorization, Capture, Card, Currency, FollowUp, Gone, Kind, Operation,
+    Outcome, Payer, Rejected, Report,
 };
 use serde::Serialize;
+use std::time::Duration;
 
 mod account;
 mod answer;
@@ -70,7 +71,9 @@ impl Provider for Adyen {
     }
 
     fn idempotency(&self) -> Idempotency {
-        Idempotency::Header("idempotency-key")
+        // The shortest time that the documentation has named:
+        // https://docs.adyen.com/development-resources/api-idempotency
+        Idempotency::Header { name: "idempotency-key", lasts: Duration::from_hours(7 * 24) }
     }
 
     fn request(&self, operation: &Operation<Card>, cx: &Cx<'_>) -> Result<Request, Refusal> {
@@ -82,17 +85,17 @@ impl Provider for Adyen {
                 let payment = Payment::of(operation, authorization, account, cx)?;
                 post(&["payments"], Body::json(&payment), &operation.key, cx)
             }
-            Action::Capture { amount, reference } => {
+            Action::Capture(FollowUp { amount, reference, .. }) => {
                 let change = Modification::of(operation, account, Some(*amount))?;
                 let path = ["payments", psp(reference)?, "captures"];
                 post(&path, Body::json(&change), &operation.key, cx)
             }
-            Action::Refund { amount, reference } => {
+            Action::Refund(FollowUp { amount, reference, .. }) => {
                 let change = Modification::of(operation, account, Some(*amount))?;
                 let path = ["payments", psp(reference)?, "refunds"];
                 post(&path, Body::json(&change), &operation.key, cx)
             }
-            Action::Void { reference, .. } => {
+            Action::Void(FollowUp { reference, .. }) => {
                 let change = Modification::of(operation, account, None)?;
                 let path = ["payments", psp(reference)?, "cancels"];
                 post(&path, Body::json(&change), &operation.key, cx)
@@ -532,7 +535,7 @@ mod tests {
         ] {
             let pairs = vec![("liveurlprefix".into(), Secret::new(prefix))];
             let credentials = Credentials::new(pairs);
-            let found = endpoint(&Cx { credentials: &credentials }).ok().map(|(host, _)| host);
+            let found = endpoint(&Cx::timeless(&credentials)).ok().map(|(host, _)| host);
             let expected = expected.map(|label| format!("{label}{LIVE_AUTHORITY_SUFFIX}"));
             assert_eq!(found, expected, "{prefix}");
         }

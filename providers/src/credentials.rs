@@ -4,7 +4,7 @@
 //! The same description decides what is stored, what an inline account may hold, what is masked,
 //! and what `GET /PaymentGateway` and the documentation say.
 
-use crate::{Cx, Gateway};
+use crate::Gateway;
 use model::{Credentials, Secret};
 
 /// A credential or an option that an account at a provider has.
@@ -81,8 +81,7 @@ const ANOTHER_ACCOUNT: &str =
 impl Gateway {
     /// The first credential that an account must have and `credentials` lacks.
     pub fn missing(&self, credentials: &Credentials) -> Option<&'static CredentialSpec> {
-        let cx = Cx { credentials };
-        self.credentials.iter().find(|spec| spec.required && cx.find(spec).is_none())
+        self.credentials.iter().find(|spec| spec.required && spec.of(credentials).is_none())
     }
 
     /// Checks the credentials of an account: names first, in their order, and then each credential
@@ -108,14 +107,13 @@ impl Gateway {
     /// # Errors
     /// The first credential that tells of another one.
     pub fn check_same(&self, current: &Credentials, staged: &Credentials) -> Result<(), Fault> {
-        let cx = |credentials| Cx { credentials };
         let tells = |spec: &CredentialSpec, found: Option<&Secret>| {
             // Exposed to be compared; nothing of it is kept.
             found.map(|value| spec.identity.of(value.expose()).to_owned())
         };
         let differs = |spec: &&CredentialSpec| {
             spec.identity != Identity::None
-                && tells(spec, cx(current).find(spec)) != tells(spec, cx(staged).find(spec))
+                && tells(spec, spec.of(current)) != tells(spec, spec.of(staged))
         };
         match self.credentials.iter().find(differs) {
             Some(spec) => Err(spec.wrong(ANOTHER_ACCOUNT)),
@@ -133,8 +131,14 @@ impl Gateway {
 // === impl CredentialSpec ===
 
 impl CredentialSpec {
+    /// The credential that this describes, where there is one that is not empty.
+    pub(crate) fn of<'a>(&self, credentials: &'a Credentials) -> Option<&'a Secret> {
+        let found = credentials.find(&[self.name]).or_else(|| credentials.find(self.aliases));
+        found.filter(|value| !value.is_empty())
+    }
+
     fn check(&'static self, credentials: &Credentials) -> Result<(), Fault> {
-        match (Cx { credentials }.find(self), self.required) {
+        match (self.of(credentials), self.required) {
             // Exposed to be looked at; a fault does not hold it.
             (Some(value), _) if self.form.holds(value.expose()) => Ok(()),
             (Some(_), _) => Err(self.wrong(self.form_text)),

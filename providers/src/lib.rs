@@ -4,8 +4,11 @@
 //! [`Report`]. Sending, retrying, timing, limiting and logging belong to the proxy; what a card or
 //! a credential is belongs to `model`.
 
-use model::{Card, Credentials, Gone, Kind, Operation, Outcome, Rejected, Report, Secret, Unknown};
+use model::{
+    Amount, Card, Credentials, Gone, Kind, Operation, Outcome, Rejected, Report, Secret, Unknown,
+};
 use std::fmt;
+use std::time::Duration;
 
 pub mod credentials;
 mod three_ds;
@@ -88,10 +91,59 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
         report.outcome == Outcome::Rejected(Rejected::Credentials)
     }
 
-    /// Whether the same request may be sent twice. The proxy never resends without it.
+    /// Whether the same request may be sent twice, and for how long the provider remembers the
+    /// first. The proxy never resends without it.
     fn idempotency(&self) -> Idempotency {
         Idempotency::None
     }
+
+    /// Writes the question what became of an operation whose answer was lost: the provider's best
+    /// means that needs no card. Whether it moves money is for the request to say.
+    ///
+    /// # Errors
+    /// When the provider cannot be asked ([`Refusal::Unsupported`]).
+    fn inquiry(&self, _lost: &Lost<'_>, _cx: &Cx<'_>) -> Result<Request, Refusal> {
+        Err(Refusal::Unsupported)
+    }
+
+    /// Reads the answer to that question.
+    fn found(&self, _lost: &Lost<'_>, _answer: &Answer<'_>) -> Found {
+        Found::Unclear
+    }
+
+    /// How long after an operation was sent "there is no such payment" is not to be believed,
+    /// because what the provider shows lags behind what it did.
+    fn lag(&self) -> Duration {
+        Duration::from_mins(15)
+    }
+}
+
+/// An operation whose answer was lost.
+#[derive(Clone, Copy, Debug)]
+pub struct Lost<'a> {
+    pub kind: Kind,
+    /// The key of the attempt, which every provider was told where it takes one.
+    pub key: &'a str,
+    /// The merchant's reference, or else the key.
+    pub reference: &'a str,
+    pub amount: Amount,
+    /// The earlier payment that it is about, as the provider calls it; none for a new payment.
+    pub payment: Option<&'a str>,
+    /// [`Report::memo`] of the earlier payment.
+    pub memo: Option<&'a str>,
+    /// When it was sent, in seconds since 1970.
+    pub sent: u64,
+}
+
+/// What an inquiry brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// The provider has it, and this is what became of it.
+    Report(Report),
+    /// The provider knows nothing of it. Before [`Provider::lag`] is over this proves nothing.
+    Absent,
+    /// The answer says neither.
+    Unclear,
 }
 
 /// What follows an answer.
@@ -116,6 +168,10 @@ pub enum Refusal {
 #[derive(Clone, Copy, Debug)]
 pub struct Cx<'a> {
     pub credentials: &'a Credentials,
+    /// The time, in seconds since 1970 UTC.
+    pub now: u64,
+    /// Random bits that nobody has seen, for providers that sign requests.
+    pub nonce: u128,
 }
 
 /// What the API says of a provider.
@@ -135,8 +191,9 @@ pub struct Gateway {
 pub enum Idempotency {
     /// Sending twice could charge twice.
     None,
-    /// The provider drops a second request that has the same value in this header.
-    Header(&'static str),
+    /// The provider drops a second request that has the same value in this header, as long as it
+    /// remembers the first.
+    Header { name: &'static str, lasts: Duration },
 }
 
 /// Finds a provider by the name that accounts use or by its own, in any case.
@@ -172,10 +229,14 @@ fn doubted(report: Report) -> Report {
 // === impl Cx ===
 
 impl<'a> Cx<'a> {
+    /// What a provider may know that signs nothing and asks for no time.
+    pub fn timeless(credentials: &'a Credentials) -> Self {
+        Self { credentials, now: 0, nonce: 0 }
+    }
+
     /// The credential that `spec` describes, where the account has one that is not empty.
     fn find(&self, spec: &CredentialSpec) -> Option<&'a Secret> {
-        let found = self.credentials.find(&[spec.name]);
-        found.or_else(|| self.credentials.find(spec.aliases)).filter(|value| !value.is_empty())
+        spec.of(self.credentials)
     }
 
     /// The credential that `spec` describes, or a refusal that says `problem`.

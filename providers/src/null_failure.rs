@@ -4,7 +4,7 @@
 
 use crate::wire::{Answer, Request};
 use crate::{Cx, Gateway, Provider, Refusal, Validity};
-use model::{Action, Card, Decline, Gone, Kind, Operation, Outcome, Report, State, Unknown};
+use model::{Action, Card, Decline, FollowUp, Gone, Kind, Operation, Outcome, Report, State, Unknown};
 
 pub(crate) static PROVIDER: NullFailure = NullFailure;
 
@@ -49,9 +49,9 @@ impl Provider for NullFailure {
         let (state, reference) = match &operation.action {
             Action::Authorize(_) => (Some(State::Declined), &operation.key),
             // A payment that is told no stays what it was, which nobody here knows.
-            Action::Capture { reference, .. }
-            | Action::Refund { reference, .. }
-            | Action::Void { reference, .. } => (None, reference),
+            Action::Capture(FollowUp { reference, .. })
+            | Action::Refund(FollowUp { reference, .. })
+            | Action::Void(FollowUp { reference, .. }) => (None, reference),
             Action::Status(_) => return None,
         };
         Some(Report {

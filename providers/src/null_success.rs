@@ -4,7 +4,7 @@
 
 use crate::wire::{Answer, Request};
 use crate::{Cx, Gateway, Provider, Refusal, Validity};
-use model::{Action, Capture, Card, Gone, Kind, Operation, Outcome, Report, State, Unknown};
+use model::{Action, Capture, Card, FollowUp, Gone, Kind, Operation, Outcome, Report, State, Unknown};
 
 pub(crate) static PROVIDER: NullSuccess = NullSuccess;
 
@@ -51,9 +51,9 @@ impl Provider for NullSuccess {
                 Capture::Later => (State::Authorized, &operation.key),
                 Capture::Now => (State::Captured, &operation.key),
             },
-            Action::Capture { reference, .. } => (State::Captured, reference),
-            Action::Refund { reference, .. } => (State::Refunded, reference),
-            Action::Void { reference, .. } => (State::Voided, reference),
+            Action::Capture(FollowUp { reference, .. }) => (State::Captured, reference),
+            Action::Refund(FollowUp { reference, .. }) => (State::Refunded, reference),
+            Action::Void(FollowUp { reference, .. }) => (State::Voided, reference),
             Action::Status(_) => return None,
         };
         Some(Report {

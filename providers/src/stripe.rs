@@ -9,9 +9,10 @@ use crate::wire::{Answer, Form, HeaderText, Request, cut, path, query};
 use crate::{CREDENTIALS, Cx, Gateway, Idempotency, Provider, Refusal, Step, Validity, agreed};
 use answer::Expected;
 use model::{
-    Action, Amount, Authorization, Capture, Card, Currency, Find, Gone, Kind, Operation, Outcome,
-    Payer, Rejected, Report,
+    Action, Amount, Authorization, Capture, Card, Currency, Find, FollowUp, Gone, Kind,
+    Operation, Outcome, Payer, Rejected, Report,
 };
+use std::time::Duration;
 
 mod answer;
 
@@ -91,7 +92,8 @@ impl Provider for Stripe {
     }
 
     fn idempotency(&self) -> Idempotency {
-        Idempotency::Header("idempotency-key")
+        // Keys may be removed after 24 hours: https://docs.stripe.com/api/idempotent_requests
+        Idempotency::Header { name: "idempotency-key", lasts: Duration::from_hours(24) }
     }
 
     fn request(&self, operation: &Operation<Card>, cx: &Cx<'_>) -> Result<Request, Refusal> {
@@ -103,20 +105,20 @@ impl Provider for Stripe {
                 post(&["payment_methods"], card_form(authorization), &[key, "-pm"], cx)
                     .map(Request::harmless)
             }
-            Action::Capture { amount, reference } => {
+            Action::Capture(FollowUp { amount, reference, .. }) => {
                 let form = Form::new()
                     .pair("amount_to_capture", &units(*amount)?.to_string())
                     .pair("expand[]", "latest_charge");
                 post(&["payment_intents", intent_id(reference)?, "capture"], form, &[key], cx)
             }
-            Action::Refund { amount, reference } => {
+            Action::Refund(FollowUp { amount, reference, .. }) => {
                 let form = Form::new()
                     .pair("payment_intent", intent_id(reference)?)
                     .pair("amount", &units(*amount)?.to_string());
                 post(&["refunds"], marked(form, operation), &[key], cx)
             }
             Action::Status(find) => get(&status_path(find)?, cx),
-            Action::Void { reference, .. } => {
+            Action::Void(FollowUp { reference, .. }) => {
                 let path = ["payment_intents", intent_id(reference)?, "cancel"];
                 post(&path, Form::new(), &[key], cx)
             }

@@ -158,7 +158,8 @@ async fn pay(
     tally: &mut Tally,
     sent: &AtomicBool,
 ) -> Result<Ending, NothingToSend> {
-    let cx = Cx { credentials: account.credentials.get() };
+    let credentials = account.credentials.get();
+    let cx = Cx { credentials, now: crate::clock::now_seconds(), nonce: rand::random() };
     match write_request(shared, merchant, account, operation, who, &cx)? {
         Written::Answered(report) => Ok(Ending::Reported(report)),
         Written::Request(operation, request) => {

@@ -216,7 +216,7 @@ impl Finished {
                 let state = report.state.or(Some(State::Declined));
                 new(Code::Rejected, "The card was declined.", decline.is_retryable(), state)
             }
-            Outcome::Rejected(Rejected::RateLimited) => {
+            Outcome::Rejected(Rejected::RateLimited | Rejected::Unavailable) => {
                 let why =
                     "The gateway is busy and did not process the request; it may be tried again.";
                 new(Code::TemporaryFailure, why, true, report.state)
@@ -269,6 +269,7 @@ fn refusal(rejected: Rejected) -> &'static str {
         Rejected::NotFound => "The gateway knows no such transaction.",
         Rejected::RateLimited => "The gateway is busy.",
         Rejected::State => "The transaction is not in a state that allows this.",
+        Rejected::Unavailable => "The gateway is out of order.",
     }
 }
 

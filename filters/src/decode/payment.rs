@@ -5,8 +5,8 @@ use crate::decode::object::Object;
 use crate::decode::{AccountChoice, AccountInput, FieldError, PaymentRequest, YearMonth};
 use model::money::NotAnAmount;
 use model::{
-    AccountName, Action, Amount, Authorization, Capture, Credentials, Currency, Find, Kind,
-    NetworkTokenBrand, Payer, Secret,
+    AccountName, Action, Amount, Authorization, Capture, Credentials, Currency, Find, FollowUp,
+    Kind, NetworkTokenBrand, Payer, Secret,
 };
 
 /// Reads a payment operation of this kind.
@@ -18,18 +18,9 @@ pub(super) fn read(
     let action = match kind {
         Kind::Authorize => authorization(body, Capture::Later, today)?,
         Kind::Charge => authorization(body, Capture::Now, today)?,
-        Kind::Capture => {
-            let (amount, reference) = follow_up(body)?;
-            Action::Capture { amount, reference }
-        }
-        Kind::Refund => {
-            let (amount, reference) = refund(body)?;
-            Action::Refund { amount, reference }
-        }
-        Kind::Void => {
-            let (amount, reference) = follow_up(body)?;
-            Action::Void { amount, reference }
-        }
+        Kind::Capture => Action::Capture(follow_up(body)?),
+        Kind::Refund => Action::Refund(refund(body)?),
+        Kind::Void => Action::Void(follow_up(body)?),
         Kind::Status => Action::Status(find(body)?),
     };
     let account = account_choice(body)?;
@@ -81,13 +72,13 @@ fn authorization(
     })))
 }
 
-fn follow_up(body: &Object<'_, '_>) -> Result<(Amount, Box<str>), FieldError> {
+fn follow_up(body: &Object<'_, '_>) -> Result<FollowUp, FieldError> {
     let found = earlier(body)?;
     network_token(body)?;
     Ok(found)
 }
 
-fn refund(body: &Object<'_, '_>) -> Result<(Amount, Box<str>), FieldError> {
+fn refund(body: &Object<'_, '_>) -> Result<FollowUp, FieldError> {
     let found = earlier(body)?;
     payer(body)?;
     network_token(body)?;
@@ -98,13 +89,13 @@ fn refund(body: &Object<'_, '_>) -> Result<(Amount, Box<str>), FieldError> {
 ///
 /// A card may be sent again, as the API has it. No provider needs it to find the payment, so it is
 /// checked and dropped; that it expired since then does not matter.
-fn earlier(body: &Object<'_, '_>) -> Result<(Amount, Box<str>), FieldError> {
+fn earlier(body: &Object<'_, '_>) -> Result<FollowUp, FieldError> {
     let amount = amount(body)?;
     let reference = body.required_text("refTransId")?.to_box();
     if let Some(card) = body.object("card")? {
         drop(card::read(&card, None)?);
     }
-    Ok((amount, reference))
+    Ok(FollowUp::unknown(amount, reference))
 }
 
 fn find(body: &Object<'_, '_>) -> Result<Find, FieldError> {

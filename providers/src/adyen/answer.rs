@@ -3,8 +3,8 @@
 use super::{places, psp_reference};
 use crate::{Validity, doubted};
 use crate::wire::{Answer, said};
-use model::{Action, Amount, Currency, Decline, Kind, Operation, Outcome, Rejected, Report};
-use model::{State, Unknown};
+use model::{Action, Amount, Currency, Decline, FollowUp, Kind, Operation, Outcome, Rejected};
+use model::{Report, State, Unknown};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -28,9 +28,9 @@ impl<'a> Expected<'a> {
             Action::Authorize(_) => {
                 Self { merchant_reference: Some(operation.reference()), payment: None }
             }
-            Action::Capture { reference, .. }
-            | Action::Refund { reference, .. }
-            | Action::Void { reference, .. } => {
+            Action::Capture(FollowUp { reference, .. })
+            | Action::Refund(FollowUp { reference, .. })
+            | Action::Void(FollowUp { reference, .. }) => {
                 Self { merchant_reference: None, payment: Some(reference) }
             }
             Action::Status(_) => Self::default(),

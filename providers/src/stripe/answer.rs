@@ -3,8 +3,8 @@
 use super::{id, places};
 use crate::{Validity, doubted};
 use crate::wire::{Answer, said};
-use model::{Action, Amount, Currency, Decline, Find, Kind, Operation, Outcome, Rejected, Report};
-use model::{State, Unknown};
+use model::{Action, Amount, Currency, Decline, Find, FollowUp, Kind, Operation, Outcome};
+use model::{Rejected, Report, State, Unknown};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -26,9 +26,9 @@ impl<'a> Expected<'a> {
         let none = Self::default();
         match &operation.action {
             Action::Authorize(_) => Self { key: Some(&operation.key), ..none },
-            Action::Capture { reference, .. }
-            | Action::Refund { reference, .. }
-            | Action::Void { reference, .. }
+            Action::Capture(FollowUp { reference, .. })
+            | Action::Refund(FollowUp { reference, .. })
+            | Action::Void(FollowUp { reference, .. })
             | Action::Status(Find::Reference(reference)) => {
                 Self { reference: Some(reference), ..none }
             }
