@@ -11,6 +11,7 @@ pub mod card;
 pub mod money;
 pub mod operation;
 pub mod outcome;
+pub mod payment;
 pub mod secret;
 pub mod wiped;
 
@@ -23,5 +24,8 @@ pub use operation::{
     Payer, ThreeDs,
 };
 pub use outcome::{AddressCheck, CvvCheck, Decline, Outcome, Rejected, Report, State, Unknown};
+pub use payment::{
+    Attempt, Change, ChangeKind, Evidence, NotAllowed, Payment, Standing, TransactionId,
+};
 pub use secret::Secret;
 pub use wiped::Wiped;

@@ -155,6 +155,12 @@ impl Amount {
         self.minor
     }
 
+    /// So many minor units of the same currency; the largest amount where that is too much.
+    #[must_use]
+    pub fn with_minor(self, minor: u64) -> Self {
+        Self { minor: minor.min(Self::MINOR_MAX), ..self }
+    }
+
     /// The currency.
     pub const fn currency(&self) -> Currency {
         self.currency

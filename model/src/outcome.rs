@@ -112,6 +112,8 @@ pub enum State {
     Authorized,
     Captured,
     Declined,
+    /// Nothing was done, and nothing will be.
+    Failed,
     Pending,
     Refunded,
     Unknown,
@@ -268,6 +270,7 @@ impl State {
             Self::Authorized => "Authorized",
             Self::Captured => "Captured",
             Self::Declined => "Declined",
+            Self::Failed => "Failed",
             Self::Pending => "Pending",
             Self::Refunded => "Refunded",
             Self::Unknown => "Unknown",

@@ -1,0 +1,410 @@
+//! A payment from its first attempt to its last refund, and what may be done to it.
+//!
+//! What is kept is what happened: the attempts to make the payment, and the captures, refunds and
+//! voids after it, each with how it stands. Amounts and the state are worked out from that, so that
+//! they can never disagree with it. An amount whose fate is not known counts against whatever it
+//! could still use up, and for nothing.
+
+use crate::{
+    AccountName, AddressCheck, Amount, Capture, CvvCheck, Kind, Known, Outcome, Report, State,
+};
+use std::fmt;
+
+/// The name of a payment or of something done to one: 32 digits `[0-9a-f]`, of which the first
+/// twelve are the time in milliseconds since 1970, so that names sort as they were given.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TransactionId(Box<str>);
+
+/// The text is not 32 digits `[0-9a-f]`.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not the name of a transaction")]
+pub struct NotATransaction(());
+
+/// A payment, as the journal keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payment {
+    pub id: TransactionId,
+    pub capture: Capture,
+    pub amount: Amount,
+    /// `myRef`.
+    pub merchant_reference: Option<Box<str>>,
+    /// Of the card.
+    pub last_four: Option<Box<str>>,
+    /// At most [`Payment::ATTEMPTS_MAX`], in the order in which they were made.
+    pub attempts: Vec<Attempt>,
+    /// At most [`Payment::CHANGES_MAX`], in the order in which they were begun.
+    pub changes: Vec<Change>,
+}
+
+/// One account that was asked to make a payment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// None where the merchant sent credentials along.
+    pub account: Option<AccountName>,
+    /// The provider's name.
+    pub provider: Box<str>,
+    /// In milliseconds since 1970.
+    pub began: u64,
+    pub standing: Standing,
+    pub evidence: Evidence,
+}
+
+/// Something done to a payment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub id: TransactionId,
+    pub kind: ChangeKind,
+    pub amount: Amount,
+    pub standing: Standing,
+    pub evidence: Evidence,
+}
+
+/// What can be done to a payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChangeKind {
+    Capture,
+    Refund,
+    Void,
+}
+
+/// How something stands that a provider was, or is to be, asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It may have been sent.
+    Sending,
+    /// It is certain that the provider did not do it and never will.
+    NotDone,
+    /// What became of it.
+    Ended(Outcome),
+}
+
+/// What a provider said, as far as it is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    pub reference: Option<Box<str>>,
+    pub authorization_code: Option<Box<str>>,
+    pub code: Option<Box<str>>,
+    pub description: Option<Box<str>>,
+    pub sub_code: Option<Box<str>>,
+    pub sub_description: Option<Box<str>>,
+    pub network_transaction_id: Option<Box<str>>,
+    pub memo: Option<Box<str>>,
+    pub address_check: Option<AddressCheck>,
+    pub cvv_check: Option<CvvCheck>,
+}
+
+/// Why something must not be done to a payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAllowed {
+    #[error("the amount is in another currency than the payment")]
+    Currency,
+    #[error("more would be captured than was authorized")]
+    OverAuthorized,
+    #[error("more would be refunded than was captured")]
+    OverCaptured,
+    #[error("the payment is not in a state that allows this")]
+    State,
+    #[error("the outcome of the payment, or of an earlier change of it, is not known yet")]
+    Unknown,
+    #[error("too much was done to this payment already")]
+    TooMany,
+}
+
+// === impl TransactionId ===
+
+impl TransactionId {
+    /// How long a name is, in characters.
+    pub const LEN: usize = 32;
+
+    /// Makes a name of a time in milliseconds since 1970 and of random bits.
+    pub fn new(millis: u64, random: u128) -> Self {
+        const MILLIS_BITS: u64 = (1 << 48) - 1;
+        const RANDOM_BITS: u128 = (1 << 80) - 1;
+        Self(format!("{:012x}{:020x}", millis.min(MILLIS_BITS), random & RANDOM_BITS).into())
+    }
+
+    /// Reads a name.
+    pub fn parse(text: &str) -> Result<Self, NotATransaction> {
+        let digits = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let well_formed = text.len() == Self::LEN && digits;
+        well_formed.then(|| Self(text.into())).ok_or(NotATransaction(()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// When it was given, in milliseconds since 1970.
+    pub fn millis(&self) -> u64 {
+        let digits = self.0.get(..12).and_then(|digits| u64::from_str_radix(digits, 16).ok());
+        digits.unwrap_or_default()
+    }
+
+    /// The key that the provider is told at attempt number `nth`, counted from 0: unique for ever,
+    /// 32 characters `[0-9a-z]`, and never used for another attempt.
+    pub fn attempt_key(&self, nth: usize) -> Box<str> {
+        // No name has a letter behind `f`, so that no two of these are the same.
+        const LETTERS: &str = "ghijklmnopqrstuvwxyz";
+        let letter = nth.checked_sub(1).and_then(|nth| LETTERS.get(nth..=nth));
+        match (letter, self.0.split_at_checked(Self::LEN - 1)) {
+            (Some(letter), Some((most, _))) => format!("{most}{letter}").into(),
+            _ => self.0.clone(),
+        }
+    }
+}
+
+impl fmt::Display for TransactionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+// === impl Payment ===
+
+impl Payment {
+    /// How many accounts one payment may try.
+    pub const ATTEMPTS_MAX: usize = 8;
+    /// How much may be done to one payment.
+    pub const CHANGES_MAX: usize = 64;
+
+    /// What it was asked for as.
+    pub fn kind(&self) -> Kind {
+        match self.capture {
+            Capture::Later => Kind::Authorize,
+            Capture::Now => Kind::Charge,
+        }
+    }
+
+    /// The attempt that counts: the last.
+    pub fn last_attempt(&self) -> Option<&Attempt> {
+        self.attempts.last()
+    }
+
+    /// The change with this name.
+    pub fn change(&self, id: &TransactionId) -> Option<&Change> {
+        self.changes.iter().find(|change| change.id == *id)
+    }
+
+    /// Whether something about it is in doubt, so that the provider must be asked.
+    pub fn is_open(&self) -> bool {
+        let attempts = self.attempts.iter().map(|attempt| attempt.standing);
+        attempts.chain(self.changes.iter().map(|change| change.standing)).any(Standing::is_open)
+    }
+
+    /// How much of it stands: all of it, once it is approved and as long as it is not voided.
+    pub fn authorized(&self) -> u64 {
+        if self.is_made() { self.amount.minor() } else { 0 }
+    }
+
+    /// How much the provider captured or took upon it to capture, in minor units.
+    pub fn captured(&self) -> u64 {
+        let at_once = if self.capture == Capture::Now { self.authorized() } else { 0 };
+        at_once.saturating_add(self.sum(ChangeKind::Capture, Standing::is_accepted))
+    }
+
+    /// How much the provider refunded or took upon it to refund, in minor units.
+    pub fn refunded(&self) -> u64 {
+        self.sum(ChangeKind::Refund, Standing::is_accepted)
+    }
+
+    /// The state, as merchants are told it.
+    pub fn state(&self) -> State {
+        let Some(attempt) = self.last_attempt() else { return State::Failed };
+        match attempt.standing {
+            Standing::Sending | Standing::Ended(Outcome::Unknown(_)) => State::Unknown,
+            Standing::NotDone | Standing::Ended(Outcome::Rejected(_)) => State::Failed,
+            Standing::Ended(Outcome::Declined(_)) => State::Declined,
+            Standing::Ended(Outcome::Approved | Outcome::Pending) => self.state_when_made(),
+        }
+    }
+
+    fn state_when_made(&self) -> State {
+        let last = self.last_attempt().map(|attempt| attempt.standing);
+        if self.any(ChangeKind::Void, Standing::is_accepted) {
+            State::Voided
+        } else if self.refunded() > 0 {
+            State::Refunded
+        } else if last == Some(Standing::Ended(Outcome::Pending)) {
+            State::Pending
+        } else if self.captured() > 0 {
+            State::Captured
+        } else {
+            State::Authorized
+        }
+    }
+
+    /// Whether this may be done to it now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn allows(&self, kind: ChangeKind, amount: Amount) -> Result<(), NotAllowed> {
+        if amount.currency() != self.amount.currency() {
+            return Err(NotAllowed::Currency);
+        }
+        match self.last_attempt().map(|attempt| attempt.standing) {
+            Some(Standing::Ended(Outcome::Approved | Outcome::Pending)) => {}
+            Some(standing) if standing.is_open() => return Err(NotAllowed::Unknown),
+            _ => return Err(NotAllowed::State),
+        }
+        if self.changes.len() >= Self::CHANGES_MAX {
+            return Err(NotAllowed::TooMany);
+        }
+        if self.any(ChangeKind::Void, Standing::is_open) {
+            return Err(NotAllowed::Unknown);
+        }
+        if self.any(ChangeKind::Void, Standing::is_accepted) {
+            return Err(NotAllowed::State);
+        }
+        match kind {
+            ChangeKind::Capture => self.allows_capture(amount.minor()),
+            ChangeKind::Refund => self.allows_refund(amount.minor()),
+            ChangeKind::Void => self.allows_void(),
+        }
+    }
+
+    fn allows_capture(&self, minor: u64) -> Result<(), NotAllowed> {
+        if self.capture == Capture::Now {
+            return Err(NotAllowed::State);
+        }
+        let used = self.captured().saturating_add(self.in_doubt(ChangeKind::Capture));
+        if used.saturating_add(minor) <= self.amount.minor() {
+            Ok(())
+        } else {
+            Err(NotAllowed::OverAuthorized)
+        }
+    }
+
+    fn allows_refund(&self, minor: u64) -> Result<(), NotAllowed> {
+        if self.captured() == 0 {
+            let doubt = self.any(ChangeKind::Capture, Standing::is_open);
+            return Err(if doubt { NotAllowed::Unknown } else { NotAllowed::State });
+        }
+        let used = self.refunded().saturating_add(self.in_doubt(ChangeKind::Refund));
+        if used.saturating_add(minor) <= self.captured() {
+            Ok(())
+        } else {
+            Err(NotAllowed::OverCaptured)
+        }
+    }
+
+    /// A charge may be voided as long as nothing of it was refunded, until the provider settles it;
+    /// whether it has, the provider says.
+    fn allows_void(&self) -> Result<(), NotAllowed> {
+        if self.any(ChangeKind::Capture, Standing::is_open)
+            || self.any(ChangeKind::Refund, Standing::is_open)
+        {
+            return Err(NotAllowed::Unknown);
+        }
+        let changed = self.any(ChangeKind::Capture, Standing::is_accepted)
+            || self.any(ChangeKind::Refund, Standing::is_accepted);
+        if changed { Err(NotAllowed::State) } else { Ok(()) }
+    }
+
+    /// What a provider may want to be told of it again.
+    pub fn known(&self) -> Known {
+        let captures = self
+            .changes
+            .iter()
+            .filter(|change| change.kind == ChangeKind::Capture && change.standing.is_accepted());
+        Known {
+            authorized: self.amount,
+            // No more than was authorized, which is an amount.
+            captured: self.amount.with_minor(self.captured()),
+            captures: u32::try_from(captures.count()).unwrap_or(u32::MAX),
+            last_four: self.last_four.clone(),
+            memo: self.last_attempt().and_then(|attempt| attempt.evidence.memo.clone()),
+        }
+    }
+
+    fn is_made(&self) -> bool {
+        self.last_attempt().is_some_and(|attempt| attempt.standing.is_accepted())
+            && !self.any(ChangeKind::Void, Standing::is_accepted)
+    }
+
+    fn any(&self, kind: ChangeKind, standing: impl Fn(Standing) -> bool) -> bool {
+        self.changes.iter().any(|change| change.kind == kind && standing(change.standing))
+    }
+
+    fn in_doubt(&self, kind: ChangeKind) -> u64 {
+        self.sum(kind, Standing::is_open)
+    }
+
+    fn sum(&self, kind: ChangeKind, standing: impl Fn(Standing) -> bool) -> u64 {
+        let these =
+            self.changes.iter().filter(|change| change.kind == kind && standing(change.standing));
+        these.map(|change| change.amount.minor()).fold(0, u64::saturating_add)
+    }
+}
+
+// === impl ChangeKind ===
+
+impl ChangeKind {
+    /// The operation that makes it.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Capture => Kind::Capture,
+            Self::Refund => Kind::Refund,
+            Self::Void => Kind::Void,
+        }
+    }
+
+    /// The change that an operation of this kind makes, if it makes one.
+    pub fn of(kind: Kind) -> Option<Self> {
+        match kind {
+            Kind::Capture => Some(Self::Capture),
+            Kind::Refund => Some(Self::Refund),
+            Kind::Void => Some(Self::Void),
+            Kind::Authorize | Kind::Charge | Kind::Status => None,
+        }
+    }
+}
+
+// === impl Standing ===
+
+impl Standing {
+    /// Whether nobody knows yet whether it was done.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Sending | Self::Ended(Outcome::Unknown(_)))
+    }
+
+    /// Whether the provider did it or took it upon itself.
+    pub fn is_accepted(self) -> bool {
+        matches!(self, Self::Ended(Outcome::Approved | Outcome::Pending))
+    }
+
+    /// Whether `next` may follow. What is certain stays: no late word takes it back.
+    pub fn may_become(self, next: Self) -> bool {
+        match (self, next) {
+            (_, Self::Sending) | (Self::NotDone, _) => false,
+            (Self::Sending | Self::Ended(Outcome::Unknown(_)), _) => true,
+            (Self::Ended(Outcome::Pending), Self::Ended(next)) => {
+                !matches!(next, Outcome::Pending | Outcome::Unknown(_))
+            }
+            (Self::Ended(_), _) => false,
+        }
+    }
+}
+
+// === impl Evidence ===
+
+impl From<&Report> for Evidence {
+    fn from(report: &Report) -> Self {
+        let memo = report.memo.clone().filter(|memo| memo.len() <= Report::MEMO_BYTES_MAX);
+        Self {
+            reference: report.reference.clone(),
+            authorization_code: report.authorization_code.clone(),
+            code: report.code.clone(),
+            description: report.description.clone(),
+            sub_code: report.sub_code.clone(),
+            sub_description: report.sub_description.clone(),
+            network_transaction_id: report.network_transaction_id.clone(),
+            memo,
+            address_check: report.address_check,
+            cvv_check: report.cvv_check,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
