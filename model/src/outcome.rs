@@ -236,6 +236,10 @@ impl Decline {
 // === impl AddressCheck ===
 
 impl AddressCheck {
+    /// Every result, in the order of their words.
+    pub const ALL: [Self; 5] =
+        [Self::Match, Self::NoMatch, Self::NotChecked, Self::PostCodeOnly, Self::StreetOnly];
+
     /// The word for it in the API (`addressCheck`).
     pub fn word(self) -> &'static str {
         match self {
@@ -251,12 +255,67 @@ impl AddressCheck {
 // === impl CvvCheck ===
 
 impl CvvCheck {
+    /// Every result, in the order of their words.
+    pub const ALL: [Self; 3] = [Self::Match, Self::NoMatch, Self::NotChecked];
+
     /// The word for it in the API (`cvvCheck`).
     pub fn word(self) -> &'static str {
         match self {
             Self::Match => "Match",
             Self::NoMatch => "NoMatch",
             Self::NotChecked => "NotChecked",
+        }
+    }
+}
+
+// === impl Rejected ===
+
+impl Rejected {
+    /// Every reason, in the order of their words.
+    pub const ALL: [Self; 8] = [
+        Self::Configuration,
+        Self::Credentials,
+        Self::Duplicate,
+        Self::Malformed,
+        Self::NotFound,
+        Self::RateLimited,
+        Self::State,
+        Self::Unavailable,
+    ];
+
+    /// The word for it in storage.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Configuration => "Configuration",
+            Self::Credentials => "Credentials",
+            Self::Duplicate => "Duplicate",
+            Self::Malformed => "Malformed",
+            Self::NotFound => "NotFound",
+            Self::RateLimited => "RateLimited",
+            Self::State => "State",
+            Self::Unavailable => "Unavailable",
+        }
+    }
+
+    /// Whether the provider says that it did not process the request, and that it may be asked
+    /// again: no other account can then charge for a second time.
+    pub fn is_not_processed(self) -> bool {
+        matches!(self, Self::RateLimited | Self::Unavailable)
+    }
+}
+
+// === impl Unknown ===
+
+impl Unknown {
+    /// Every reason, in the order of their words.
+    pub const ALL: [Self; 3] = [Self::Interrupted, Self::Unreadable, Self::UpstreamFailed];
+
+    /// The word for it in storage.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Interrupted => "Interrupted",
+            Self::Unreadable => "Unreadable",
+            Self::UpstreamFailed => "UpstreamFailed",
         }
     }
 }

@@ -30,6 +30,8 @@ pub struct Payment {
     pub merchant_reference: Option<Box<str>>,
     /// Of the card.
     pub last_four: Option<Box<str>>,
+    /// The newest [`Report::memo`] of its provider.
+    pub memo: Option<Box<str>>,
     /// At most [`Payment::ATTEMPTS_MAX`], in the order in which they were made.
     pub attempts: Vec<Attempt>,
     /// At most [`Payment::CHANGES_MAX`], in the order in which they were begun.
@@ -88,7 +90,6 @@ pub struct Evidence {
     pub sub_code: Option<Box<str>>,
     pub sub_description: Option<Box<str>>,
     pub network_transaction_id: Option<Box<str>>,
-    pub memo: Option<Box<str>>,
     pub address_check: Option<AddressCheck>,
     pub cvv_check: Option<CvvCheck>,
 }
@@ -166,7 +167,7 @@ impl Payment {
     /// How many accounts one payment may try.
     pub const ATTEMPTS_MAX: usize = 8;
     /// How much may be done to one payment.
-    pub const CHANGES_MAX: usize = 64;
+    pub const CHANGES_MAX: usize = 32;
 
     /// What it was asked for as.
     pub fn kind(&self) -> Kind {
@@ -184,6 +185,21 @@ impl Payment {
     /// The change with this name.
     pub fn change(&self, id: &TransactionId) -> Option<&Change> {
         self.changes.iter().find(|change| change.id == *id)
+    }
+
+    /// The provider, and its name for the payment, once it has one that will be used again.
+    pub fn reference_to_keep(&self) -> Option<(Box<str>, Box<str>)> {
+        let attempt = self.last_attempt().filter(|attempt| attempt.standing.is_accepted())?;
+        let first = self.changes.is_empty();
+        first.then(|| Some((attempt.provider.clone(), attempt.evidence.reference.clone()?)))?
+    }
+
+    /// Keeps the memo of a report, if it has one that is not too long.
+    pub fn remember(&mut self, report: &Report) {
+        let memo = report.memo.as_ref().filter(|memo| memo.len() <= Report::MEMO_BYTES_MAX);
+        if let Some(memo) = memo {
+            self.memo = Some(memo.clone());
+        }
     }
 
     /// Whether something about it is in doubt, so that the provider must be asked.
@@ -313,7 +329,7 @@ impl Payment {
             captured: self.amount.with_minor(self.captured()),
             captures: u32::try_from(captures.count()).unwrap_or(u32::MAX),
             last_four: self.last_four.clone(),
-            memo: self.last_attempt().and_then(|attempt| attempt.evidence.memo.clone()),
+            memo: self.memo.clone(),
         }
     }
 
@@ -388,9 +404,26 @@ impl Standing {
 
 // === impl Evidence ===
 
+impl Evidence {
+    /// How much of a code is kept of a change, in bytes.
+    const BRIEF_CODE_BYTES_MAX: usize = 64;
+
+    /// What is kept of what was said of a change: there may be many, and they share one row.
+    pub fn brief(report: &Report) -> Self {
+        let short = |code: &Box<str>| {
+            let end = code.floor_char_boundary(Self::BRIEF_CODE_BYTES_MAX);
+            code.get(..end).map(Box::from)
+        };
+        Self {
+            reference: report.reference.clone(),
+            code: report.code.as_ref().and_then(short),
+            ..Self::default()
+        }
+    }
+}
+
 impl From<&Report> for Evidence {
     fn from(report: &Report) -> Self {
-        let memo = report.memo.clone().filter(|memo| memo.len() <= Report::MEMO_BYTES_MAX);
         Self {
             reference: report.reference.clone(),
             authorization_code: report.authorization_code.clone(),
@@ -399,7 +432,6 @@ impl From<&Report> for Evidence {
             sub_code: report.sub_code.clone(),
             sub_description: report.sub_description.clone(),
             network_transaction_id: report.network_transaction_id.clone(),
-            memo,
             address_check: report.address_check,
             cvv_check: report.cvv_check,
         }

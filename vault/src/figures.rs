@@ -35,6 +35,9 @@ pub struct Figures {
     /// Tokens that were removed because their time was over.
     pub tokens_expired: u64,
     pub cvvs_in_memory: u64,
+    /// Payments and changes of payments that are under way, and that are in doubt.
+    pub payments_open: u64,
+    pub payments_in_doubt: u64,
     /// Keys by state, those of the token among them.
     pub keys_pre_active: u64,
     pub keys_active: u64,

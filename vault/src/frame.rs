@@ -9,6 +9,10 @@ pub(crate) const LENGTH_BYTES: usize = 4;
 #[derive(Clone, Copy)]
 pub(crate) struct Fields<'a>(&'a [u8]);
 
+/// Fields that are put one behind another as they come.
+#[derive(Default)]
+pub(crate) struct Framer(Vec<u8>);
+
 /// Puts `parts` together in one allocation that never grows, so that no copy is left behind.
 pub(crate) fn frame(parts: &[&[u8]]) -> Vec<u8> {
     let length = parts.iter().map(|part| part.len().saturating_add(LENGTH_BYTES)).sum();
@@ -19,6 +23,37 @@ pub(crate) fn frame(parts: &[&[u8]]) -> Vec<u8> {
         framed.extend_from_slice(part);
     }
     framed
+}
+
+// === impl Framer ===
+
+impl Framer {
+    /// With room for so many bytes.
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
+    /// Adds a field.
+    pub(crate) fn put(&mut self, field: &[u8]) {
+        let length = u32::try_from(field.len()).expect("nothing here is near 4 GiB");
+        self.0.extend_from_slice(&length.to_be_bytes());
+        self.0.extend_from_slice(field);
+    }
+
+    /// Adds a number.
+    pub(crate) fn number(&mut self, number: u64) {
+        self.put(&number.to_be_bytes());
+    }
+
+    /// Adds a text that is not empty, or nothing.
+    pub(crate) fn text(&mut self, text: Option<&str>) {
+        self.put(text.unwrap_or_default().as_bytes());
+    }
+
+    /// The fields.
+    pub(crate) fn done(self) -> Vec<u8> {
+        self.0
+    }
 }
 
 // === impl Fields ===
@@ -51,6 +86,11 @@ impl<'a> Fields<'a> {
     /// The next field, which is text.
     pub(crate) fn text(&mut self) -> Option<&'a str> {
         str::from_utf8(self.bytes()?).ok()
+    }
+
+    /// The next field, which is text; `Some(None)` when it is empty.
+    pub(crate) fn optional(&mut self) -> Option<Option<&'a str>> {
+        self.text().map(|text| (!text.is_empty()).then_some(text))
     }
 
     /// Nothing, when nothing is left.

@@ -193,6 +193,7 @@ impl Vault {
             Collection::ApiKeys => self.api_key_holds(key, value),
             Collection::Accounts => self.account_holds(key, value),
             Collection::Tokens => self.token_holds(key, value),
+            Collection::Payments => self.journal_holds(key, value),
         }
     }
 }

@@ -30,6 +30,7 @@ pub(crate) struct MerchantKeys {
     pub(crate) card: Deks,
     pub(crate) credential: Deks,
     pub(crate) fingerprint: Deks,
+    pub(crate) payment: Deks,
 }
 
 /// The data keys that belong to no merchant.
@@ -195,6 +196,7 @@ impl MerchantKeys {
             card: deks(table.of(owner), Purpose::Card, known)?,
             credential: deks(table.of(owner), Purpose::Credential, known)?,
             fingerprint: deks(table.of(owner), Purpose::Fingerprint, known)?,
+            payment: deks(table.of(owner), Purpose::Payment, known)?,
         })
     }
 
@@ -204,6 +206,7 @@ impl MerchantKeys {
             Purpose::Card => Some(&self.card),
             Purpose::Credential => Some(&self.credential),
             Purpose::Fingerprint => Some(&self.fingerprint),
+            Purpose::Payment => Some(&self.payment),
             Purpose::ApiKey
             | Purpose::Audit
             | Purpose::Custodian
@@ -215,8 +218,9 @@ impl MerchantKeys {
     }
 
     fn known(&self) -> Known {
-        let all =
-            [&self.card, &self.credential, &self.fingerprint].into_iter().flat_map(Deks::iter);
+        let all = [&self.card, &self.credential, &self.fingerprint, &self.payment]
+            .into_iter()
+            .flat_map(Deks::iter);
         all.map(|dek| (dek.id(), dek.clone())).collect()
     }
 }
@@ -245,7 +249,11 @@ impl SystemKeys {
             Purpose::Integrity => Some(&self.integrity),
             Purpose::KeyTable => Some(&self.key_table),
             Purpose::TokenCheck => Some(&self.token_check),
-            Purpose::Card | Purpose::Credential | Purpose::Fingerprint | Purpose::Kek => None,
+            Purpose::Card
+            | Purpose::Credential
+            | Purpose::Fingerprint
+            | Purpose::Kek
+            | Purpose::Payment => None,
         }
     }
 

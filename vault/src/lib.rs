@@ -25,6 +25,7 @@ mod key_life;
 mod keyring;
 mod locked;
 mod merchants;
+pub mod payments;
 mod random;
 mod rotation;
 mod seal;
@@ -84,7 +85,7 @@ pub type UnixSeconds = u64;
 pub type UnixMillis = u64;
 
 /// The form in which the vault writes its rows.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// The row of [`Collection::Meta`] that names the vault, and the key in the token.
 const VAULT_ROW: &[u8] = b"vault";
 /// The row of [`Collection::Meta`] that remembers the last line of the audit log's newest head.
@@ -127,6 +128,7 @@ pub struct Vault {
     api_keys: ApiKeys,
     cvvs: Arc<Cvvs>,
     recent: Arc<Recent>,
+    journal: Arc<payments::Journal>,
     _sweeper: Sweeper,
     counts: Counts,
     keeper: Arc<Keeper>,
@@ -223,6 +225,7 @@ impl Vault {
             api_keys,
             cvvs,
             recent,
+            journal: Arc::default(),
             _sweeper: sweeper,
             counts: Counts::default(),
             keeper,
@@ -234,6 +237,7 @@ impl Vault {
             changes: tokio::sync::Mutex::default(),
         };
         vault.warn_of_old_kek();
+        vault.find_open_payments()?;
         Ok(vault)
     }
 
@@ -278,6 +282,7 @@ impl Vault {
             rows_in_doubt: self.unexplained,
             ..Figures::default()
         };
+        (figures.payments_open, figures.payments_in_doubt) = self.journal.counts();
         self.key_figures(&mut figures);
         self.rotation_figures(&mut figures);
         figures

@@ -49,6 +49,8 @@ pub(crate) enum Purpose {
     Kek,
     /// Seals the key table.
     KeyTable,
+    /// Seals the journal of payments.
+    Payment,
     /// Makes the check inside a token.
     TokenCheck,
 }
@@ -174,7 +176,7 @@ fn length(field: &[u8]) -> [u8; 4] {
 // === impl Purpose ===
 
 impl Purpose {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::ApiKey,
         Self::Audit,
         Self::Card,
@@ -184,10 +186,12 @@ impl Purpose {
         Self::Integrity,
         Self::Kek,
         Self::KeyTable,
+        Self::Payment,
         Self::TokenCheck,
     ];
     /// What each merchant has a key for.
-    pub(crate) const OF_MERCHANT: [Self; 3] = [Self::Card, Self::Credential, Self::Fingerprint];
+    pub(crate) const OF_MERCHANT: [Self; 4] =
+        [Self::Card, Self::Credential, Self::Fingerprint, Self::Payment];
     /// What the system has a key for.
     pub(crate) const OF_SYSTEM: [Self; 6] = [
         Self::ApiKey,
@@ -203,7 +207,7 @@ impl Purpose {
     /// What rotation does with it.
     pub(crate) fn rotation(self) -> Rotation {
         match self {
-            Self::ApiKey | Self::Card | Self::Credential => Rotation::Reseal,
+            Self::ApiKey | Self::Card | Self::Credential | Self::Payment => Rotation::Reseal,
             // The checks inside tokens are in the hands of merchants.
             Self::TokenCheck => Rotation::Keep,
             // Heads of the audit log and fingerprints are in other hands, to be compared with.
@@ -228,6 +232,7 @@ impl Purpose {
             Self::Integrity => "integrity",
             Self::Kek => "kek",
             Self::KeyTable => "key-table",
+            Self::Payment => "payment",
             Self::TokenCheck => "token-check",
         }
     }

@@ -140,6 +140,8 @@ pub enum Collection {
     ApiKeys,
     Accounts,
     Tokens,
+    /// The journal of payments.
+    Payments,
 }
 
 /// One write of a batch. Its `Debug` shows lengths only.
@@ -310,8 +312,15 @@ impl Wake for Unpark {
 // === impl Collection ===
 
 impl Collection {
-    pub const ALL: [Self; 6] =
-        [Self::Meta, Self::Keys, Self::Merchants, Self::ApiKeys, Self::Accounts, Self::Tokens];
+    pub const ALL: [Self; 7] = [
+        Self::Meta,
+        Self::Keys,
+        Self::Merchants,
+        Self::ApiKeys,
+        Self::Accounts,
+        Self::Tokens,
+        Self::Payments,
+    ];
 
     /// The name under which the engine keeps it.
     pub const fn name(self) -> &'static str {
@@ -322,6 +331,7 @@ impl Collection {
             Self::ApiKeys => "api-keys",
             Self::Accounts => "accounts",
             Self::Tokens => "tokens",
+            Self::Payments => "payments",
         }
     }
 }

@@ -64,7 +64,7 @@ pub struct Use<'a> {
 /// How far a walk over all tokens has come.
 #[derive(Clone, Debug, Default)]
 pub struct SweepCursor {
-    after: Option<Vec<u8>>,
+    pub(crate) after: Option<Vec<u8>>,
 }
 
 /// A record that was opened: when it was made, on which terms, and the text in it.

@@ -24,6 +24,7 @@ fn payment(capture: Capture, standing: Standing) -> Payment {
         amount: euros(1_000),
         merchant_reference: None,
         last_four: None,
+        memo: None,
         attempts: vec![attempt],
         changes: vec![],
     }

@@ -21,6 +21,7 @@ pub(super) fn records_of(owner: &str, purpose: Purpose) -> Option<Records> {
         Purpose::ApiKey => (Collection::ApiKeys, Vec::new()),
         Purpose::Card => (Collection::Tokens, of_merchant()),
         Purpose::Credential => (Collection::Accounts, of_merchant()),
+        Purpose::Payment => (Collection::Payments, of_merchant()),
         Purpose::Audit
         | Purpose::Custodian
         | Purpose::Fingerprint
@@ -110,6 +111,10 @@ impl Vault {
                 let keys = self.keys_of(merchant)?;
                 crate::accounts::reseal(merchant, &keys.credential, claim, old, entry)
             }
+            (Purpose::Payment, Some(merchant)) => {
+                let keys = self.keys_of(merchant)?;
+                crate::payments::reseal(merchant, &keys.payment, claim, old, entry)
+            }
             (
                 Purpose::Card
                 | Purpose::Credential
@@ -119,6 +124,7 @@ impl Vault {
                 | Purpose::Integrity
                 | Purpose::Kek
                 | Purpose::KeyTable
+                | Purpose::Payment
                 | Purpose::TokenCheck,
                 _,
             ) => Ok(None),

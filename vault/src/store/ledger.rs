@@ -126,13 +126,14 @@ struct Announced {
 
 /// The names of the trees that are in the sums, in the order of a walk: what refers to other rows
 /// comes after them nowhere, since a walk ends at one moment for all.
-pub(super) const TREES: [&str; 7] = [
+pub(super) const TREES: [&str; 8] = [
     Collection::Meta.name(),
     Collection::Keys.name(),
     Collection::Merchants.name(),
     Collection::ApiKeys.name(),
     Collection::Accounts.name(),
     Collection::Tokens.name(),
+    Collection::Payments.name(),
     PARTS,
 ];
 

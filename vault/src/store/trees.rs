@@ -24,6 +24,7 @@ pub(super) struct Trees<T> {
     pub(super) api_keys: T,
     pub(super) accounts: T,
     pub(super) tokens: T,
+    pub(super) payments: T,
     pub(super) parts: T,
     /// What is remembered of all the others together.
     pub(super) ledger: T,
@@ -74,13 +75,15 @@ impl<T> Trees<T> {
             Collection::ApiKeys => &self.api_keys,
             Collection::Accounts => &self.accounts,
             Collection::Tokens => &self.tokens,
+            Collection::Payments => &self.payments,
         }
     }
 
     /// All that are in the ledger's sums, with their names, in the order of [`TREES`].
     pub(super) fn each(&self) -> [(&'static str, &T); TREES.len()] {
-        let Self { meta, keys, merchants, api_keys, accounts, tokens, parts, ledger: _ } = self;
-        let all = [meta, keys, merchants, api_keys, accounts, tokens, parts];
+        let Self { meta, keys, merchants, api_keys, accounts, tokens, payments, parts, ledger: _ } =
+            self;
+        let all = [meta, keys, merchants, api_keys, accounts, tokens, payments, parts];
         let mut names = TREES.into_iter();
         all.map(|tree| (names.next().unwrap_or_default(), tree))
     }
@@ -101,6 +104,7 @@ impl Trees<Tree> {
             api_keys: tree(Collection::ApiKeys)?,
             accounts: tree(Collection::Accounts)?,
             tokens: tree(Collection::Tokens)?,
+            payments: tree(Collection::Payments)?,
             parts: db.open_tree(PARTS)?,
             ledger: db.open_tree(LEDGER)?,
         })
@@ -153,11 +157,30 @@ impl Trees<Tree> {
         moves: &RefCell<Vec<Move>>,
         changes: &[&Change],
     ) -> Result<Vec<bool>, TransactionError<StoreError>> {
-        let Self { meta, keys, merchants, api_keys, accounts, tokens, parts, ledger: row } = self;
-        (meta, keys, merchants, api_keys, accounts, tokens, parts, row).transaction(
-            |(meta, keys, merchants, api_keys, accounts, tokens, parts, row)| {
-                let trees =
-                    Trees { meta, keys, merchants, api_keys, accounts, tokens, parts, ledger: row };
+        let Self {
+            meta,
+            keys,
+            merchants,
+            api_keys,
+            accounts,
+            tokens,
+            payments,
+            parts,
+            ledger: row,
+        } = self;
+        (meta, keys, merchants, api_keys, accounts, tokens, payments, parts, row).transaction(
+            |(meta, keys, merchants, api_keys, accounts, tokens, payments, parts, row)| {
+                let trees = Trees {
+                    meta,
+                    keys,
+                    merchants,
+                    api_keys,
+                    accounts,
+                    tokens,
+                    payments,
+                    parts,
+                    ledger: row,
+                };
                 moves.borrow_mut().clear();
                 let view = View { trees, ledger, moves };
                 let held = changes.iter().map(|change| view.apply(change)).collect();

@@ -17,6 +17,7 @@ mod keys;
 mod leaks;
 mod opening;
 mod outage;
+mod payments;
 mod rotation;
 mod speed;
 mod stage;

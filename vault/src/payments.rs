@@ -1,0 +1,700 @@
+//! The journal of payments: what was asked of providers, before it is sent, and what became of it.
+//!
+//! A payment is one row, and everything that follows changes that row; whoever goes on holds the
+//! payment as it stands. Beside it there may be
+//!
+//! * a row for each change that a provider is being asked for, which only says of which payment, so
+//!   that it is found after a crash;
+//! * a row for each idempotency key of the merchant ([`replay`](self::replay));
+//! * a row for each name that a provider gave to a payment, which says whose it is.
+//!
+//! They are written together and need no transaction, because of one rule: **nothing is sent before
+//! all rows of it are durable, so that a row that is missing proves that nothing was sent.**
+//!
+//! After a crash the rows that may be in doubt are found by their names, which begin with the time:
+//! the journal remembers a moment before which nothing is in doubt.
+
+mod record;
+mod recover;
+mod replay;
+
+pub use replay::{Claimed, FieldTag, Fields as ReplayFields, Replay, ReplayClaim};
+
+use crate::seal::{Claim, DekId, Deks, Place, Purpose, key_of};
+use crate::store::{Collection, Entry, Store};
+use crate::{StoreError, UnixMillis, Vault, VaultError};
+use model::{Amount, TransactionId};
+use model::{Change, ChangeKind, Evidence, MerchantId, NotAllowed, Payment, Standing};
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// How many payments and changes may be under way or in doubt at a time.
+pub const OPEN_MAX: usize = 100_000;
+/// How many payments one page shows.
+pub const PAGE_MAX: usize = 100;
+/// How many payments are looked at for one page.
+const PAGE_ROWS_MAX: usize = 1_000;
+/// How many changes of payments may be begun at the same time.
+const TURNS: usize = 64;
+/// How often a row is written anew that a rotation of keys changed meanwhile.
+const TRIES_MAX: usize = 100;
+/// A row is sealed under its own name, and which of its forms counts, the store's ledger says.
+const VERSION: u64 = 1;
+const WHAT: &str = "journal";
+
+/// What is under way, and what is in doubt.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    inner: Mutex<Inner>,
+    /// Whoever changes a payment that others may change has its turn.
+    turns: [tokio::sync::Mutex<()>; TURNS],
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    open: BTreeMap<TransactionId, Open>,
+    /// The latest time that a name was given at.
+    millis: UnixMillis,
+    /// The idempotency keys whose requests are being answered.
+    claims: HashSet<replay::Name>,
+}
+
+/// A payment or a change of one that has not ended.
+#[derive(Clone, Debug)]
+struct Open {
+    merchant: MerchantId,
+    /// The payment, if this is a change of one.
+    payment: Option<TransactionId>,
+    /// Somebody in this process goes on with it.
+    busy: bool,
+}
+
+/// A payment or a change in doubt, whose provider is to be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    pub merchant: MerchantId,
+    pub payment: TransactionId,
+    /// The change that is in doubt; none: the payment itself.
+    pub change: Option<TransactionId>,
+}
+
+/// A payment that is being made or changed. When it is dropped before its end, it is in doubt.
+pub struct Ongoing {
+    pub merchant: MerchantId,
+    pub payment: Payment,
+    /// The change that is being made; none: the payment itself.
+    pub change: Option<TransactionId>,
+    replay: Option<ReplayClaim>,
+    /// The row as it is in the store.
+    stored: Option<Vec<u8>>,
+    held: Held,
+}
+
+/// Something open that is in somebody's hands. When it is let go of, it is in doubt if it has begun,
+/// and forgotten if not.
+#[derive(Debug)]
+struct Held {
+    id: TransactionId,
+    begun: bool,
+    journal: std::sync::Arc<Journal>,
+}
+
+/// Why a change was not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    /// There is no such payment.
+    #[error("there is no such payment")]
+    NoPayment,
+    /// The payment does not allow it.
+    #[error(transparent)]
+    NotAllowed(#[from] NotAllowed),
+    /// The vault failed.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+/// Which payments are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub merchant_reference: Option<Box<str>>,
+    pub account: Option<model::AccountName>,
+    pub state: Option<model::State>,
+    /// From this time on, in milliseconds since 1970.
+    pub from: Option<UnixMillis>,
+    /// Before this time.
+    pub until: Option<UnixMillis>,
+}
+
+/// A page of payments, the newest last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    pub payments: Vec<Payment>,
+    /// Where the next page begins; none: there is no more.
+    pub next: Option<TransactionId>,
+}
+
+fn row(merchant: &MerchantId, record: &str) -> Vec<u8> {
+    [merchant.as_str().as_bytes(), b"\0", record.as_bytes()].concat()
+}
+
+fn prefix(merchant: &MerchantId) -> Vec<u8> {
+    row(merchant, "")
+}
+
+fn place<'a>(merchant: &'a MerchantId, record: &'a str) -> Place<'a> {
+    Place { owner: merchant.as_str(), record, field: WHAT, version: VERSION }
+}
+
+/// The name of the row that says whose payment a provider's name is. No transaction has an `r`.
+fn reference_record(hash: &[u8; 32]) -> String {
+    format!("r{}", crate::audit::hex(hash.first_chunk::<16>().unwrap_or(&[0; 16])))
+}
+
+/// The row, sealed anew, if one of `old` sealed it. It must open.
+pub(crate) fn reseal(
+    merchant: &MerchantId,
+    keys: &Deks,
+    claim: &Claim,
+    old: &[DekId],
+    (key, sealed): &Entry,
+) -> Result<Option<Vec<u8>>, VaultError> {
+    if !key_of(sealed).is_some_and(|id| old.contains(&id)) {
+        return Ok(None);
+    }
+    let refused = VaultError::Sealed { what: WHAT };
+    let record = key.get(prefix(merchant).len()..).and_then(|name| str::from_utf8(name).ok());
+    let place = place(merchant, record.ok_or(refused)?);
+    let text = keys.open(place, sealed).map_err(|_| refused)?;
+    Ok(Some(claim.seal(place, &text)))
+}
+
+// === impl Journal ===
+
+impl Default for Journal {
+    fn default() -> Self {
+        let turns = std::array::from_fn(|_| tokio::sync::Mutex::default());
+        Self { inner: Mutex::default(), turns }
+    }
+}
+
+impl Journal {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn turn(&self, id: &TransactionId) -> &tokio::sync::Mutex<()> {
+        let sum = id
+            .as_str()
+            .bytes()
+            .fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
+        let nth = sum.checked_rem(TURNS).unwrap_or_default();
+        self.turns.get(nth).expect("the remainder is a place")
+    }
+
+    /// Gives a name to something that begins now, and counts it as open.
+    fn begin(
+        self: &std::sync::Arc<Self>,
+        merchant: &MerchantId,
+        payment: Option<TransactionId>,
+        now: UnixMillis,
+    ) -> Result<Held, VaultError> {
+        let mut inner = self.lock();
+        if inner.open.len() >= OPEN_MAX {
+            return Err(VaultError::TooMany { what: "payments under way", max: OPEN_MAX });
+        }
+        // A clock that was put back does not put names where nobody would look for them.
+        inner.millis = inner.millis.max(now);
+        let random = u128::from_be_bytes(crate::random::bytes());
+        let id = TransactionId::new(inner.millis, random);
+        inner.open.insert(id.clone(), Open { merchant: merchant.clone(), payment, busy: true });
+        Ok(Held { id, begun: false, journal: self.clone() })
+    }
+
+    /// Takes something in doubt into hand. None: it has ended, or somebody has it.
+    fn take(self: &std::sync::Arc<Self>, id: &TransactionId) -> Option<Held> {
+        let mut inner = self.lock();
+        let open = inner.open.get_mut(id).filter(|open| !open.busy)?;
+        open.busy = true;
+        Some(Held { id: id.clone(), begun: true, journal: self.clone() })
+    }
+
+    fn end(&self, id: &TransactionId) {
+        self.lock().open.remove(id);
+    }
+
+    fn is_open(&self, id: &TransactionId) -> bool {
+        self.lock().open.contains_key(id)
+    }
+
+    /// A moment before which nothing is open.
+    fn low_water(&self, now: UnixMillis) -> UnixMillis {
+        let mut inner = self.lock();
+        // Names are given under the same lock, and none before this.
+        inner.millis = inner.millis.max(now);
+        inner.open.keys().next().map_or(inner.millis, TransactionId::millis)
+    }
+
+    /// How many are under way, and how many in doubt.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let inner = self.lock();
+        let busy = inner.open.values().filter(|open| open.busy).count();
+        let doubt = inner.open.len().saturating_sub(busy);
+        (u64::try_from(busy).unwrap_or_default(), u64::try_from(doubt).unwrap_or_default())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut inner = self.journal.lock();
+        if !self.begun {
+            inner.open.remove(&self.id);
+        } else if let Some(open) = inner.open.get_mut(&self.id) {
+            open.busy = false;
+        }
+    }
+}
+
+// === impl Vault ===
+
+impl Vault {
+    /// Begins a payment, of which all but the name is given, and is durable when this returns. What
+    /// is not written is not begun.
+    pub async fn begin_payment(
+        &self,
+        merchant: &MerchantId,
+        payment: Payment,
+        replay: Option<ReplayClaim>,
+        name: NewName,
+    ) -> Result<Ongoing, VaultError> {
+        let NewName(mut held) = name;
+        let (id, mut replay) = (held.id.clone(), replay);
+        let payment = Payment { id: id.clone(), ..payment };
+        let claim = self.claim(Some(merchant), Purpose::Payment, 2).await?;
+        let stored = self.seal_record(&claim, merchant, id.as_str(), &record::write(&payment));
+        let key = row(merchant, id.as_str());
+        let put = self.store.put_if_absent(Collection::Payments, key, stored.clone());
+        let claimed = self.write_claim(&claim, replay.as_mut(), &id, None);
+        let (put, claimed) = tokio::join!(put, claimed);
+        // 80 random bits within a millisecond do not meet twice.
+        (put? && claimed?).then_some(()).ok_or(VaultError::Store(StoreError::Corrupt))?;
+        held.begun = true;
+        let merchant = merchant.clone();
+        Ok(Ongoing { merchant, payment, change: None, replay, stored: Some(stored), held })
+    }
+
+    /// A name for a payment that is about to begin.
+    pub fn name_payment(
+        &self,
+        merchant: &MerchantId,
+        now: UnixMillis,
+    ) -> Result<NewName, VaultError> {
+        self.journal.begin(merchant, None, now).map(NewName)
+    }
+
+    /// Begins a change of a payment, if the payment allows it.
+    ///
+    /// # Errors
+    /// There is no such payment, it does not allow the change, or the vault failed. Nothing may be
+    /// sent then.
+    pub async fn begin_change(
+        &self,
+        merchant: &MerchantId,
+        payment: &TransactionId,
+        (kind, amount): (ChangeKind, Amount),
+        replay: Option<ReplayClaim>,
+        now: UnixMillis,
+    ) -> Result<Ongoing, ChangeError> {
+        let _one_at_a_time = self.journal.turn(payment).lock().await;
+        let _keys = self.keys_of(merchant)?;
+        let (mut payment, stored) =
+            self.read_payment(merchant, payment)?.ok_or(ChangeError::NoPayment)?;
+        self.heal(&mut payment);
+        payment.allows(kind, amount)?;
+        let mut held = self.journal.begin(merchant, Some(payment.id.clone()), now)?;
+        let (id, standing, mut replay) = (held.id.clone(), Standing::Sending, replay);
+        let evidence = Evidence::default();
+        payment.changes.push(Change { id: id.clone(), kind, amount, standing, evidence });
+        let stored = self.write_begun(merchant, &payment, &id, stored, replay.as_mut()).await?;
+        held.begun = true;
+        let (merchant, change) = (merchant.clone(), Some(id));
+        Ok(Ongoing { merchant, payment, change, replay, stored: Some(stored), held })
+    }
+
+    async fn write_begun(
+        &self,
+        merchant: &MerchantId,
+        payment: &Payment,
+        change: &TransactionId,
+        old: Vec<u8>,
+        replay: Option<&mut ReplayClaim>,
+    ) -> Result<Vec<u8>, VaultError> {
+        let claim = self.claim(Some(merchant), Purpose::Payment, 3).await?;
+        let id = payment.id.as_str();
+        let new = self.seal_record(&claim, merchant, id, &record::write(payment));
+        let pointer = self.seal_record(&claim, merchant, change.as_str(), id.as_bytes());
+        let mut old = Some(old);
+        let swap = self.replace(row(merchant, id), &mut old, new.clone());
+        let key = row(merchant, change.as_str());
+        let point = self.store.put_if_absent(Collection::Payments, key, pointer);
+        let claimed = self.write_claim(&claim, replay, &payment.id, Some(change));
+        let (swapped, pointed, claimed) = tokio::join!(swap, point, claimed);
+        swapped?;
+        (pointed? && claimed?).then_some(new).ok_or(VaultError::Store(StoreError::Corrupt))
+    }
+
+    /// Keeps how a payment stands that goes on: another attempt is about to be sent.
+    pub async fn go_on(&self, ongoing: &mut Ongoing) -> Result<(), VaultError> {
+        let claim = self.claim(Some(&ongoing.merchant), Purpose::Payment, 1).await?;
+        self.swap_payment(&claim, ongoing).await
+    }
+
+    /// Keeps how a payment or a change of one ended, with the answer that the merchant gets. What is
+    /// not certain stays open, and is found by [`Vault::doubts`].
+    pub async fn settle(
+        &self,
+        mut ongoing: Ongoing,
+        answer: Option<&Replay>,
+    ) -> Result<Payment, VaultError> {
+        let (merchant, id) = (ongoing.merchant.clone(), ongoing.payment.id.clone());
+        let _keys = self.keys_of(&merchant)?;
+        let claim = self.claim(Some(&merchant), Purpose::Payment, 3).await?;
+        let (mut replay, change) = (ongoing.replay.take(), ongoing.change.clone());
+        let reference = ongoing.payment.reference_to_keep();
+        let answered = async {
+            let (Some(replay), Some(answer)) = (replay.as_mut(), answer) else { return Ok(()) };
+            self.write_answer(&claim, replay, &id, change.as_ref(), answer).await
+        };
+        let named = self.write_reference(&claim, &merchant, &id, reference);
+        let kept = self.write_end(&claim, &mut ongoing);
+        let (answered, named, kept) = tokio::join!(answered, named, kept);
+        kept.and(answered).and(named)?;
+        if !ongoing.is_open() {
+            if let Some(change) = &change {
+                let pointer = row(&merchant, change.as_str());
+                self.delete(Collection::Payments, pointer).await?;
+            }
+            self.journal.end(&ongoing.held.id);
+        }
+        Ok(ongoing.payment.clone())
+    }
+
+    async fn write_end(&self, claim: &Claim, ongoing: &mut Ongoing) -> Result<(), VaultError> {
+        match ongoing.change.clone() {
+            None => self.swap_payment(claim, ongoing).await,
+            Some(change) => self.swap_change(claim, ongoing, &change).await,
+        }
+    }
+
+    /// A payment of a merchant.
+    pub fn payment(
+        &self,
+        merchant: &MerchantId,
+        id: &TransactionId,
+    ) -> Result<Option<Payment>, VaultError> {
+        let _keys = self.keys_of(merchant)?;
+        let Some((mut payment, _)) = self.read_payment(merchant, id)? else { return Ok(None) };
+        self.heal(&mut payment);
+        Ok(Some(payment))
+    }
+
+    /// The payment that a provider calls so.
+    pub fn payment_by_reference(
+        &self,
+        merchant: &MerchantId,
+        provider: &str,
+        reference: &str,
+    ) -> Result<Option<TransactionId>, VaultError> {
+        let keys = self.keys_of(merchant)?;
+        let record = reference_record(&reference_hash(&keys.fingerprint, provider, reference));
+        let Some(sealed) = self.store.get(Collection::Payments, &row(merchant, &record))? else {
+            return Ok(None);
+        };
+        let text = self.unseal(WHAT, &keys.payment, place(merchant, &record), &sealed)?;
+        let id = str::from_utf8(&text).ok().and_then(|text| TransactionId::parse(text).ok());
+        id.map(Some).ok_or_else(|| self.refused(WHAT))
+    }
+
+    /// The payments of a merchant that pass a filter, in the order of their beginning, after `after`.
+    pub fn payments(
+        &self,
+        merchant: &MerchantId,
+        filter: &Filter,
+        after: Option<&TransactionId>,
+    ) -> Result<Page, VaultError> {
+        let _keys = self.keys_of(merchant)?;
+        let from = filter.from.map(|millis| TransactionId::new(millis, 0));
+        let from = after.or(from.as_ref()).map(|id| row(merchant, id.as_str()));
+        let rows = self.store.page(
+            Collection::Payments,
+            from.as_deref(),
+            &prefix(merchant),
+            PAGE_ROWS_MAX,
+        )?;
+        let (mut page, whole) = (Page::default(), rows.len() < PAGE_ROWS_MAX);
+        for (key, sealed) in &rows {
+            let Some(id) = self.id_of(merchant, key) else { return Ok(page) };
+            if filter.until.is_some_and(|until| id.millis() >= until) {
+                return Ok(page);
+            }
+            if page.payments.len() >= PAGE_MAX {
+                page.next = page.payments.last().map(|payment: &Payment| payment.id.clone());
+                return Ok(page);
+            }
+            let Some(mut payment) = self.open_payment(merchant, &id, sealed)? else { continue };
+            self.heal(&mut payment);
+            if filter.takes(&payment) {
+                page.payments.push(payment);
+            }
+        }
+        if !whole {
+            page.next = rows.last().and_then(|(key, _)| self.id_of(merchant, key));
+        }
+        Ok(page)
+    }
+
+    /// What is in doubt and in nobody's hands, the oldest first, at most `max`.
+    pub fn doubts(&self, max: usize) -> Vec<Doubt> {
+        let inner = self.journal.lock();
+        let open = inner.open.iter().filter(|(_, open)| !open.busy).take(max);
+        open.map(|(id, open)| match &open.payment {
+            None => Doubt { merchant: open.merchant.clone(), payment: id.clone(), change: None },
+            Some(payment) => Doubt {
+                merchant: open.merchant.clone(),
+                payment: payment.clone(),
+                change: Some(id.clone()),
+            },
+        })
+        .collect()
+    }
+
+    /// Takes something in doubt into hand. None: it has ended, or somebody has it.
+    pub fn take_doubt(&self, doubt: &Doubt) -> Result<Option<Ongoing>, VaultError> {
+        let Doubt { merchant, payment, change } = doubt;
+        let Some(held) = self.journal.take(change.as_ref().unwrap_or(payment)) else {
+            return Ok(None);
+        };
+        let _keys = self.keys_of(merchant)?;
+        let Some((payment, stored)) = self.read_payment(merchant, payment)? else {
+            return Ok(None);
+        };
+        let (merchant, change, replay) = (merchant.clone(), change.clone(), None);
+        let stored = Some(stored);
+        Ok(Some(Ongoing { merchant, payment, change, replay, stored, held }))
+    }
+
+    /// Whether the row of the journal is one.
+    pub(crate) fn journal_holds(&self, key: &[u8], sealed: &[u8]) -> bool {
+        let holds = || {
+            let (merchant, name) = crate::merchants::split_row(key)?;
+            let keys = match self.keys_of(&merchant) {
+                // Nobody can open it, and that is how it should be.
+                Err(VaultError::Shredded) => return Some(()),
+                keys => keys.ok()?,
+            };
+            let text = self.unseal(WHAT, &keys.payment, place(&merchant, name), sealed).ok()?;
+            match TransactionId::parse(name) {
+                Ok(id) => record::read(id, &text).map(drop).or_else(|| pointer(&text).map(drop)),
+                Err(_) if name.starts_with('r') => pointer(&text).map(drop),
+                Err(_) => replay::holds(&text).then_some(()),
+            }
+        };
+        holds().is_some()
+    }
+
+    fn id_of(&self, merchant: &MerchantId, key: &[u8]) -> Option<TransactionId> {
+        let name = key.get(prefix(merchant).len()..)?;
+        TransactionId::parse(str::from_utf8(name).ok()?).ok()
+    }
+
+    /// What was begun by a process that ended before all of its rows were durable was never sent.
+    fn heal(&self, payment: &mut Payment) {
+        for change in &mut payment.changes {
+            if change.standing == Standing::Sending && !self.journal.is_open(&change.id) {
+                change.standing = Standing::NotDone;
+            }
+        }
+    }
+
+    fn read_payment(
+        &self,
+        merchant: &MerchantId,
+        id: &TransactionId,
+    ) -> Result<Option<(Payment, Vec<u8>)>, VaultError> {
+        let key = row(merchant, id.as_str());
+        let Some(sealed) = self.store.get(Collection::Payments, &key)? else { return Ok(None) };
+        let payment = self.open_payment(merchant, id, &sealed)?;
+        Ok(payment.map(|payment| (payment, sealed)))
+    }
+
+    /// None: the row says of which payment a change is.
+    fn open_payment(
+        &self,
+        merchant: &MerchantId,
+        id: &TransactionId,
+        sealed: &[u8],
+    ) -> Result<Option<Payment>, VaultError> {
+        let text = self.open_record(merchant, id.as_str(), sealed)?;
+        match record::read(id.clone(), &text) {
+            Some(payment) => Ok(Some(payment)),
+            None if pointer(&text).is_some() => Ok(None),
+            None => Err(self.refused(WHAT)),
+        }
+    }
+
+    fn open_record(
+        &self,
+        merchant: &MerchantId,
+        record: &str,
+        sealed: &[u8],
+    ) -> Result<zeroize::Zeroizing<Vec<u8>>, VaultError> {
+        let keys = self.keys_of(merchant)?;
+        self.unseal(WHAT, &keys.payment, place(merchant, record), sealed)
+    }
+
+    fn seal_record(
+        &self,
+        claim: &Claim,
+        merchant: &MerchantId,
+        record: &str,
+        text: &[u8],
+    ) -> Vec<u8> {
+        self.counts.seals.add();
+        claim.seal(place(merchant, record), text)
+    }
+
+    /// Writes the payment that nobody else changes.
+    async fn swap_payment(&self, claim: &Claim, ongoing: &mut Ongoing) -> Result<(), VaultError> {
+        let Ongoing { merchant, payment, stored, .. } = ongoing;
+        let new = self.seal_record(claim, merchant, payment.id.as_str(), &record::write(payment));
+        self.replace(row(merchant, payment.id.as_str()), stored, new).await
+    }
+
+    /// Puts `new` in the place of a row that nobody else changes, but a rotation may have sealed
+    /// anew.
+    async fn replace(
+        &self,
+        key: Vec<u8>,
+        stored: &mut Option<Vec<u8>>,
+        new: Vec<u8>,
+    ) -> Result<(), VaultError> {
+        for _ in 0..TRIES_MAX {
+            let (old, put) = (stored.take(), Some(new.clone()));
+            if self.store.compare_and_swap(Collection::Payments, key.clone(), old, put).await? {
+                *stored = Some(new);
+                return Ok(());
+            }
+            *stored = self.store.get(Collection::Payments, &key)?;
+        }
+        Err(VaultError::Store(StoreError::Unavailable))
+    }
+
+    /// Writes what became of one change into the payment, which others change too.
+    async fn swap_change(
+        &self,
+        claim: &Claim,
+        ongoing: &mut Ongoing,
+        change: &TransactionId,
+    ) -> Result<(), VaultError> {
+        let Ongoing { merchant, payment, stored, .. } = ongoing;
+        let _one_at_a_time = self.journal.turn(&payment.id).lock().await;
+        let known = payment.change(change).cloned().ok_or_else(|| self.refused(WHAT))?;
+        let key = row(merchant, payment.id.as_str());
+        for _ in 0..TRIES_MAX {
+            let found = self.read_payment(merchant, &payment.id)?;
+            let (mut newest, old) = found.ok_or(VaultError::Store(StoreError::Corrupt))?;
+            let place = newest.changes.iter_mut().find(|one| one.id == *change);
+            let place = place.ok_or_else(|| self.refused(WHAT))?;
+            if place.standing.may_become(known.standing) {
+                *place = known.clone();
+            }
+            if payment.memo.is_some() {
+                newest.memo.clone_from(&payment.memo);
+            }
+            let id = newest.id.as_str();
+            let new = self.seal_record(claim, merchant, id, &record::write(&newest));
+            let (old, put) = (Some(old), Some(new.clone()));
+            if self.store.compare_and_swap(Collection::Payments, key.clone(), old, put).await? {
+                (*payment, *stored) = (newest, Some(new));
+                return Ok(());
+            }
+        }
+        Err(VaultError::Store(StoreError::Unavailable))
+    }
+
+    /// Writes whose payment the provider's name is, so that it is found by that.
+    async fn write_reference(
+        &self,
+        claim: &Claim,
+        merchant: &MerchantId,
+        payment: &TransactionId,
+        reference: Option<(Box<str>, Box<str>)>,
+    ) -> Result<(), VaultError> {
+        let Some((provider, reference)) = reference else { return Ok(()) };
+        let keys = self.keys_of(merchant)?;
+        let record = reference_record(&reference_hash(&keys.fingerprint, &provider, &reference));
+        let sealed = self.seal_record(claim, merchant, &record, payment.as_str().as_bytes());
+        let key = row(merchant, &record);
+        // Whoever was there first stays: a provider that gives one name twice cannot move it.
+        self.store.put_if_absent(Collection::Payments, key, sealed).await?;
+        Ok(())
+    }
+}
+
+/// The payment that a row names, if that is all it does.
+fn pointer(text: &[u8]) -> Option<TransactionId> {
+    TransactionId::parse(str::from_utf8(text).ok()?).ok()
+}
+
+/// Under a key that is never exchanged, because the name of the row must stay.
+fn reference_hash(keys: &Deks, provider: &str, reference: &str) -> [u8; 32] {
+    keys.active().mac(&[b"payment reference", provider.as_bytes(), reference.as_bytes()])
+}
+
+/// The name that a payment will have.
+#[derive(Debug)]
+pub struct NewName(Held);
+
+// === impl NewName ===
+
+impl NewName {
+    /// The name.
+    pub fn id(&self) -> &TransactionId {
+        &self.0.id
+    }
+}
+
+// === impl Ongoing ===
+
+impl Ongoing {
+    /// Whether what it is about is still in doubt.
+    pub fn is_open(&self) -> bool {
+        match &self.change {
+            None => self.payment.last_attempt().is_some_and(|attempt| attempt.standing.is_open()),
+            Some(id) => self.payment.change(id).is_some_and(|change| change.standing.is_open()),
+        }
+    }
+}
+
+impl fmt::Debug for Ongoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (id, change) = (&self.payment.id, &self.change);
+        f.debug_struct("Ongoing").field("id", id).field("change", change).finish_non_exhaustive()
+    }
+}
+
+// === impl Filter ===
+
+impl Filter {
+    fn takes(&self, payment: &Payment) -> bool {
+        let Self { merchant_reference, account, state, from: _, until: _ } = self;
+        let reference = merchant_reference.is_none()
+            || merchant_reference.as_deref() == payment.merchant_reference.as_deref();
+        let of_account = |account: &model::AccountName| {
+            payment.attempts.iter().any(|attempt| attempt.account.as_ref() == Some(account))
+        };
+        reference
+            && account.as_ref().is_none_or(of_account)
+            && state.is_none_or(|state| payment.state() == state)
+    }
+}

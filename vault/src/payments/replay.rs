@@ -1,0 +1,316 @@
+//! Idempotency keys: the second request with the same key gets the first one's answer.
+//!
+//! A key is kept as a keyed hash, and so is each field of the request, so that a request that
+//! differs is told in which field, and nothing of the first can be learnt from the row.
+
+use super::{WHAT, row};
+use crate::frame::{Fields as Framed, Framer};
+use crate::seal::{Claim, Dek, Purpose};
+use crate::store::{Collection, PAGE_ENTRIES_MAX, Store};
+use crate::{StoreError, SweepCursor, UnixMillis, Vault, VaultError};
+use model::{MerchantId, TransactionId};
+use std::fmt;
+use std::sync::Arc;
+
+const FORM: &[u8] = b"replay/1";
+/// How many bytes of a field's hash are kept.
+const TAG_BYTES: usize = 8;
+/// How many fields a request may have.
+const FIELDS_MAX: usize = 64;
+
+/// The record of a key: `k` and 32 hexadecimal digits, with its merchant.
+pub(super) type Name = (MerchantId, Box<str>);
+
+/// The keyed hash of one field of a request.
+pub type FieldTag = (Box<str>, [u8; TAG_BYTES]);
+
+/// The fields of a request, hashed one by one.
+#[derive(Clone)]
+pub struct Fields {
+    key: Arc<Dek>,
+    tags: Vec<FieldTag>,
+}
+
+/// An answer, as it was given and is given again, byte for byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replay {
+    pub status: u16,
+    pub body: Box<[u8]>,
+}
+
+/// The right to answer the request of an idempotency key. While it is held, others wait.
+#[derive(Debug)]
+pub struct ReplayClaim {
+    name: Name,
+    tags: Vec<FieldTag>,
+    now: UnixMillis,
+    journal: Arc<super::Journal>,
+    /// The row as it is in the store. At first that of a request of which nothing was sent, if
+    /// there is one: this one takes its place.
+    stored: Option<Vec<u8>>,
+}
+
+/// What there is about an idempotency key.
+#[derive(Debug)]
+pub enum Claimed {
+    /// Nobody used it, or nothing came of it: go on.
+    New(ReplayClaim),
+    /// It was answered like this.
+    Answered(Replay),
+    /// Its request is being answered.
+    InFlight,
+    /// It was used for a request that differs in this field.
+    Differs(Box<str>),
+    /// What it asked for was begun, and no answer was kept: the process ended. The answer follows
+    /// from how the payment, or this change of it, stands now.
+    Cut { payment: TransactionId, change: Option<TransactionId>, claim: ReplayClaim },
+}
+
+struct Row {
+    payment: TransactionId,
+    change: Option<TransactionId>,
+    now: UnixMillis,
+    tags: Vec<FieldTag>,
+    answer: Option<Replay>,
+}
+
+pub(super) fn holds(text: &[u8]) -> bool {
+    Row::read(text).is_some()
+}
+
+// === impl Row ===
+
+impl Row {
+    fn write(&self) -> Vec<u8> {
+        let mut out = Framer::default();
+        out.put(FORM);
+        out.put(self.payment.as_str().as_bytes());
+        out.text(self.change.as_ref().map(TransactionId::as_str));
+        out.number(self.now);
+        out.number(u64::try_from(self.tags.len()).unwrap_or(u64::MAX));
+        for (name, tag) in &self.tags {
+            out.put(name.as_bytes());
+            out.put(tag);
+        }
+        if let Some(Replay { status, body }) = &self.answer {
+            out.number(u64::from(*status));
+            out.put(body);
+        }
+        out.done()
+    }
+
+    fn read(text: &[u8]) -> Option<Self> {
+        let mut fields = Framed::new(text);
+        (fields.bytes()? == FORM).then_some(())?;
+        let payment = TransactionId::parse(fields.text()?).ok()?;
+        let change = fields.optional()?.map(TransactionId::parse).transpose().ok()?;
+        let (now, count) = (fields.number()?, usize::try_from(fields.number()?).ok()?);
+        (count <= FIELDS_MAX).then_some(())?;
+        let tag = |_| Some((fields.text()?.into(), fields.array()?));
+        let tags = (0..count).map(tag).collect::<Option<_>>()?;
+        if fields.end().is_some() {
+            return Some(Self { payment, change, now, tags, answer: None });
+        }
+        let status = u16::try_from(fields.number()?).ok()?;
+        let body = fields.bytes()?.into();
+        fields.end()?;
+        Some(Self { payment, change, now, tags, answer: Some(Replay { status, body }) })
+    }
+
+    /// The first field in which the two requests differ.
+    fn differs<'a>(&'a self, tags: &'a [FieldTag]) -> Option<&'a str> {
+        let lacks = |these: &'a [FieldTag], those: &'a [FieldTag]| {
+            these.iter().find(|tag| !those.contains(tag)).map(|(name, _)| &**name)
+        };
+        lacks(tags, &self.tags).or_else(|| lacks(&self.tags, tags))
+    }
+}
+
+// === impl Fields ===
+
+impl Fields {
+    /// Adds a field of this name, which has these parts.
+    pub fn add(&mut self, name: &str, parts: &[&[u8]]) {
+        if self.tags.len() < FIELDS_MAX {
+            let all: Vec<&[u8]> = [&b"request field"[..], name.as_bytes()]
+                .into_iter()
+                .chain(parts.iter().copied())
+                .collect();
+            let mac = self.key.mac(&all);
+            self.tags.push((name.into(), *mac.first_chunk().unwrap_or(&[0; TAG_BYTES])));
+        }
+    }
+}
+
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fields({})", self.tags.len())
+    }
+}
+
+// === impl ReplayClaim ===
+
+impl ReplayClaim {
+    fn row(
+        &self,
+        payment: &TransactionId,
+        change: Option<&TransactionId>,
+        answer: Option<&Replay>,
+    ) -> Row {
+        Row {
+            payment: payment.clone(),
+            change: change.cloned(),
+            now: self.now,
+            tags: self.tags.clone(),
+            answer: answer.cloned(),
+        }
+    }
+}
+
+impl Drop for ReplayClaim {
+    fn drop(&mut self) {
+        self.journal.lock().claims.remove(&self.name);
+    }
+}
+
+// === impl Vault ===
+
+impl Vault {
+    /// Begins to hash the fields of a request of a merchant.
+    pub fn request_fields(&self, merchant: &MerchantId) -> Result<Fields, VaultError> {
+        let key = self.keys_of(merchant)?.fingerprint.active().clone();
+        Ok(Fields { key, tags: Vec::with_capacity(16) })
+    }
+
+    /// Looks an idempotency key of a merchant up, and takes it if it is free.
+    pub async fn claim_replay(
+        &self,
+        merchant: &MerchantId,
+        key: &str,
+        fields: Fields,
+        now: UnixMillis,
+    ) -> Result<Claimed, VaultError> {
+        let _keys = self.keys_of(merchant)?;
+        let mac = fields.key.mac(&[b"idempotency key", key.as_bytes()]);
+        let hex = crate::audit::hex(mac.first_chunk::<16>().unwrap_or(&[0; 16]));
+        let name: Name = (merchant.clone(), format!("k{hex}").into());
+        // Before the row is read: whoever holds it may be about to write the answer.
+        let free = self.journal.lock().claims.insert(name.clone());
+        let (record, tags, journal) = (name.1.clone(), fields.tags, self.journal.clone());
+        let claim = free.then(|| {
+            let tags = tags.clone();
+            ReplayClaim { name, tags, now, journal, stored: None }
+        });
+        let Some(sealed) = self.store.get(Collection::Payments, &row(merchant, &record))? else {
+            return Ok(claim.map_or(Claimed::InFlight, Claimed::New));
+        };
+        let text = self.open_record(merchant, &record, &sealed)?;
+        let found = Row::read(&text).ok_or_else(|| self.refused(WHAT))?;
+        if let Some(field) = found.differs(&tags) {
+            return Ok(Claimed::Differs(field.into()));
+        }
+        if let Some(answer) = found.answer {
+            // What is read may not be durable yet, and an answer is.
+            self.store.durable().await?;
+            return Ok(Claimed::Answered(answer));
+        }
+        let Some(mut claim) = claim else { return Ok(Claimed::InFlight) };
+        claim.stored = Some(sealed);
+        self.cut(merchant, found.payment, found.change, claim)
+    }
+
+    /// What became of the request of a key that has no answer and that nobody answers. Where a row
+    /// is missing, nothing was sent.
+    fn cut(
+        &self,
+        merchant: &MerchantId,
+        payment: TransactionId,
+        change: Option<TransactionId>,
+        claim: ReplayClaim,
+    ) -> Result<Claimed, VaultError> {
+        let Some((found, _)) = self.read_payment(merchant, &payment)? else {
+            return Ok(Claimed::New(claim));
+        };
+        match change {
+            Some(change) if found.change(&change).is_none() => Ok(Claimed::New(claim)),
+            change => Ok(Claimed::Cut { payment, change, claim }),
+        }
+    }
+
+    /// Keeps the answer to a request that was cut short.
+    pub async fn answer_cut(
+        &self,
+        claim: ReplayClaim,
+        payment: &TransactionId,
+        change: Option<&TransactionId>,
+        answer: &Replay,
+    ) -> Result<(), VaultError> {
+        let mut claim = claim;
+        let merchant = claim.name.0.clone();
+        let seal = self.claim(Some(&merchant), Purpose::Payment, 1).await?;
+        self.write_answer(&seal, &mut claim, payment, change, answer).await
+    }
+
+    /// Writes that a request of this key has begun. False: somebody else has the key.
+    pub(super) async fn write_claim(
+        &self,
+        seal: &Claim,
+        replay: Option<&mut ReplayClaim>,
+        payment: &TransactionId,
+        change: Option<&TransactionId>,
+    ) -> Result<bool, StoreError> {
+        let Some(replay) = replay else { return Ok(true) };
+        let (merchant, record) = &replay.name;
+        let text = replay.row(payment, change, None).write();
+        let sealed = self.seal_record(seal, merchant, record, &text);
+        let (key, old) = (row(merchant, record), replay.stored.take());
+        replay.stored = Some(sealed.clone());
+        self.store.compare_and_swap(Collection::Payments, key, old, Some(sealed)).await
+    }
+
+    /// Writes how a request of this key was answered.
+    pub(super) async fn write_answer(
+        &self,
+        seal: &Claim,
+        replay: &mut ReplayClaim,
+        payment: &TransactionId,
+        change: Option<&TransactionId>,
+        answer: &Replay,
+    ) -> Result<(), VaultError> {
+        let (merchant, record) = &replay.name;
+        let text = replay.row(payment, change, Some(answer)).write();
+        let sealed = self.seal_record(seal, merchant, record, &text);
+        let key = row(merchant, record);
+        self.replace(key, &mut replay.stored, sealed).await
+    }
+
+    /// Removes the next idempotency keys that were used before `before`, and says how many, and
+    /// whether the walk is at its end.
+    pub async fn sweep_replays(
+        &self,
+        cursor: &mut SweepCursor,
+        before: UnixMillis,
+    ) -> Result<(u64, bool), VaultError> {
+        let after = cursor.after.as_deref();
+        let page = self.store.page(Collection::Payments, after, b"", PAGE_ENTRIES_MAX)?;
+        let mut swept = 0_u64;
+        for (key, sealed) in &page {
+            let over = self.replay_time(key, sealed).is_some_and(|time| time < before);
+            if over {
+                let old = Some(sealed.clone());
+                let gone =
+                    self.store.compare_and_swap(Collection::Payments, key.clone(), old, None);
+                swept = swept.saturating_add(u64::from(gone.await?));
+            }
+        }
+        cursor.after = page.last().map(|(key, _)| key.clone());
+        Ok((swept, page.is_empty()))
+    }
+
+    fn replay_time(&self, key: &[u8], sealed: &[u8]) -> Option<UnixMillis> {
+        let (merchant, name) = crate::merchants::split_row(key)?;
+        name.starts_with('k').then_some(())?;
+        let text = self.open_record(&merchant, name, sealed).ok()?;
+        Row::read(&text).map(|row| row.now)
+    }
+}

@@ -1,0 +1,379 @@
+//! The journal: what it remembers of payments, at every point where a process can end.
+
+use crate::stage::{NOW_MS, Stage, merchant, on_stage};
+use model::{
+    AccountName, Amount, Attempt, Capture, ChangeKind, Currency, Decline, Evidence, MerchantId,
+    NotAllowed, Outcome, Payment, Rejected, Standing, State, TransactionId, Unknown,
+};
+use vault::payments::{ChangeError, Claimed, Doubt, Filter, Ongoing, Replay, ReplayClaim};
+use vault::store::{Collection, Store};
+use vault::{SweepCursor, Vault, wait};
+
+const APPROVED: Standing = Standing::Ended(Outcome::Approved);
+const UNKNOWN: Standing = Standing::Ended(Outcome::Unknown(Unknown::Interrupted));
+
+fn euros(minor: u64) -> Amount {
+    Amount::new(minor, Currency::EUR).unwrap()
+}
+
+fn draft(capture: Capture, reference: &str) -> Payment {
+    let attempt = Attempt {
+        account: Some(AccountName::parse("stripe-primary").unwrap()),
+        provider: "stripe".into(),
+        began: NOW_MS,
+        standing: Standing::Sending,
+        evidence: Evidence::default(),
+    };
+    Payment {
+        id: TransactionId::new(0, 0),
+        capture,
+        amount: euros(1_000),
+        merchant_reference: Some(reference.into()),
+        last_four: Some("4242".into()),
+        memo: None,
+        attempts: vec![attempt],
+        changes: vec![],
+    }
+}
+
+fn begun(
+    vault: &Vault,
+    shop: &MerchantId,
+    payment: Payment,
+    replay: Option<ReplayClaim>,
+) -> Ongoing {
+    let name = vault.name_payment(shop, NOW_MS).unwrap();
+    wait(vault.begin_payment(shop, payment, replay, name)).unwrap()
+}
+
+fn ended(mut ongoing: Ongoing, standing: Standing, reference: Option<&str>) -> Ongoing {
+    let evidence = Evidence { reference: reference.map(Into::into), ..Evidence::default() };
+    match ongoing.change.clone() {
+        None => {
+            let attempt = ongoing.payment.attempts.last_mut().unwrap();
+            (attempt.standing, attempt.evidence) = (standing, evidence);
+        }
+        Some(id) => {
+            let change = ongoing.payment.changes.iter_mut().find(|change| change.id == id).unwrap();
+            (change.standing, change.evidence) = (standing, evidence);
+        }
+    }
+    ongoing
+}
+
+fn settled(vault: &Vault, ongoing: Ongoing, standing: Standing, reference: &str) -> Payment {
+    wait(vault.settle(ended(ongoing, standing, Some(reference)), None)).unwrap()
+}
+
+/// An authorization that the provider approved.
+fn authorized(vault: &Vault, shop: &MerchantId, reference: &str) -> TransactionId {
+    let ongoing = begun(vault, shop, draft(Capture::Later, reference), None);
+    settled(vault, ongoing, APPROVED, &format!("pi_{reference}")).id
+}
+
+fn change(
+    vault: &Vault,
+    shop: &MerchantId,
+    id: &TransactionId,
+    kind: ChangeKind,
+    minor: u64,
+) -> Result<Ongoing, ChangeError> {
+    wait(vault.begin_change(shop, id, (kind, euros(minor)), None, NOW_MS))
+}
+
+fn claim(vault: &Vault, shop: &MerchantId, key: &str, fields: &[(&str, &str)]) -> Claimed {
+    let mut hashed = vault.request_fields(shop).unwrap();
+    fields.iter().for_each(|(name, value)| hashed.add(name, &[value.as_bytes()]));
+    wait(vault.claim_replay(shop, key, hashed, NOW_MS)).unwrap()
+}
+
+fn new(claimed: Claimed) -> ReplayClaim {
+    let Claimed::New(claim) = claimed else { panic!("not new: {claimed:?}") };
+    claim
+}
+
+fn two(stage: &Stage) -> (Vault, MerchantId) {
+    if stage.act == 1 {
+        let (vault, shop, _) = stage.make_with_merchants();
+        (vault, shop)
+    } else {
+        (stage.open(), merchant("shop"))
+    }
+}
+
+on_stage!(2 a_payment_that_was_cut_short_is_in_doubt_after_a_restart(stage) {
+    let (vault, shop) = two(stage);
+    if stage.act == 1 {
+        for nth in 0..5 {
+            authorized(&vault, &shop, &nth.to_string());
+        }
+        // The payment that is in doubt must not be overlooked because of what came later.
+        std::mem::forget(begun(&vault, &shop, draft(Capture::Now, "cut"), None));
+        authorized(&vault, &shop, "later");
+        wait(vault.remember_low_water(NOW_MS + 60_000)).unwrap();
+        authorized(&vault, &shop, "latest");
+        return vault.close();
+    }
+    let doubts = vault.doubts(10);
+    assert_eq!(doubts.len(), 1, "{doubts:?}");
+    let Doubt { payment, change, .. } = doubts[0].clone();
+    assert_eq!(change, None);
+    let found = vault.payment(&shop, &payment).unwrap().unwrap();
+    assert_eq!((found.merchant_reference.as_deref(), found.state()), (Some("cut"), State::Unknown));
+    assert_eq!(change_of(&vault, &shop, &payment), Err(NotAllowed::Unknown));
+    let ongoing = vault.take_doubt(&doubts[0]).unwrap().unwrap();
+    assert!(vault.take_doubt(&doubts[0]).unwrap().is_none(), "taken by two");
+    assert!(vault.doubts(10).is_empty());
+    let payment = settled(&vault, ongoing, APPROVED, "pi_cut");
+    assert_eq!(payment.state(), State::Captured);
+    assert!(vault.take_doubt(&doubts[0]).unwrap().is_none());
+    assert!(vault.doubts(10).is_empty());
+});
+
+fn change_of(vault: &Vault, shop: &MerchantId, id: &TransactionId) -> Result<(), NotAllowed> {
+    match change(vault, shop, id, ChangeKind::Refund, 1) {
+        Ok(_) => Ok(()),
+        Err(ChangeError::NotAllowed(why)) => Err(why),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+on_stage!(3 a_capture_that_was_cut_short_is_in_doubt_after_a_restart(stage) {
+    let (vault, shop) = two(stage);
+    let id = |vault: &Vault| {
+        vault.payment_by_reference(&shop, "stripe", "pi_one").unwrap().unwrap()
+    };
+    if stage.act == 1 {
+        let one = authorized(&vault, &shop, "one");
+        std::mem::forget(change(&vault, &shop, &one, ChangeKind::Capture, 600).unwrap());
+        wait(vault.remember_low_water(NOW_MS + 60_000)).unwrap();
+        return vault.close();
+    }
+    if stage.act == 2 {
+        // Nobody has asked yet, and the process ends once more.
+        assert_eq!(vault.doubts(10).len(), 1);
+        return vault.close();
+    }
+    let doubt = vault.doubts(10).remove(0);
+    assert!(doubt.change.is_some() && doubt.payment == id(&vault));
+    let over = change(&vault, &shop, &id(&vault), ChangeKind::Capture, 401);
+    assert_eq!(over.unwrap_err(), ChangeError::NotAllowed(NotAllowed::OverAuthorized));
+    let rest = change(&vault, &shop, &id(&vault), ChangeKind::Capture, 400).unwrap();
+    settled(&vault, rest, APPROVED, "c2");
+    let ongoing = vault.take_doubt(&doubt).unwrap().unwrap();
+    let payment = settled(&vault, ongoing, APPROVED, "c1");
+    assert_eq!(payment.captured(), 1_000);
+    assert_eq!(vault.payment(&shop, &id(&vault)).unwrap().unwrap(), payment);
+    assert!(vault.doubts(10).is_empty());
+    // What only said of which payment the changes were is gone.
+    let left = vault.payments(&shop, &Filter::default(), None).unwrap();
+    assert_eq!(left.payments.len(), 1);
+    vault.close();
+    drop(vault);
+    let rows = stage.store().page(Collection::Payments, None, b"", 100).unwrap();
+    assert_eq!(rows.len(), 2, "the payment and its reference");
+});
+
+on_stage!(2 what_was_never_sent_holds_nothing_back(stage) {
+    let (vault, shop) = two(stage);
+    if stage.act == 1 {
+        let one = authorized(&vault, &shop, "one");
+        std::mem::forget(change(&vault, &shop, &one, ChangeKind::Capture, 1_000).unwrap());
+        vault.close();
+        drop(vault);
+        // As a power cut may leave it, before both rows were durable: the change is written into
+        // the payment, and the row that finds it is not there.
+        let store = stage.store();
+        let rows = store.page(Collection::Payments, None, b"", 100).unwrap();
+        let (_, smallest) = rows.iter().map(|(key, value)| (key, value.len())).min_by_key(|(_, len)| *len).unwrap();
+        let pointers: Vec<_> = rows.iter().filter(|(_, value)| value.len() == smallest).collect();
+        for (key, value) in pointers {
+            if key.len() == "shop\0".len() + 32 {
+                let (key, value) = (key.clone(), Some(value.clone()));
+                wait(store.compare_and_swap(Collection::Payments, key, value, None)).unwrap();
+            }
+        }
+        return;
+    }
+    assert!(vault.doubts(10).is_empty());
+    let one = vault.payment_by_reference(&shop, "stripe", "pi_one").unwrap().unwrap();
+    let payment = vault.payment(&shop, &one).unwrap().unwrap();
+    assert_eq!(payment.changes[0].standing, Standing::NotDone);
+    assert!(change(&vault, &shop, &one, ChangeKind::Capture, 1_000).is_ok());
+});
+
+on_stage!(1 captures_at_the_same_time_never_exceed_what_was_authorized(stage) {
+    let (vault, shop) = two(stage);
+    let id = authorized(&vault, &shop, "one");
+    let (taken, refused): (Vec<_>, Vec<_>) = std::thread::scope(|scope| {
+        let captures: Vec<_> = (0..64_u64)
+            .map(|nth| {
+                let (vault, shop, id) = (&vault, &shop, &id);
+                scope.spawn(move || {
+                    let ongoing = change(vault, shop, id, ChangeKind::Capture, 90)?;
+                    let standing = if nth % 3 == 0 { UNKNOWN } else { APPROVED };
+                    settled(vault, ongoing, standing, "c");
+                    Ok::<_, ChangeError>(())
+                })
+            })
+            .collect();
+        captures.into_iter().map(|one| one.join().unwrap()).partition(Result::is_ok)
+    });
+    assert_eq!((taken.len(), refused.len()), (11, 53));
+    let over = ChangeError::NotAllowed(NotAllowed::OverAuthorized);
+    assert!(refused.into_iter().all(|refusal| refusal == Err(over)));
+    let payment = vault.payment(&shop, &id).unwrap().unwrap();
+    assert_eq!(payment.changes.len(), 11);
+    assert_eq!(vault.doubts(100).len(), payment.changes.iter().filter(|c| c.standing == UNKNOWN).count());
+});
+
+on_stage!(1 what_a_provider_said_last_does_not_undo_what_is_certain(stage) {
+    let (vault, shop) = two(stage);
+    let one = authorized(&vault, &shop, "one");
+    let capture = change(&vault, &shop, &one, ChangeKind::Capture, 500).unwrap();
+    settled(&vault, capture, UNKNOWN, "c");
+    let doubt = vault.doubts(1).remove(0);
+    let late = vault.take_doubt(&doubt).unwrap().unwrap();
+    let declined = Standing::Ended(Outcome::Declined(Decline::CardDeclined));
+    assert_eq!(settled(&vault, late, APPROVED, "c").captured(), 500);
+    // Nobody can take it any more, so that nobody can say otherwise.
+    assert!(vault.take_doubt(&doubt).unwrap().is_none());
+    assert!(!APPROVED.may_become(declined) && !APPROVED.may_become(UNKNOWN));
+});
+
+on_stage!(2 an_idempotency_key_is_answered_once_and_then_repeated(stage) {
+    let (vault, shop) = two(stage);
+    let other = merchant("other");
+    let fields = [("amount", "10.00"), ("currency", "EUR")];
+    let answer = Replay { status: 200, body: Box::from(&b"{\"a\": 1}"[..]) };
+    if stage.act == 1 {
+        let mine = new(claim(&vault, &shop, "key", &fields));
+        assert!(matches!(claim(&vault, &shop, "key", &fields), Claimed::InFlight));
+        drop(mine);
+        // Nothing was begun, so nothing is used up.
+        let mine = new(claim(&vault, &shop, "key", &[("amount", "9.00")]));
+        drop(mine);
+        let mine = new(claim(&vault, &shop, "key", &fields));
+        let ongoing = begun(&vault, &shop, draft(Capture::Now, "one"), Some(mine));
+        assert!(matches!(claim(&vault, &shop, "key", &fields), Claimed::InFlight));
+        let ongoing = ended(ongoing, APPROVED, Some("pi_1"));
+        wait(vault.settle(ongoing, Some(&answer))).unwrap();
+    }
+    let Claimed::Answered(again) = claim(&vault, &shop, "key", &fields) else { panic!() };
+    assert_eq!(again, answer);
+    for (different, expected) in [
+        (&[("amount", "10.01"), ("currency", "EUR")][..], "amount"),
+        (&[("amount", "10.00"), ("currency", "EUR"), ("myRef", "x")], "myRef"),
+        (&[("amount", "10.00")], "currency"),
+    ] {
+        let found = claim(&vault, &shop, "key", different);
+        let Claimed::Differs(field) = found else { panic!("{found:?}") };
+        assert_eq!(&*field, expected);
+    }
+    new(claim(&vault, &shop, "other key", &fields));
+    new(claim(&vault, &other, "key", &fields));
+    let mut cursor = SweepCursor::default();
+    assert_eq!(wait(vault.sweep_replays(&mut cursor, NOW_MS)), Ok((0, false)));
+    let swept = if stage.act == 2 { 1 } else { 0 };
+    let before = if stage.act == 2 { NOW_MS + 1 } else { NOW_MS };
+    let mut cursor = SweepCursor::default();
+    assert_eq!(wait(vault.sweep_replays(&mut cursor, before)), Ok((swept, false)));
+    vault.close();
+});
+
+on_stage!(2 a_request_that_was_cut_short_is_not_done_again(stage) {
+    let (vault, shop) = two(stage);
+    let fields = [("amount", "10.00")];
+    if stage.act == 1 {
+        let mine = new(claim(&vault, &shop, "charge", &fields));
+        std::mem::forget(begun(&vault, &shop, draft(Capture::Now, "cut"), Some(mine)));
+        let one = authorized(&vault, &shop, "one");
+        let mine = new(claim(&vault, &shop, "capture", &fields));
+        let capture = vault.begin_change(&shop, &one, (ChangeKind::Capture, euros(5)), Some(mine), NOW_MS);
+        std::mem::forget(wait(capture).unwrap());
+        return vault.close();
+    }
+    // Also when what is in doubt has ended since then.
+    for round in 0..2 {
+        for key in ["charge", "capture"] {
+            let found = claim(&vault, &shop, key, &fields);
+            let Claimed::Cut { payment, change, .. } = found else { panic!("{round} {key} {found:?}") };
+            assert!(vault.payment(&shop, &payment).unwrap().is_some());
+            assert_eq!(change.is_some(), key == "capture");
+        }
+        for doubt in vault.doubts(10) {
+            let ongoing = vault.take_doubt(&doubt).unwrap().unwrap();
+            settled(&vault, ongoing, APPROVED, "x");
+        }
+    }
+    let Claimed::Cut { payment, change, claim: mine } = claim(&vault, &shop, "capture", &fields) else {
+        panic!()
+    };
+    let answer = Replay { status: 200, body: Box::from(&b"{}"[..]) };
+    wait(vault.answer_cut(mine, &payment, change.as_ref(), &answer)).unwrap();
+    let Claimed::Answered(again) = claim(&vault, &shop, "capture", &fields) else { panic!() };
+    assert_eq!(again, answer);
+});
+
+on_stage!(1 a_key_whose_payment_was_never_written_is_free(stage) {
+    let (vault, shop) = two(stage);
+    let fields = [("amount", "10.00")];
+    let mine = new(claim(&vault, &shop, "key", &fields));
+    let ongoing = begun(&vault, &shop, draft(Capture::Now, "cut"), Some(mine));
+    let id = ongoing.payment.id.clone();
+    std::mem::forget(ongoing);
+    vault.close();
+    drop(vault);
+    // As a power cut may leave it: the key was written, and the payment was not.
+    let store = stage.store();
+    let key = format!("shop\0{id}").into_bytes();
+    let row = store.get(Collection::Payments, &key).unwrap();
+    assert!(wait(store.compare_and_swap(Collection::Payments, key, row, None)).unwrap());
+    drop(store);
+    let vault = stage.open();
+    let mine = new(claim(&vault, &shop, "key", &fields));
+    let ongoing = begun(&vault, &shop, draft(Capture::Now, "again"), Some(mine));
+    settled(&vault, ongoing, APPROVED, "pi_2");
+    assert!(matches!(claim(&vault, &shop, "key", &fields), Claimed::Cut { .. }));
+});
+
+on_stage!(1 payments_are_listed_by_page_and_filter(stage) {
+    let (vault, shop) = two(stage);
+    let ids: Vec<_> = (0..130)
+        .map(|nth| {
+            let name = vault.name_payment(&shop, NOW_MS + nth).unwrap();
+            let payment = draft(Capture::Now, if nth % 2 == 0 { "even" } else { "odd" });
+            let ongoing = wait(vault.begin_payment(&shop, payment, None, name)).unwrap();
+            let declined = Standing::Ended(Outcome::Rejected(Rejected::Malformed));
+            let standing = if nth < 10 { declined } else { APPROVED };
+            settled(&vault, ongoing, standing, &format!("pi_{nth}")).id
+        })
+        .collect();
+    let all = |filter: &Filter| {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = vault.payments(&shop, filter, after.as_ref()).unwrap();
+            assert!(page.payments.len() <= vault::payments::PAGE_MAX);
+            found.extend(page.payments.into_iter().map(|payment| payment.id));
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return found,
+            }
+        }
+    };
+    assert_eq!(all(&Filter::default()), ids);
+    let odd = Filter { merchant_reference: Some("odd".into()), ..Filter::default() };
+    assert_eq!(all(&odd).len(), 65);
+    let failed = Filter { state: Some(State::Failed), ..Filter::default() };
+    assert_eq!(all(&failed), ids[..10]);
+    let between = Filter { from: Some(NOW_MS + 5), until: Some(NOW_MS + 8), ..Filter::default() };
+    assert_eq!(all(&between), ids[5..8]);
+    let account = AccountName::parse("another").unwrap();
+    assert!(all(&Filter { account: Some(account), ..Filter::default() }).is_empty());
+    let foreign = vault.payments(&merchant("other"), &Filter::default(), None).unwrap();
+    assert!(foreign.payments.is_empty());
+    assert_eq!(vault.payment(&merchant("other"), &ids[0]), Ok(None));
+    assert_eq!(vault.payment_by_reference(&shop, "adyen", "pi_20"), Ok(None));
+    assert_eq!(vault.payment_by_reference(&shop, "stripe", "pi_20"), Ok(Some(ids[20].clone())));
+    assert!(vault.verify(|_| {}).unwrap().is_whole());
+});
