@@ -209,6 +209,37 @@ impl Decline {
         }
     }
 
+    /// What a merchant does about it, in a sentence.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::AuthenticationRequired => {
+                "Authenticate the cardholder with 3-D Secure, then try again with the result."
+            }
+            Self::CardDeclined => "Ask for another card, or let the cardholder call the issuer.",
+            Self::CardNotSupported => "Ask for another card.",
+            Self::ExpiredCard => "Ask for the new expiry date, or for another card.",
+            Self::Fraud => {
+                "Do not try this card again, and tell the cardholder no more than of any decline."
+            }
+            Self::IncorrectAddress => "Ask for the billing address again.",
+            Self::IncorrectCvv => "Ask for the card verification value again.",
+            Self::IncorrectNumber => "Ask for the card number again.",
+            Self::IncorrectPin => "Ask for another card.",
+            Self::InsufficientFunds => {
+                "Try again another day, for less, or with another card: at most 15 times in 30 days."
+            }
+            Self::InvalidAmount => "Check the amount against the limits of the provider.",
+            Self::IssuerUnavailable => "Try again in some minutes.",
+            Self::LimitExceeded => "Try again another day, or ask for another card.",
+            Self::LostOrStolen => {
+                "Do not try this card again, and tell the cardholder no more than of any decline."
+            }
+            Self::ProcessingError => "Try again in some minutes.",
+            Self::Revoked => "Never try this card again for this agreement.",
+            Self::Unmapped => "Look the provider's own code up, and report it as missing here.",
+        }
+    }
+
     /// Whether the same card may be tried again, later or after a correction.
     pub fn is_retryable(self) -> bool {
         match self {

@@ -6,7 +6,8 @@
 use crate::credentials::CredentialSpec;
 use crate::three_ds::{self, Checked, Generation};
 use crate::wire::{Answer, Body, HeaderText, Request, cut, path};
-use crate::{CREDENTIALS, Cx, Gateway, Idempotency, Provider, Refusal, Step, Validity, agreed};
+use crate::{CREDENTIALS, Cx, Declines, Gateway, Idempotency, Provider, Refusal, Step, Validity};
+use crate::agreed;
 use account::{
     API_KEY, INTERACTIONS, LIVE_URL_PREFIX, MERCHANT_ACCOUNT, RECURRING_MODELS,
     RECURRING_PROCESSING_MODEL, RETURN_URL, SHOPPER_INTERACTION,
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 mod account;
 mod answer;
+mod decline;
 
 pub(crate) static PROVIDER: Adyen = Adyen;
 
@@ -130,6 +132,10 @@ impl Provider for Adyen {
 
     fn validity(&self, answer: &Answer<'_>) -> Validity {
         answer::validity(answer)
+    }
+
+    fn declines(&self) -> Declines {
+        decline::DECLINES
     }
 
     /// The merchant account belongs to the credentials: one that they may not use is refused with

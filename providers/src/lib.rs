@@ -10,11 +10,14 @@ use model::{
 use std::fmt;
 use std::time::Duration;
 
+mod checks;
 pub mod credentials;
+mod declines;
 mod three_ds;
 mod validity;
 pub mod wire;
 pub use credentials::CredentialSpec;
+pub use declines::Declines;
 pub use validity::Validity;
 use wire::{Answer, Request};
 
@@ -95,6 +98,11 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     /// first. The proxy never resends without it.
     fn idempotency(&self) -> Idempotency {
         Idempotency::None
+    }
+
+    /// The provider's words for why an issuer said no, and ours for them.
+    fn declines(&self) -> Declines {
+        Declines::NONE
     }
 
     /// Writes the question what became of an operation whose answer was lost: the provider's best
@@ -214,6 +222,22 @@ fn agreed(operation: &Operation<Gone>, report: Report) -> Report {
         (_, None, _) | (_, _, None) => false,
     };
     if differs { doubted(report) } else { report }
+}
+
+/// What became of a lost operation, as a report says it, unless the report does not know or speaks of
+/// another amount.
+fn settled(lost: &Lost<'_>, report: Report) -> Found {
+    match report.outcome {
+        Outcome::Unknown(_) => Found::Unclear,
+        Outcome::Approved | Outcome::Pending
+            if lost.kind != Kind::Void && report.amount != Some(lost.amount) =>
+        {
+            Found::Unclear
+        }
+        Outcome::Approved | Outcome::Declined(_) | Outcome::Pending | Outcome::Rejected(_) => {
+            Found::Report(report)
+        }
+    }
 }
 
 /// The report with a success taken back; what the provider said stays, so that it can be looked up.

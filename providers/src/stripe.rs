@@ -6,7 +6,8 @@
 use crate::credentials::{self, CredentialSpec, Identity};
 use crate::three_ds::{self, Checked};
 use crate::wire::{Answer, Form, HeaderText, Request, cut, path, query};
-use crate::{CREDENTIALS, Cx, Gateway, Idempotency, Provider, Refusal, Step, Validity, agreed};
+use crate::{CREDENTIALS, Cx, Declines, Found, Gateway, Idempotency, Lost, Provider, Refusal, Step};
+use crate::{Validity, agreed};
 use answer::Expected;
 use model::{
     Action, Amount, Authorization, Capture, Card, Currency, Find, FollowUp, Gone, Kind,
@@ -15,6 +16,8 @@ use model::{
 use std::time::Duration;
 
 mod answer;
+mod decline;
+mod lost;
 
 pub(crate) static PROVIDER: Stripe = Stripe;
 
@@ -159,6 +162,22 @@ impl Provider for Stripe {
             ),
             Err(report) => Step::Done(*report),
         }
+    }
+
+    fn declines(&self) -> Declines {
+        decline::DECLINES
+    }
+
+    fn inquiry(&self, lost: &Lost<'_>, cx: &Cx<'_>) -> Result<Request, Refusal> {
+        get(&lost::question(lost, cx.now)?, cx)
+    }
+
+    fn found(&self, lost: &Lost<'_>, answer: &Answer<'_>) -> Found {
+        lost::found(lost, answer)
+    }
+
+    fn lag(&self) -> Duration {
+        lost::LAG
     }
 }
 

@@ -1,10 +1,11 @@
 //! What Adyen answers, and what it means.
 
+use super::decline::DECLINES;
 use super::{places, psp_reference};
-use crate::{Validity, doubted};
 use crate::wire::{Answer, said};
-use model::{Action, Amount, Currency, Decline, FollowUp, Kind, Operation, Outcome, Rejected};
-use model::{Report, State, Unknown};
+use crate::{Validity, checks, doubted};
+use model::{Action, AddressCheck, Amount, Currency, CvvCheck, Decline, FollowUp, Kind, Operation};
+use model::{Outcome, Rejected, Report, State, Unknown};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -89,7 +90,10 @@ struct PaymentResult {
 #[serde(rename_all = "camelCase")]
 struct ResultData {
     auth_code: Option<String>,
+    avs_result: Option<String>,
+    cvc_result: Option<String>,
     merchant_advice_code: Option<String>,
+    network_tx_reference: Option<String>,
     refusal_reason_raw: Option<String>,
 }
 
@@ -138,6 +142,11 @@ impl PaymentResult {
             description: self.refusal_reason.as_deref().and_then(said),
             sub_code: data.and_then(|d| d.merchant_advice_code.as_deref()).and_then(said),
             sub_description: data.and_then(|d| d.refusal_reason_raw.as_deref()).and_then(said),
+            address_check: data.and_then(|d| d.avs_result.as_deref()).map(address),
+            cvv_check: data.and_then(|d| d.cvc_result.as_deref()).map(cvv),
+            network_transaction_id: data
+                .and_then(|d| d.network_tx_reference.as_deref())
+                .and_then(checks::network_id),
             ..Report::bare(outcome)
         };
         // An approval of nobody knows what is no approval; what is pending has an id at least.
@@ -177,11 +186,36 @@ impl PaymentResult {
     fn decline(&self) -> Decline {
         match (self.refusal_reason_code.as_deref(), &*self.result_code) {
             (None | Some("0"), "Error") => Decline::ProcessingError,
-            (Some(code), _) => decline(code).unwrap_or(Decline::Unmapped),
+            (Some(code), _) => DECLINES.find(code).unwrap_or(Decline::Unmapped),
             (None, "Cancelled") => Decline::CardDeclined,
             (None, _) => Decline::Unmapped,
         }
     }
+}
+
+/// The number before the words of `avsResult`, such as `7 Both postal code and address match`.
+/// <https://docs.adyen.com/risk-management/avs-checks>
+fn address(told: &str) -> AddressCheck {
+    match number(told) {
+        "7" | "20" | "24" => AddressCheck::Match,
+        "1" | "9" | "12" | "21" | "25" => AddressCheck::StreetOnly,
+        "6" | "14" | "15" | "19" | "23" => AddressCheck::PostCodeOnly,
+        "2" | "10" | "13" | "16" | "17" | "26" => AddressCheck::NoMatch,
+        _ => AddressCheck::NotChecked,
+    }
+}
+
+/// The number before the words of `cvcResult`, such as `1 Matches`.
+fn cvv(told: &str) -> CvvCheck {
+    match number(told) {
+        "1" => CvvCheck::Match,
+        "2" => CvvCheck::NoMatch,
+        _ => CvvCheck::NotChecked,
+    }
+}
+
+fn number(told: &str) -> &str {
+    told.split(' ').next().unwrap_or_default()
 }
 
 // === impl Told ===
@@ -269,91 +303,40 @@ impl Failure {
     }
 }
 
-/// The values of `refusalReasonCode`.
-/// <https://docs.adyen.com/development-resources/refusal-reasons>
-fn decline(code: &str) -> Option<Decline> {
-    Some(match code {
-        // Refused, referral, cancelled, not generic, contactless fallback, too many attempts.
-        "0" | "2" | "3" | "15" | "16" | "27" | "37" | "46" => Decline::CardDeclined,
-        // Acquirer error, not submitted, application in the penalty box.
-        "4" | "21" | "40" => Decline::ProcessingError,
-        // Blocked, not supported, not permitted, restricted, no checking or savings account.
-        "5" | "10" | "23" | "25" | "34" | "35" => Decline::CardNotSupported,
-        "6" => Decline::ExpiredCard,
-        "7" => Decline::InvalidAmount,
-        "8" => Decline::IncorrectNumber,
-        "9" => Decline::IssuerUnavailable,
-        // Not authenticated, authentication required, no result from the directory, failed.
-        "11" | "38" | "39" | "42" => Decline::AuthenticationRequired,
-        "12" => Decline::InsufficientFunds,
-        // The acquirer's, Adyen's own and the issuer's.
-        "14" | "20" | "22" | "31" => Decline::Fraud,
-        // Wrong, too often wrong, cannot be checked, must be given, on the device, or a signature.
-        "17" | "18" | "19" | "33" | "36" | "41" => Decline::IncorrectPin,
-        "24" => Decline::IncorrectCvv,
-        "26" => Decline::Revoked,
-        // By amount and by number.
-        "28" | "29" => Decline::LimitExceeded,
-        "32" => Decline::IncorrectAddress,
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::decline;
-    use model::Decline;
+    use super::{address, cvv};
+    use model::{AddressCheck, CvvCheck};
 
-    /// Every code of Adyen's list, with the reason as it is documented.
+    /// Adyen's list, whole: what it says of the street and of the post code.
     #[test]
-    fn every_documented_code_is_in_the_table() {
-        for (code, reason, expected) in [
-            (0, "unknown", Decline::CardDeclined),
-            (2, "Refused", Decline::CardDeclined),
-            (3, "Referral", Decline::CardDeclined),
-            (4, "Acquirer Error", Decline::ProcessingError),
-            (5, "Blocked Card", Decline::CardNotSupported),
-            (6, "Expired Card", Decline::ExpiredCard),
-            (7, "Invalid Amount", Decline::InvalidAmount),
-            (8, "Invalid Card Number", Decline::IncorrectNumber),
-            (9, "Issuer Unavailable", Decline::IssuerUnavailable),
-            (10, "Not supported", Decline::CardNotSupported),
-            (11, "3D Not Authenticated", Decline::AuthenticationRequired),
-            (12, "Not enough balance", Decline::InsufficientFunds),
-            (14, "Acquirer Fraud", Decline::Fraud),
-            (15, "Cancelled", Decline::CardDeclined),
-            (16, "Shopper Cancelled", Decline::CardDeclined),
-            (17, "Invalid Pin", Decline::IncorrectPin),
-            (18, "Pin tries exceeded", Decline::IncorrectPin),
-            (19, "Pin validation not possible", Decline::IncorrectPin),
-            (20, "FRAUD", Decline::Fraud),
-            (21, "Not Submitted", Decline::ProcessingError),
-            (22, "FRAUD-CANCELLED", Decline::Fraud),
-            (23, "Transaction Not Permitted", Decline::CardNotSupported),
-            (24, "CVC Declined", Decline::IncorrectCvv),
-            (25, "Restricted Card", Decline::CardNotSupported),
-            (26, "Revocation Of Auth", Decline::Revoked),
-            (27, "Declined Non Generic", Decline::CardDeclined),
-            (28, "Withdrawal amount exceeded", Decline::LimitExceeded),
-            (29, "Withdrawal count exceeded", Decline::LimitExceeded),
-            (31, "Issuer Suspected Fraud", Decline::Fraud),
-            (32, "AVS Declined", Decline::IncorrectAddress),
-            (33, "Card requires online pin", Decline::IncorrectPin),
-            (34, "No checking account", Decline::CardNotSupported),
-            (35, "No savings account", Decline::CardNotSupported),
-            (36, "Mobile PIN required", Decline::IncorrectPin),
-            (37, "Contactless fallback", Decline::CardDeclined),
-            (38, "Authentication required", Decline::AuthenticationRequired),
-            (39, "RReq not received from DS", Decline::AuthenticationRequired),
-            (40, "Current AID is in penalty box", Decline::ProcessingError),
-            (41, "CVM required", Decline::IncorrectPin),
-            (42, "3DS Authentication Error", Decline::AuthenticationRequired),
-            (46, "blocked against retries", Decline::CardDeclined),
-        ] {
-            assert_eq!(decline(&code.to_string()), Some(expected), "{code} {reason}");
+    fn every_documented_check_is_read() {
+        let all: [&[u8]; 4] = [
+            &[7, 20, 24],
+            &[1, 9, 12, 21, 25],
+            &[6, 14, 15, 19, 23],
+            &[2, 10, 13, 16, 17, 26],
+        ];
+        let words = [
+            AddressCheck::Match,
+            AddressCheck::StreetOnly,
+            AddressCheck::PostCodeOnly,
+            AddressCheck::NoMatch,
+        ];
+        for code in 0..=30_u8 {
+            let row = all.iter().position(|codes| codes.contains(&code));
+            let expected = row.map_or(AddressCheck::NotChecked, |row| words[row]);
+            assert_eq!(address(&format!("{code} in words")), expected, "{code}");
+            assert_eq!(address(&code.to_string()), expected, "{code}");
         }
-        for code in ["", "1", "13", "30", "47", "02", "Refused", " 2"] {
-            assert_eq!(decline(code), None, "{code}");
+        for (told, expected) in [
+            ("1 Matches", CvvCheck::Match),
+            ("2 Doesn't Match", CvvCheck::NoMatch),
+            ("0 Unknown", CvvCheck::NotChecked),
+            ("3 Not Checked", CvvCheck::NotChecked),
+            ("", CvvCheck::NotChecked),
+        ] {
+            assert_eq!(cvv(told), expected, "{told}");
         }
     }
 }

@@ -1,10 +1,11 @@
 //! What Stripe answers, and what it means.
 
+use super::decline::DECLINES;
 use super::{id, places};
-use crate::{Validity, doubted};
+use crate::{Validity, checks, doubted};
 use crate::wire::{Answer, said};
-use model::{Action, Amount, Currency, Decline, Find, FollowUp, Kind, Operation, Outcome};
-use model::{Rejected, Report, State, Unknown};
+use model::{Action, AddressCheck, Amount, Currency, CvvCheck, Decline, Find, FollowUp, Kind};
+use model::{Operation, Outcome, Rejected, Report, State, Unknown};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -22,6 +23,16 @@ pub(super) struct Expected<'a> {
 }
 
 impl<'a> Expected<'a> {
+    /// A new payment under this key of ours.
+    pub(super) fn key(key: &'a str) -> Self {
+        Self { key: Some(key), ..Self::default() }
+    }
+
+    /// This payment, or something done to it.
+    pub(super) fn payment(reference: &'a str) -> Self {
+        Self { reference: Some(reference), ..Self::default() }
+    }
+
     pub(super) fn of<C>(operation: &'a Operation<C>) -> Self {
         let none = Self::default();
         match &operation.action {
@@ -106,7 +117,7 @@ fn failure(kind: Kind, answer: &Answer<'_>) -> Report {
 
 #[derive(Deserialize)]
 #[serde(tag = "object", rename_all = "snake_case")]
-enum Object {
+pub(super) enum Object {
     PaymentIntent(Box<Intent>),
     PaymentMethod { id: String, r#type: String },
     Refund(Refund),
@@ -114,7 +125,7 @@ enum Object {
 }
 
 #[derive(Deserialize)]
-struct Intent {
+pub(super) struct Intent {
     id: String,
     amount: u64,
     amount_capturable: Option<u64>,
@@ -163,14 +174,25 @@ struct Details {
 #[derive(Deserialize)]
 struct CardDetails {
     authorization_code: Option<String>,
+    checks: Option<Checks>,
+    network_transaction_id: Option<String>,
+}
+
+/// What the issuer says of what only the cardholder knows.
+#[derive(Deserialize)]
+struct Checks {
+    address_line1_check: Option<String>,
+    address_postal_code_check: Option<String>,
+    cvc_check: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Refund {
+pub(super) struct Refund {
     id: String,
     amount: u64,
     currency: String,
     failure_reason: Option<String>,
+    metadata: Option<Metadata>,
     payment_intent: Option<String>,
     status: String,
 }
@@ -208,7 +230,19 @@ struct Error {
     decline_code: Option<String>,
     message: Option<String>,
     payment_intent: Option<Named>,
+    payment_method: Option<Method>,
     r#type: String,
+}
+
+/// The card that was declined.
+#[derive(Deserialize)]
+struct Method {
+    card: Option<MethodCard>,
+}
+
+#[derive(Deserialize)]
+struct MethodCard {
+    checks: Option<Checks>,
 }
 
 #[derive(Deserialize)]
@@ -219,7 +253,26 @@ struct Named {
 // === impl Intent ===
 
 impl Intent {
-    fn report(self, kind: Kind, expected: &Expected<'_>) -> Report {
+    /// Stripe's word for the state.
+    pub(super) fn status(&self) -> &str {
+        &self.status
+    }
+
+    /// Whether it was made under this key of ours.
+    pub(super) fn has_key(&self, key: &str) -> bool {
+        Metadata::has_key(self.metadata.as_ref(), key)
+    }
+
+    /// Whether this is what was taken of it.
+    pub(super) fn received(&self, wanted: Amount) -> bool {
+        self.amount_received.and_then(|units| amount(units, &self.currency)) == Some(wanted)
+    }
+
+    pub(super) fn reference(&self) -> Option<Box<str>> {
+        id(&self.id, "pi_").map(Into::into)
+    }
+
+    pub(super) fn report(self, kind: Kind, expected: &Expected<'_>) -> Report {
         // Nothing of another's payment is passed on, its name least of all.
         if !self.is(expected) {
             return Report::bare(UNREADABLE);
@@ -227,11 +280,18 @@ impl Intent {
         let state = self.state();
         let outcome = self.outcome(kind, state);
         let declined = matches!(outcome, Outcome::Declined(_));
+        let card = self.card();
+        let checks = card.and_then(|card| card.checks.as_ref());
         let report = Report {
             state: if declined { Some(State::Declined) } else { state },
             amount: amount(self.told(kind, state), &self.currency),
-            authorization_code: self.authorization_code().and_then(said),
-            reference: id(&self.id, "pi_").map(Into::into),
+            authorization_code: card.and_then(|c| c.authorization_code.as_deref()).and_then(said),
+            address_check: checks.map(Checks::address),
+            cvv_check: checks.map(Checks::cvv),
+            network_transaction_id: card
+                .and_then(|card| card.network_transaction_id.as_deref())
+                .and_then(checks::network_id),
+            reference: self.reference(),
             code: said(&self.status),
             description: self.seller_message().and_then(said),
             ..Report::bare(outcome)
@@ -307,7 +367,7 @@ impl Intent {
     }
 
     /// Whether this is the intent that was asked for, as far as both sides tell.
-    fn is(&self, expected: &Expected<'_>) -> bool {
+    pub(super) fn is(&self, expected: &Expected<'_>) -> bool {
         let key = self.metadata.as_ref().and_then(|meta| meta.operation_key.as_deref());
         expected.reference.is_none_or(|wanted| wanted == self.id)
             && expected.key.is_none_or(|wanted| key.is_none_or(|key| key == wanted))
@@ -320,9 +380,8 @@ impl Intent {
         }
     }
 
-    fn authorization_code(&self) -> Option<&str> {
-        let details = self.charge()?.payment_method_details.as_ref()?;
-        details.card.as_ref()?.authorization_code.as_deref()
+    fn card(&self) -> Option<&CardDetails> {
+        self.charge()?.payment_method_details.as_ref()?.card.as_ref()
     }
 
     fn seller_message(&self) -> Option<&str> {
@@ -330,10 +389,51 @@ impl Intent {
     }
 }
 
+// === impl Metadata ===
+
+impl Metadata {
+    fn has_key(metadata: Option<&Self>, key: &str) -> bool {
+        metadata.and_then(|meta| meta.operation_key.as_deref()) == Some(key)
+    }
+}
+
+// === impl Checks ===
+
+impl Checks {
+    fn address(&self) -> AddressCheck {
+        checks::address(
+            passed(self.address_line1_check.as_deref()),
+            passed(self.address_postal_code_check.as_deref()),
+        )
+    }
+
+    fn cvv(&self) -> CvvCheck {
+        match passed(self.cvc_check.as_deref()) {
+            Some(true) => CvvCheck::Match,
+            Some(false) => CvvCheck::NoMatch,
+            None => CvvCheck::NotChecked,
+        }
+    }
+}
+
+/// Besides these two there are `unavailable` and `unchecked`.
+fn passed(check: Option<&str>) -> Option<bool> {
+    match check {
+        Some("pass") => Some(true),
+        Some("fail") => Some(false),
+        Some(_) | None => None,
+    }
+}
+
 // === impl Refund ===
 
 impl Refund {
-    fn report(self, kind: Kind, expected: &Expected<'_>) -> Report {
+    /// Whether it was made under this key of ours.
+    pub(super) fn has_key(&self, key: &str) -> bool {
+        Metadata::has_key(self.metadata.as_ref(), key)
+    }
+
+    pub(super) fn report(self, kind: Kind, expected: &Expected<'_>) -> Report {
         if !self.is(expected) {
             return Report::bare(UNREADABLE);
         }
@@ -408,7 +508,11 @@ impl Error {
 
     /// The report with Stripe's own words.
     fn told(&self, report: Report) -> Report {
+        let card = self.payment_method.as_ref().and_then(|method| method.card.as_ref());
+        let checks = card.and_then(|card| card.checks.as_ref());
         Report {
+            address_check: checks.map(Checks::address).or(report.address_check),
+            cvv_check: checks.map(Checks::cvv).or(report.cvv_check),
             code: self.code.as_deref().or(Some(&self.r#type)).and_then(said),
             description: self.message.as_deref().and_then(said),
             sub_code: self.decline_code.as_deref().and_then(said),
@@ -481,118 +585,6 @@ impl Error {
     /// The issuer's reason goes before Stripe's own; a reason that is not in the table is unmapped.
     fn decline(&self) -> Decline {
         let word = self.decline_code.as_deref().or(self.code.as_deref());
-        word.and_then(decline).unwrap_or(Decline::Unmapped)
-    }
-}
-
-/// The words of `decline_code` and, where there is none, of `code`.
-/// <https://docs.stripe.com/declines/codes>
-fn decline(word: &str) -> Option<Decline> {
-    Some(match word {
-        "card_declined" | "generic_decline" | "do_not_honor" | "call_issuer" | "do_not_try_again"
-        | "duplicate_transaction" | "no_action_taken" | "security_violation"
-        | "testmode_decline" => Decline::CardDeclined,
-        "insufficient_funds" => Decline::InsufficientFunds,
-        "card_velocity_exceeded"
-        | "withdrawal_count_limit_exceeded"
-        | "card_decline_rate_limit_exceeded" => Decline::LimitExceeded,
-        "invalid_amount" => Decline::InvalidAmount,
-        "issuer_not_available" => Decline::IssuerUnavailable,
-        "approve_with_id" | "processing_error" | "reenter_transaction" | "try_again_later" => {
-            Decline::ProcessingError
-        }
-        "incorrect_number" | "invalid_number" => Decline::IncorrectNumber,
-        "incorrect_cvc" | "invalid_cvc" => Decline::IncorrectCvv,
-        "expired_card" | "invalid_expiry_month" | "invalid_expiry_year" => Decline::ExpiredCard,
-        "incorrect_zip" | "incorrect_postal_code" | "incorrect_address" => {
-            Decline::IncorrectAddress
-        }
-        "authentication_required"
-        | "authentication_not_handled"
-        | "mobile_device_authentication_required"
-        | "payment_intent_action_required"
-        | "payment_intent_authentication_failure" => Decline::AuthenticationRequired,
-        "incorrect_pin"
-        | "invalid_pin"
-        | "offline_pin_required"
-        | "online_or_offline_pin_required"
-        | "pin_try_exceeded" => Decline::IncorrectPin,
-        "lost_card" | "stolen_card" | "pickup_card" => Decline::LostOrStolen,
-        "fraudulent" | "merchant_blacklist" => Decline::Fraud,
-        "revocation_of_authorization"
-        | "revocation_of_all_authorizations"
-        | "stop_payment_order" => Decline::Revoked,
-        "card_not_supported"
-        | "currency_not_supported"
-        | "invalid_account"
-        | "new_account_information_available"
-        | "not_permitted"
-        | "restricted_card"
-        | "service_not_allowed"
-        | "transaction_not_allowed" => Decline::CardNotSupported,
-        _ => return None,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::decline;
-    use model::Decline;
-
-    /// Every code of Stripe's list, by the group that it belongs to.
-    #[test]
-    fn every_documented_code_is_in_the_table() {
-        for (codes, expected) in [
-            ("insufficient_funds", Decline::InsufficientFunds),
-            (
-                "card_velocity_exceeded withdrawal_count_limit_exceeded \
-                 card_decline_rate_limit_exceeded",
-                Decline::LimitExceeded,
-            ),
-            ("invalid_amount", Decline::InvalidAmount),
-            ("issuer_not_available", Decline::IssuerUnavailable),
-            (
-                "try_again_later processing_error reenter_transaction approve_with_id",
-                Decline::ProcessingError,
-            ),
-            ("incorrect_number invalid_number", Decline::IncorrectNumber),
-            ("incorrect_cvc invalid_cvc", Decline::IncorrectCvv),
-            ("expired_card invalid_expiry_month invalid_expiry_year", Decline::ExpiredCard),
-            ("incorrect_zip incorrect_address", Decline::IncorrectAddress),
-            (
-                "authentication_required authentication_not_handled \
-                 mobile_device_authentication_required",
-                Decline::AuthenticationRequired,
-            ),
-            (
-                "incorrect_pin invalid_pin offline_pin_required online_or_offline_pin_required \
-                 pin_try_exceeded",
-                Decline::IncorrectPin,
-            ),
-            ("lost_card stolen_card pickup_card", Decline::LostOrStolen),
-            ("fraudulent merchant_blacklist", Decline::Fraud),
-            (
-                "revocation_of_authorization revocation_of_all_authorizations stop_payment_order",
-                Decline::Revoked,
-            ),
-            (
-                "restricted_card card_not_supported currency_not_supported invalid_account \
-                 new_account_information_available not_permitted service_not_allowed \
-                 transaction_not_allowed",
-                Decline::CardNotSupported,
-            ),
-            (
-                "generic_decline do_not_honor call_issuer do_not_try_again duplicate_transaction \
-                 no_action_taken security_violation testmode_decline",
-                Decline::CardDeclined,
-            ),
-        ] {
-            for code in codes.split_whitespace() {
-                assert_eq!(decline(code), Some(expected), "{code}");
-            }
-        }
-        for code in ["", "approved", "succeeded", "a_word_of_tomorrow", "LOST_CARD"] {
-            assert_eq!(decline(code), None, "{code}");
-        }
+        word.and_then(|word| DECLINES.find(word)).unwrap_or(Decline::Unmapped)
     }
 }
