@@ -7,7 +7,7 @@
 pub mod certificates;
 pub mod client;
 
-use crate::sandbox::{Sandbox, Settings, Tls};
+use crate::sandbox::{Provider, Sandbox, Settings, Tls};
 use anyhow::{Context as _, bail, ensure};
 use certificates::{Authority, Kind};
 use client::{Answer, Client, Http};
@@ -98,6 +98,12 @@ fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
+/// The names of all providers, and the one of this machine.
+fn every_host() -> Vec<&'static str> {
+    let hosts = Provider::ALL.iter().flat_map(|provider| provider.hosts());
+    hosts.copied().chain(["localhost"]).collect()
+}
+
 /// The sandbox with a certificate as the options want it.
 fn start_sandbox(options: &Options, authority: &Authority) -> anyhow::Result<Sandbox> {
     let stranger;
@@ -129,7 +135,7 @@ impl Default for Options {
             limits: NO_FLOOD.to_owned(),
             exchange_timeout_ms: 10_000,
             sandbox_trusted: true,
-            sandbox_names: vec!["api.stripe.com", "checkout-test.adyen.com", "localhost"],
+            sandbox_names: every_host(),
             sandbox_tls: Tls::Modern,
         }
     }
@@ -194,17 +200,22 @@ impl Net {
     fn configuration(&self, options: &Options) -> String {
         let Options { limits, exchange_timeout_ms, .. } = options;
         let (tls, plain, metrics) = (self.tls, self.plain, self.metrics);
-        let upstream = format!(
-            "    connect: {}\n    ca: ca.pem\n    exchange_timeout_ms: {exchange_timeout_ms}\n",
-            self.sandbox.address()
-        );
+        let address = self.sandbox.address();
+        let upstream = |provider: &Provider| {
+            let name = provider.word();
+            format!(
+                "  {name}:\n    connect: {address}\n    ca: ca.pem\n    \
+                 exchange_timeout_ms: {exchange_timeout_ms}\n"
+            )
+        };
+        let providers: String = Provider::ALL.iter().map(upstream).collect();
         format!(
             "listen:\n  tls:\n    address: {tls}\n    certificates:\n      - chain: chain.pem\n        \
              key: key.pem\n  plain: {plain}\n  metrics: {metrics}\n  admin: admin.sock\n\
              limits:\n{limits}\
              vault:\n  directory: vault\n  cache_bytes: 16777216\n  \
              token_label: net\n  pin: file:pin\n\
-             providers:\n  stripe:\n{upstream}  adyen:\n{upstream}\
+             providers:\n{providers}\
              threads: 2\ngrace_s: 35\nlog:\n  access: access.log\n"
         )
     }

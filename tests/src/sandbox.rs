@@ -1,4 +1,4 @@
-//! Payment providers in miniature: Stripe and Adyen as their documentation describes them.
+//! Payment providers in miniature, as their documentation describes them.
 //!
 //! They check what they receive as strictly as the providers do, keep a [`ledger`] of what they
 //! executed, and misbehave to order ([`fault`]). The reference is `docs/reference/sandbox.md`.
@@ -6,7 +6,6 @@
 //! What belongs here: the providers' documented behaviour, and ways to look at it. What does not:
 //! anything that knows Orchestra.
 
-mod adyen;
 mod cards;
 mod control;
 pub mod fault;
@@ -19,7 +18,6 @@ mod shape;
 #[cfg(test)]
 mod specs;
 pub mod standing;
-mod stripe;
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -32,13 +30,110 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A provider that the sandbox plays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Provider {
-    Adyen,
-    Stripe,
+/// The list of providers. Playing another one is: a file here with what [`Provider`] asks of it, and
+/// a pair below.
+macro_rules! providers {
+    ($($provider:ident = $file:ident),* $(,)?) => {
+        $(mod $file;)*
+
+        /// A provider that the sandbox plays.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Provider {
+            $($provider),*
+        }
+
+        impl Provider {
+            /// Every provider.
+            pub const ALL: &[Self] = &[$(Self::$provider),*];
+
+            /// The lower-case word for it.
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(Self::$provider => stringify!($file)),*
+                }
+            }
+
+            /// The host names under which it is found.
+            pub fn hosts(self) -> &'static [&'static str] {
+                match self {
+                    $(Self::$provider => $file::HOSTS),*
+                }
+            }
+
+            /// The documented answer with a status that needs no reason.
+            fn failure(self, status: u16) -> Answer {
+                match self {
+                    $(Self::$provider => $file::failure(status)),*
+                }
+            }
+
+            /// What is answered to a key that may not do this.
+            fn forbidden(self) -> Answer {
+                match self {
+                    $(Self::$provider => $file::forbidden()),*
+                }
+            }
+
+            /// What is answered to a key that was taken back.
+            fn revoked(self) -> Answer {
+                match self {
+                    $(Self::$provider => $file::revoked()),*
+                }
+            }
+
+            /// The key in a request, as it was sent.
+            fn key(self, received: &Received) -> &str {
+                match self {
+                    $(Self::$provider => $file::key(received)),*
+                }
+            }
+        }
+
+        /// Every provider with all that it remembers.
+        #[derive(Debug, Default)]
+        struct Players {
+            $($file: Mutex<$file::$provider>),*
+        }
+
+        impl Players {
+            /// Reads a request up to the point where it would be executed.
+            fn begin(&self, received: &Received) -> Result<Ticket, Answer> {
+                match received.provider {
+                    $(Provider::$provider => lock(&self.$file).begin(received)),*
+                }
+            }
+
+            /// Executes what was read, and remembers the answer under its idempotency key.
+            fn execute(&self, ticket: Ticket, books: &Books) -> Answer {
+                match ticket.order {
+                    $(Order::$provider(order) => {
+                        lock(&self.$file).execute(order, ticket.key, books)
+                    })*
+                }
+            }
+
+            /// Gives up what was read, so that its idempotency key is free again.
+            fn abandon(&self, ticket: Ticket) {
+                match ticket.order {
+                    $(Order::$provider(_) => lock(&self.$file).abandon(ticket.key)),*
+                }
+            }
+
+            fn reset(&self) {
+                $(*lock(&self.$file) = $file::$provider::default();)*
+            }
+        }
+
+        /// What is to be executed.
+        #[derive(Debug)]
+        enum Order {
+            $($provider($file::Order)),*
+        }
+    };
 }
+
+providers! { Adyen = adyen, Stripe = stripe }
 
 /// Where a sandbox listens, and as whom.
 #[derive(Clone, Debug)]
@@ -71,11 +166,10 @@ pub struct Sandbox {
     runtime: Option<tokio::runtime::Runtime>,
 }
 
-/// Both providers with all that they remember.
+/// Everything that there is.
 #[derive(Debug, Default)]
 struct World {
-    adyen: Mutex<adyen::Adyen>,
-    stripe: Mutex<stripe::Stripe>,
+    players: Players,
     books: Books,
     faults: Mutex<Faults>,
     standings: Mutex<Standings>,
@@ -118,13 +212,6 @@ struct Ticket {
     amount: Option<u64>,
     key: Option<idempotency::Claim>,
     order: Order,
-}
-
-/// What is to be executed.
-#[derive(Debug)]
-enum Order {
-    Adyen(adyen::Order),
-    Stripe(stripe::Order),
 }
 
 /// Locks, also after a panic elsewhere: the sandbox would rather go on than be right about it.
@@ -220,26 +307,17 @@ impl World {
         if let Some(refused) = lock(&self.standings).refuse(received) {
             return Err(refused);
         }
-        match received.provider {
-            Provider::Adyen => lock(&self.adyen).begin(received),
-            Provider::Stripe => lock(&self.stripe).begin(received),
-        }
+        self.players.begin(received)
     }
 
-    /// Executes what was read, and remembers the answer under its idempotency key.
+    /// Executes what was read.
     fn execute(&self, ticket: Ticket) -> Answer {
-        match ticket.order {
-            Order::Adyen(order) => lock(&self.adyen).execute(order, ticket.key, &self.books),
-            Order::Stripe(order) => lock(&self.stripe).execute(order, ticket.key, &self.books),
-        }
+        self.players.execute(ticket, &self.books)
     }
 
-    /// Gives up what was read, so that its idempotency key is free again.
+    /// Gives up what was read.
     fn abandon(&self, ticket: Ticket) {
-        match ticket.order {
-            Order::Adyen(_) => lock(&self.adyen).abandon(ticket.key),
-            Order::Stripe(_) => lock(&self.stripe).abandon(ticket.key),
-        }
+        self.players.abandon(ticket);
     }
 
     /// What goes wrong with a request, if anything does.
@@ -269,8 +347,7 @@ impl World {
     }
 
     fn reset(&self) {
-        *lock(&self.adyen) = adyen::Adyen::default();
-        *lock(&self.stripe) = stripe::Stripe::default();
+        self.players.reset();
         *lock(&self.books.ledger) = Ledger::default();
         *lock(&self.faults) = Faults::default();
         *lock(&self.standings) = Standings::default();
@@ -285,26 +362,6 @@ impl World {
 impl Books {
     fn write(&self, entry: Entry) {
         lock(&self.ledger).write(entry);
-    }
-}
-
-// === impl Provider ===
-
-impl Provider {
-    /// The lower-case word for it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Adyen => "adyen",
-            Self::Stripe => "stripe",
-        }
-    }
-
-    /// The documented body for a status that needs no reason.
-    fn failure(self, status: u16) -> Answer {
-        match self {
-            Self::Adyen => adyen::failure(status),
-            Self::Stripe => stripe::failure(status),
-        }
     }
 }
 

@@ -15,6 +15,8 @@ use payment::Payment;
 use rand::Rng as _;
 use serde_json::{Value, json};
 
+/// Where it is.
+pub(super) const HOSTS: &[&str] = &["checkout-test.adyen.com"];
 /// How many payments are remembered; the oldest go first.
 pub(super) const PAYMENTS_MAX: usize = 50_000;
 /// How long an idempotency key may be, in bytes.
@@ -189,7 +191,7 @@ impl Adyen {
 fn authenticate(received: &Received) -> Result<&str, Answer> {
     let key = received.header("x-api-key").unwrap_or_default();
     let well_formed = key.starts_with("AQE") && key.len() >= 12;
-    if well_formed { Ok(key) } else { Err(unauthorized()) }
+    if well_formed { Ok(key) } else { Err(revoked()) }
 }
 
 fn parameters(received: &Received, route: Route) -> Result<Value, Answer> {
@@ -239,7 +241,7 @@ fn ways_to_pay(parameters: &Value) -> Answer {
 }
 
 /// What is answered to a key that was taken back.
-pub(super) fn unauthorized() -> Answer {
+pub(super) fn revoked() -> Answer {
     refuse(401, "000", "security", "Unauthorized")
 }
 

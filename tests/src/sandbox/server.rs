@@ -119,21 +119,18 @@ async fn connection(stream: TcpStream, acceptor: SslAcceptor, world: Arc<World>)
 /// The provider that a request is for, and the path that it sees.
 fn addressee(request: &http::Request<Incoming>) -> Option<(Provider, String)> {
     let path = request.uri().path();
-    for (prefix, provider) in [("/adyen", Provider::Adyen), ("/stripe", Provider::Stripe)] {
-        if let Some(rest) = path.strip_prefix(prefix).filter(|rest| rest.starts_with('/')) {
-            return Some((provider, rest.to_owned()));
+    for provider in Provider::ALL {
+        let rest = path.strip_prefix('/').and_then(|rest| rest.strip_prefix(provider.word()));
+        if let Some(rest) = rest.filter(|rest| rest.starts_with('/')) {
+            return Some((*provider, rest.to_owned()));
         }
     }
     let named = request.uri().host().map(str::to_owned).or_else(|| {
         let host = request.headers().get(http::header::HOST)?.to_str().ok()?;
         Some(host.split(':').next().unwrap_or_default().to_owned())
     })?;
-    let provider = match named.as_str() {
-        "api.stripe.com" => Provider::Stripe,
-        "checkout-test.adyen.com" => Provider::Adyen,
-        _ => return None,
-    };
-    Some((provider, path.to_owned()))
+    let provider = Provider::ALL.iter().find(|provider| provider.hosts().contains(&&*named))?;
+    Some((*provider, path.to_owned()))
 }
 
 /// Reads a whole request, or says why not.

@@ -1,6 +1,6 @@
 //! Credentials that the providers no longer take, to order.
 
-use super::{Answer, Provider, Received, adyen, stripe};
+use super::{Answer, Provider, Received};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -56,17 +56,11 @@ impl Standings {
             return None;
         }
         let provider = received.provider;
-        let key = match provider {
-            Provider::Adyen => adyen::key(received),
-            Provider::Stripe => stripe::key(received),
-        };
-        let standing = self.0.get(&(provider, key.to_owned()))?;
-        match (provider, standing) {
-            (_, Standing::Good) => None,
-            (Provider::Adyen, Standing::Restricted) => Some(adyen::forbidden()),
-            (Provider::Adyen, Standing::Revoked) => Some(adyen::unauthorized()),
-            (Provider::Stripe, Standing::Restricted) => Some(stripe::forbidden()),
-            (Provider::Stripe, Standing::Revoked) => Some(stripe::Stripe::expired()),
+        let key = provider.key(received).to_owned();
+        match self.0.get(&(provider, key))? {
+            Standing::Good => None,
+            Standing::Restricted => Some(provider.forbidden()),
+            Standing::Revoked => Some(provider.revoked()),
         }
     }
 }

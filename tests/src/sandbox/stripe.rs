@@ -21,6 +21,8 @@ use serde_json::{Map, Value};
 
 pub(super) use error::{failure, forbidden};
 
+/// Where it is.
+pub(super) const HOSTS: &[&str] = &["api.stripe.com"];
 /// How many intents, payment methods and refunds are remembered, each; the oldest go first.
 pub(super) const OBJECTS_MAX: usize = 50_000;
 /// How long an idempotency key may be, in bytes.
@@ -167,11 +169,6 @@ impl Stripe {
         }
     }
 
-    /// What is answered to a key that was taken back.
-    pub(super) fn expired() -> Answer {
-        error::expired().header("request-id", new_id("req_"))
-    }
-
     /// Executes an order, and remembers the answer under its key.
     pub(super) fn execute(&mut self, order: Order, claim: Option<Claim>, books: &Books) -> Answer {
         let key = claim.as_ref().map(|claim| claim.key.as_str());
@@ -236,6 +233,11 @@ fn connected(received: &Received) -> Result<(), Answer> {
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// What is answered to a key that was taken back.
+pub(super) fn revoked() -> Answer {
+    error::expired().header("request-id", new_id("req_"))
 }
 
 /// The key in a request, as it was sent.
