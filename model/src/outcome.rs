@@ -373,7 +373,7 @@ impl State {
 
 impl Report {
     /// How long a memo may be, in bytes.
-    pub const MEMO_BYTES_MAX: usize = 1_024;
+    pub const MEMO_BYTES_MAX: usize = 4_096;
 
     /// An outcome of which the provider said nothing more.
     pub fn bare(outcome: Outcome) -> Self {
