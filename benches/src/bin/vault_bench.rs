@@ -1,7 +1,8 @@
 //! The program `vault_bench`: what the vault costs, without the proxy around it.
 //!
 //! It makes a SoftHSM2 token and a vault in a temporary folder and runs itself once for each act, so
-//! that each begins with an empty memory: durable writes, the filling, and reading with many tokens.
+//! that each begins with an empty memory: durable writes, the filling, reading with many tokens, and
+//! exchanging the key of all of them.
 
 use anyhow::{Context, ensure};
 use benches::process;
@@ -14,9 +15,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
-use vault::{Settings, Vault, audit};
+use vault::audit::{self, AuditError, Who};
+use vault::{CardError, Settings, SweepCursor, Tender, Vault, VaultError};
 
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 /// The environment variable by which SoftHSM finds its configuration.
@@ -31,9 +34,16 @@ const FILLERS: u64 = 256;
 /// Every so many tokens one is remembered, to be read.
 const SAMPLE_EVERY: u64 = 10;
 const READS: usize = 200_000;
+/// How many threads read while keys are exchanged, and how long each rests after a read.
+const READERS: usize = 2;
+const READER_PAUSE: Duration = Duration::from_micros(500);
+/// How often is looked how far a rotation is.
+const LOOK: Duration = Duration::from_millis(1);
+/// How long a reader lets the audit log catch up.
+const CATCH_UP: Duration = Duration::from_millis(1);
 
 /// Measures the vault: durable tokenisation, reading for a charge, opening, memory, bytes, the check
-/// of everything and a backup.
+/// of everything, a backup and a rotation.
 #[derive(Debug, Parser)]
 #[command(after_help = "Example: vault_bench --seconds 5 --tokens 1000000")]
 struct Options {
@@ -73,7 +83,7 @@ fn direct(options: &Options) -> anyhow::Result<()> {
     let conf = folder.join("softhsm2.conf");
     let tokens = folder.join("tokens");
     fs::write(&conf, format!("directories.tokendir = {}\nlog.level = ERROR\n", tokens.display()))?;
-    let played = ["write", "fill", "read", "read"].into_iter().try_for_each(|act| {
+    let played = ["write", "fill", "read", "read", "rotate"].into_iter().try_for_each(|act| {
         let status = Command::new(std::env::current_exe()?)
             .args(["--seconds", &options.seconds.to_string()])
             .args(["--tokens", &options.tokens.to_string()])
@@ -117,6 +127,20 @@ fn bytes_in(folder: &Path) -> anyhow::Result<u64> {
     sizes.sum()
 }
 
+/// Says the median and the slowest hundredth.
+fn say_times(what: &str, mut times: Vec<u64>) -> anyhow::Result<()> {
+    times.sort_unstable();
+    let [p50, p99] = [500, 990].map(|permille| quantile(&times, permille));
+    say(&format!("{what}: {} of a token for a charge, p50 {p50} ns, p99 {p99} ns", times.len()))
+}
+
+/// Walks over all tokens, as the program does when it has started, to remove those that are over.
+fn walk(vault: &Vault) -> anyhow::Result<()> {
+    let mut cursor = SweepCursor::default();
+    while !vault::wait(vault.sweep_tokens(&mut cursor, NOW_MS))?.1 {}
+    Ok(())
+}
+
 /// A charge on the card behind a token.
 fn charge(token: &CardToken) -> anyhow::Result<Operation<CardRef>> {
     let expiry = Expiry::new(12, 2030).ok().context("an expiry")?;
@@ -151,7 +175,11 @@ impl Stage {
             token_label: LABEL.into(),
             pin: Secret::new(PIN),
             audit: audit::Settings::default(),
-            keys: vault::KeySettings::default(),
+            keys: vault::KeySettings {
+                // As fast as it can.
+                rotation_records_per_s: u32::MAX,
+                ..vault::KeySettings::default()
+            },
         };
         let merchant = MerchantId::parse("bench").ok().context("a merchant")?;
         Ok(Self { folder: folder.to_owned(), settings, merchant })
@@ -161,6 +189,7 @@ impl Stage {
         match act {
             "write" => self.write(options),
             "fill" => self.fill(options),
+            "rotate" => self.rotate(),
             _ => self.read(options),
         }
     }
@@ -271,11 +300,12 @@ impl Stage {
         let opened = millis(began.elapsed());
         let after_open = process::resident_kib(std::process::id())?;
         say(&format!("opening: {opened} ms, {} MiB resident", after_open / 1_024))?;
-        let text = fs::read_to_string(self.folder.join("sample"))?;
-        let tokens: Vec<CardToken> =
-            text.lines().filter_map(|line| CardToken::parse(line).ok()).collect();
-        ensure!(!tokens.is_empty(), "no token was remembered");
-        self.time_reads(&vault, &tokens)?;
+        let tokens = self.sample()?;
+        self.time_reads(&vault, &tokens, "the first reads after opening", READS / 20)?;
+        let began = Instant::now();
+        walk(&vault)?;
+        say(&format!("a walk over all tokens: {} ms", millis(began.elapsed())))?;
+        self.time_reads(&vault, &tokens, "reads after that", READS)?;
         let resident = process::resident_kib(std::process::id())?;
         let bytes = bytes_in(&self.settings.directory)?;
         say(&format!(
@@ -286,29 +316,115 @@ impl Stage {
         self.read_all(&vault)
     }
 
-    fn time_reads(&self, vault: &Vault, tokens: &[CardToken]) -> anyhow::Result<()> {
-        let mut times = Vec::with_capacity(READS);
-        let who = audit::Who::system();
+    /// The tokens that were remembered when the vault was filled.
+    fn sample(&self) -> anyhow::Result<Vec<CardToken>> {
+        let text = fs::read_to_string(self.folder.join("sample"))?;
+        let tokens: Vec<CardToken> =
+            text.lines().filter_map(|line| CardToken::parse(line).ok()).collect();
+        ensure!(!tokens.is_empty(), "no token was remembered");
+        Ok(tokens)
+    }
+
+    /// Opens the card of a token for a charge, and says how many nanoseconds that took.
+    fn read_one(&self, vault: &Vault, token: &CardToken) -> anyhow::Result<u64> {
+        let who = Who::system();
         let purpose = vault::Use { who: &who, gateway: "Adyen", account: None, now: NOW_MS };
-        // A prime number of steps, so that each read is of another page than the one before.
-        for token in tokens.iter().cycle().step_by(7_919).take(READS) {
+        loop {
             let operation = charge(token)?;
             let began = Instant::now();
-            let opened = vault.open_card(&self.merchant, operation, purpose)?;
-            times.push(u64::try_from(began.elapsed().as_nanos())?);
-            black_box(opened);
+            match vault.open_card(&self.merchant, operation, purpose) {
+                // Nobody charges so fast: the log has each line before the card is handed out.
+                Err(CardError::Vault(VaultError::Audit(AuditError::Busy))) => {
+                    thread::park_timeout(CATCH_UP);
+                }
+                opened => {
+                    let took = u64::try_from(began.elapsed().as_nanos())?;
+                    black_box(opened?);
+                    return Ok(took);
+                }
+            }
         }
-        let mut cold = times.iter().take(READS / 20).copied().collect::<Vec<_>>();
-        cold.sort_unstable();
-        times.sort_unstable();
-        let [p50, p99] = [500, 990].map(|permille| quantile(&times, permille));
+    }
+
+    fn time_reads(
+        &self,
+        vault: &Vault,
+        tokens: &[CardToken],
+        what: &str,
+        many: usize,
+    ) -> anyhow::Result<()> {
+        // A prime number of steps, so that each read is of another page than the one before.
+        let some = tokens.iter().cycle().step_by(7_919).take(many);
+        let times = some.map(|token| self.read_one(vault, token)).collect::<Result<Vec<_>, _>>()?;
+        say_times(what, times)
+    }
+
+    /// How fast the key of all tokens is exchanged, alone and beside readers.
+    fn rotate(&self) -> anyhow::Result<()> {
+        let vault = Arc::new(Vault::open(&self.settings)?);
+        let tokens = self.sample()?;
+        walk(&vault)?;
+        let _tender = Tender::start(&vault)?;
+        self.rotate_once(&vault, "alone")?;
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let reader = |nth: usize| {
+                let (vault, tokens, over) = (&*vault, &*tokens, &over);
+                scope.spawn(move || self.read_until(vault, tokens, nth, over))
+            };
+            let readers: Vec<_> = (0..READERS).map(reader).collect();
+            let rotated = self.rotate_once(&vault, "beside readers");
+            over.store(true, Ordering::SeqCst);
+            let mut times = Vec::new();
+            for reader in readers {
+                times.extend(reader.join().map_err(|_| anyhow::anyhow!("a reader panicked"))??);
+            }
+            say_times("reads meanwhile", times)?;
+            rotated
+        })
+    }
+
+    fn rotate_once(&self, vault: &Vault, what: &str) -> anyhow::Result<()> {
+        let ended = vault.progress().ended;
+        let began = Instant::now();
+        vault::wait(vault.rotate(Some(self.merchant.clone()), &Who::system(), NOW_S))?;
+        // From the first record on: it rests for up to a second before it begins.
+        let (mut first, mut last, mut records) = (began, began, 0);
+        while vault.progress().ended == ended {
+            let now = vault.progress().records;
+            if records == 0 {
+                first = Instant::now();
+            }
+            if now > records {
+                (last, records) = (Instant::now(), now);
+            }
+            thread::park_timeout(LOOK);
+        }
+        let (sealing, all) = (last.duration_since(first), first.elapsed());
         say(&format!(
-            "read of a token for a charge: p50 {p50} ns, p99 {p99} ns; the first {}: p50 {} ns, p99 \
-             {} ns",
-            READS / 20,
-            quantile(&cold, 500),
-            quantile(&cold, 990)
+            "rotation {what}: {records} records, {} a second sealed anew, {} a second with the second \
+             look",
+            per_s(records, sealing),
+            per_s(records, all)
         ))
+    }
+
+    fn read_until(
+        &self,
+        vault: &Vault,
+        tokens: &[CardToken],
+        nth: usize,
+        over: &AtomicBool,
+    ) -> anyhow::Result<Vec<u64>> {
+        let mut times = Vec::new();
+        for token in tokens.iter().cycle().skip(nth).step_by(7_919) {
+            if over.load(Ordering::SeqCst) {
+                break;
+            }
+            times.push(self.read_one(vault, token)?);
+            thread::park_timeout(READER_PAUSE);
+        }
+        Ok(times)
     }
 
     /// The check of everything, and a backup.
