@@ -43,6 +43,8 @@ const SO_PIN: &str = "82635194";
 pub struct Options {
     /// Lines for the section `limits` of the configuration, each with its indentation.
     pub limits: String,
+    /// Lines for the section `vault`, each with its indentation.
+    pub vault: String,
     /// How long an exchange with a provider may take.
     pub exchange_timeout_ms: u32,
     /// Whether the providers' certificates are from the authority that the program trusts.
@@ -133,6 +135,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             limits: NO_FLOOD.to_owned(),
+            vault: String::new(),
             exchange_timeout_ms: 10_000,
             sandbox_trusted: true,
             sandbox_names: every_host(),
@@ -198,7 +201,7 @@ impl Net {
     }
 
     fn configuration(&self, options: &Options) -> String {
-        let Options { limits, exchange_timeout_ms, .. } = options;
+        let Options { limits, vault, exchange_timeout_ms, .. } = options;
         let (tls, plain, metrics) = (self.tls, self.plain, self.metrics);
         let address = self.sandbox.address();
         let upstream = |provider: &Provider| {
@@ -214,7 +217,7 @@ impl Net {
              key: key.pem\n  plain: {plain}\n  metrics: {metrics}\n  admin: admin.sock\n\
              limits:\n{limits}\
              vault:\n  directory: vault\n  cache_bytes: 16777216\n  \
-             token_label: net\n  pin: file:pin\n\
+             token_label: net\n  pin: file:pin\n{vault}\
              providers:\n{providers}\
              threads: 2\ngrace_s: 35\nlog:\n  access: access.log\n"
         )
@@ -255,11 +258,28 @@ impl Net {
     /// # Errors
     /// When it ends instead, or takes too long.
     pub async fn serve(&mut self) -> anyhow::Result<()> {
+        self.launch()?;
+        self.ready().await
+    }
+
+    /// Starts the program, and does not wait for it.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn launch(&mut self) -> anyhow::Result<()> {
         let append =
             |name| fs::OpenOptions::new().create(true).append(true).open(self.directory.join(name));
         let mut command = self.command(&[SERVE])?;
         command.stdout(append("stdout.log")?).stderr(append("stderr.log")?);
         self.child = Some(command.spawn()?);
+        Ok(())
+    }
+
+    /// Waits until the program that was started is ready.
+    ///
+    /// # Errors
+    /// When it ends instead, or takes too long.
+    pub async fn ready(&mut self) -> anyhow::Result<()> {
         let began = Instant::now();
         while !self.is_ready().await {
             let ended = self.child.as_mut().map(Child::try_wait).transpose()?.flatten();

@@ -22,6 +22,7 @@ mod e2e {
     pub(crate) mod leaks;
     pub(crate) mod memory;
     pub(crate) mod order;
+    pub(crate) mod outage;
     pub(crate) mod refusals;
     pub(crate) mod rotation;
     pub(crate) mod routes;

@@ -401,7 +401,10 @@ impl Actor {
                 self.pin_refused = true;
                 return Err(HsmError::Pin);
             }
-            Err(error) => log::warn!("the connection to the token is lost: {error}"),
+            Err(error) => {
+                log::warn!("the connection to the token is lost: {error}");
+                token::end_module(&self.access);
+            }
         }
         Ok(())
     }

@@ -59,6 +59,17 @@ pub(super) enum Fault {
 /// crashes SoftHSM.
 static LIBRARY: Mutex<Option<(PathBuf, Pkcs11)>> = Mutex::new(None);
 
+/// Ends every session with the module, which is begun anew with the next connection. A module may
+/// look for tokens at its beginning only, and then one that went away never comes back to it.
+pub(super) fn end_module(access: &Access) {
+    let loaded = LIBRARY.lock().unwrap_or_else(PoisonError::into_inner);
+    let used = loaded.as_ref().filter(|(path, _)| *path == access.module);
+    match used.map(|(_, library)| library.clone().finalize()) {
+        None | Some(Ok(()) | Err(Error::Pkcs11(RvError::CryptokiNotInitialized, _))) => {}
+        Some(Err(error)) => log::warn!("the module cannot be ended: {}", told(&error)),
+    }
+}
+
 /// Whether the token is there and takes the PIN.
 pub(crate) fn check_access(access: &Access) -> Result<(), OpenError> {
     let library = library(&access.module)?;
