@@ -1,66 +1,318 @@
-//! Keys that are exchanged while the real program serves.
+//! Keys that are exchanged while the real program serves, and is killed again and again.
 
+use crate::e2e::order::{Order, VISA, verdict};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeMap;
+use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tests::net::client::{Client, Http};
-use tests::net::{MERCHANT, NO_FLOOD, Net, Options};
+use tests::net::client::{Client, Http, Link};
+use tests::net::{NO_FLOOD, Net, Options};
+use tokio::task::{JoinHandle, block_in_place};
 
-const ROUNDS: usize = 5;
+const KILLS: usize = 50;
 const CLIENTS: usize = 4;
+/// Where the instants of the kills come from.
+const SEED: u64 = 3;
+/// How long after a rotation is seen the kill comes at the latest. It may rest for a second before
+/// its first step, and an exchange of the key in the token is over in a moment after that.
+const DEKS_KILL_AFTER_MAX_MS: u64 = 1_000;
+const KEK_KILL_AFTER_MAX_MS: u64 = 400;
+/// How many texts are kept: more than are sealed anew between two kills.
+const KEPT_MAX: usize = 1_500;
 /// How long a rotation may take on a busy machine.
 const ROTATION_TIMEOUT: Duration = Duration::from_secs(120);
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(2);
+const CUSTODIANS: [&str; 2] = ["alice", "bob"];
 
-type Kept = Arc<Mutex<Vec<(String, String)>>>;
+/// What all clients know: what was acknowledged, and how much was asked.
+#[derive(Debug, Default)]
+struct Known {
+    /// Texts by token.
+    texts: Mutex<Vec<(String, String)>>,
+    cards: Mutex<Vec<String>>,
+    /// Answers that had to open something, and did.
+    opened: AtomicUsize,
+    charges: AtomicUsize,
+}
 
-/// Keeps texts and reads others back, until the program is gone or `stop` says so.
-async fn use_tokens(client: Client, name: String, kept: Kept, stop: Arc<AtomicBool>) {
-    let Ok(mut link) = client.connect().await else { return };
-    for number in 0_usize.. {
-        if stop.load(Ordering::SeqCst) {
-            return;
-        }
-        let payload = format!("{name}-{number}");
-        let body = json!({ "payload": payload });
-        let Ok(answer) = link.send("POST", "/StringTokens", Some(&body)).await else { return };
-        assert_eq!(answer.status, 201, "{}", answer.text());
-        let token = answer.json().unwrap()["token"].as_str().unwrap().to_owned();
-        let (token, payload) = {
-            let mut kept = kept.lock().unwrap();
-            kept.push((token, payload));
-            kept[number * 7_919 % kept.len()].clone()
-        };
-        let path = format!("/StringTokens/{token}");
-        let Ok(answer) = link.send("GET", &path, None).await else { return };
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        assert_eq!(answer.json().unwrap()["clearPayload"], *payload);
+/// One client of a program that will be killed.
+struct User {
+    name: String,
+    known: Arc<Known>,
+    /// Whether the program is about to be killed. Before that, no request may fail.
+    dying: Arc<AtomicBool>,
+}
+
+/// What is exchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Deks,
+    Kek,
+}
+
+/// What the kills fell on.
+#[derive(Debug, Default)]
+struct Cuts {
+    /// Which rotation was begun last.
+    last: Option<Kind>,
+    begun: usize,
+    /// How long the program takes to start.
+    start: Duration,
+    /// How many kills fell on a rotation while the program served.
+    serving: BTreeMap<Kind, usize>,
+    /// How many fell on the start of the program, with which a rotation goes on.
+    starting: BTreeMap<Kind, usize>,
+}
+
+// === impl Cuts ===
+
+impl Cuts {
+    /// Which rotation is begun next: each kind in its turn.
+    fn next(&mut self) -> Kind {
+        let kind = if self.begun % 2 == 0 { Kind::Deks } else { Kind::Kek };
+        self.begun += 1;
+        self.last = Some(kind);
+        kind
     }
 }
 
-fn users(
-    net: &Net,
-    round: usize,
-    kept: &Kept,
-    stop: &Arc<AtomicBool>,
-) -> Vec<tokio::task::JoinHandle<()>> {
+// === impl User ===
+
+impl User {
+    /// Uses the program from its start to its end.
+    async fn live(self, client: Client) {
+        let mut link = loop {
+            match client.connect().await {
+                Ok(link) => break link,
+                Err(_) if self.dying.load(Ordering::SeqCst) => return,
+                // It is starting.
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        };
+        for number in 0_usize.. {
+            let done = match number % 5 {
+                0 => self.keep(&mut link, number).await,
+                1 | 3 => self.show(&mut link, number).await,
+                2 => self.charge(&mut link, number).await,
+                _ => self.account(&mut link, number).await,
+            };
+            if done.is_none() || self.dying.load(Ordering::SeqCst) {
+                return;
+            }
+        }
+    }
+
+    /// Sends a request that must be answered with `status` by a program that lives. `None`: it died.
+    async fn ask(
+        &self,
+        link: &mut Link,
+        (method, path): (&str, &str),
+        body: Option<&Value>,
+        status: u16,
+    ) -> Option<Value> {
+        match link.send(method, path, body).await {
+            Ok(answer) => {
+                let text = answer.text();
+                assert_eq!(answer.status, status, "{method} {path}: {text}");
+                Some(answer.json().unwrap())
+            }
+            Err(error) => {
+                let dying = self.dying.load(Ordering::SeqCst);
+                assert!(dying, "{method} {path} of a program that lives: {error}");
+                None
+            }
+        }
+    }
+
+    /// Keeps a text, or a card now and then, and no more than enough.
+    async fn keep(&self, link: &mut Link, number: usize) -> Option<()> {
+        if self.known.texts.lock().unwrap().len() >= KEPT_MAX {
+            return self.show(link, number).await;
+        }
+        let is_card = number % 50 == 0;
+        let text = if is_card { VISA.to_owned() } else { format!("{} {number}", self.name) };
+        let body = json!({ "payload": text });
+        let answer = self.ask(link, ("POST", "/StringTokens"), Some(&body), 201).await?;
+        let token = answer["token"].as_str().unwrap().to_owned();
+        if is_card {
+            self.known.cards.lock().unwrap().push(token.clone());
+        }
+        self.known.texts.lock().unwrap().push((token, text));
+        Some(())
+    }
+
+    async fn show(&self, link: &mut Link, number: usize) -> Option<()> {
+        let some = {
+            let texts = self.known.texts.lock().unwrap();
+            texts.get(number * 7_919 % texts.len().max(1)).cloned()
+        };
+        let Some((token, text)) = some else { return Some(()) };
+        let path = format!("/StringTokens/{token}");
+        let answer = self.ask(link, ("GET", &path), None, 200).await?;
+        assert_eq!(answer["clearPayload"], *text);
+        self.known.opened.fetch_add(1, Ordering::Relaxed);
+        Some(())
+    }
+
+    async fn charge(&self, link: &mut Link, number: usize) -> Option<()> {
+        let some = {
+            let cards = self.known.cards.lock().unwrap();
+            cards.get(number % cards.len().max(1)).cloned()
+        };
+        let Some(token) = some else { return Some(()) };
+        let order = Order::new("adyen-backup", "10.50", "USD").number(&format!("@{token}"));
+        let body: Value = serde_json::from_str(&order.body()).unwrap();
+        let path = "/PaymentGateway/charge";
+        let answer = self.ask(link, ("POST", path), Some(&body), 200).await?;
+        assert_eq!(answer["state"], "Captured");
+        self.known.charges.fetch_add(1, Ordering::Relaxed);
+        Some(())
+    }
+
+    /// Writes the account of its own, or reads that with which all pay.
+    async fn account(&self, link: &mut Link, number: usize) -> Option<()> {
+        if number % 2 == 0 {
+            let path = "/PaymentGatewayAccounts/stripe-primary";
+            self.ask(link, ("GET", path), None, 200).await?;
+            self.known.opened.fetch_add(1, Ordering::Relaxed);
+            return Some(());
+        }
+        let path = format!("/PaymentGatewayAccounts/{}", self.name);
+        let value = format!("sk_test_keysOfTheTests{number:010}");
+        let body = json!({
+            "paymentGatewayName": "Stripe", "credentials": [{"key": "SecretKey", "value": value}],
+        });
+        self.ask(link, ("PUT", &path), Some(&body), 200).await.map(drop)
+    }
+}
+
+fn users(net: &Net, known: &Arc<Known>, dying: &Arc<AtomicBool>) -> Vec<JoinHandle<()>> {
     (0..CLIENTS)
-        .map(|client| {
-            let name = format!("round {round} client {client}");
-            let client = net.client(Http::One);
-            tokio::spawn(use_tokens(client, name, Arc::clone(kept), Arc::clone(stop)))
+        .map(|nth| {
+            let (known, dying) = (Arc::clone(known), Arc::clone(dying));
+            let user = User { name: format!("keys-{nth}"), known, dying };
+            let http = if nth % 2 == 0 { Http::One } else { Http::Two };
+            tokio::spawn(user.live(net.client(http)))
         })
         .collect()
 }
 
-/// Waits until the vault's figure is at least `least`.
-async fn figure(net: &Net, name: &str, least: u64) {
-    let name = format!("orchestra_vault{{figure=\"{name}\"}}");
+async fn figure(net: &Net, name: &str) -> u64 {
+    net.metric(&format!("orchestra_vault{{figure=\"{name}\"}}")).await.unwrap()
+}
+
+/// The secret of a custodian, in a file.
+fn secret(net: &Net, name: &str) -> String {
+    format!("file:{}", net.directory().join(name).display())
+}
+
+fn add_custodians(net: &Net) {
+    for name in CUSTODIANS {
+        std::fs::copy(net.directory().join("pin"), net.directory().join(name)).unwrap();
+        std::fs::write(net.directory().join(name), format!("{name}'s own secret")).unwrap();
+        net.run(&["custodians", "add", name, "--accept", "--secret", &secret(net, name)]).unwrap();
+    }
+}
+
+/// Lets the first custodian approve, whose word may stand already.
+fn approve_first(net: &Net) {
+    let name = CUSTODIANS[0];
+    let approved =
+        net.run(&["vault", "rotate", "--kek", "--custodian", name, "--secret", &secret(net, name)]);
+    if let Err(error) = approved {
+        assert!(error.to_string().contains("the same custodian"), "{error}");
+    }
+}
+
+/// Begins a rotation by the command line, which shows how far it is until it has ended.
+fn begin(net: &Net, kind: Kind) -> Child {
+    let of_second = secret(net, CUSTODIANS[1]);
+    let mut command = match kind {
+        Kind::Deks => net.command(&["vault", "rotate", "--dek"]).unwrap(),
+        Kind::Kek => {
+            approve_first(net);
+            let [_, second] = CUSTODIANS;
+            let approve = ["vault", "rotate", "--kek", "--custodian", second, "--secret"];
+            net.command(&[&approve[..], &[of_second.as_str()]].concat()).unwrap()
+        }
+    };
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// Begins a rotation, waits until it is seen, and lets the command go.
+async fn begin_and_see(net: &Net, kind: Kind) {
+    let ended = figure(net, "rotations_ended").await;
+    let mut command = block_in_place(|| begin(net, kind));
     let began = Instant::now();
-    while net.metric(&name).await.unwrap() < least {
-        assert!(began.elapsed() < ROTATION_TIMEOUT, "{name} is not {least}");
+    while figure(net, "rotating").await == 0 && figure(net, "rotations_ended").await == ended {
+        assert!(began.elapsed() < ROTATION_TIMEOUT, "{kind:?}: no rotation begins");
         tokio::time::sleep(PAUSE).await;
+    }
+    command.kill().unwrap();
+    command.wait().unwrap();
+}
+
+/// Waits for a random instant of the start: the time it takes, more or less.
+async fn rest_while_starting(random: &mut StdRng, start: Duration) {
+    let percent = random.random_range(40..140);
+    tokio::time::sleep(start * percent / 100).await;
+}
+
+/// Waits until the program is ready and a rotation is under way, and for a random time after that.
+async fn rest_while_serving(net: &mut Net, random: &mut StdRng, cuts: &mut Cuts) {
+    let began = Instant::now();
+    net.ready().await.unwrap();
+    cuts.start = began.elapsed();
+    if figure(net, "rotating").await == 0 {
+        begin_and_see(net, cuts.next()).await;
+    }
+    let after_max = match cuts.last.unwrap() {
+        Kind::Deks => DEKS_KILL_AFTER_MAX_MS,
+        Kind::Kek => KEK_KILL_AFTER_MAX_MS,
+    };
+    tokio::time::sleep(Duration::from_millis(random.random_range(0..after_max))).await;
+}
+
+/// Starts the program under load, and kills it at a random instant.
+async fn cut(net: &mut Net, known: &Arc<Known>, random: &mut StdRng, cuts: &mut Cuts) {
+    let dying = Arc::new(AtomicBool::new(false));
+    net.launch().unwrap();
+    let users = users(net, known, &dying);
+    match cuts.last {
+        Some(kind) if random.random_ratio(1, 2) => {
+            rest_while_starting(random, cuts.start).await;
+            *cuts.starting.entry(kind).or_default() += 1;
+        }
+        _ => {
+            rest_while_serving(net, random, cuts).await;
+            let kind = cuts.last.unwrap();
+            *cuts.serving.entry(kind).or_default() +=
+                usize::from(figure(net, "rotating").await == 1);
+        }
+    }
+    dying.store(true, Ordering::SeqCst);
+    block_in_place(|| net.kill()).unwrap();
+    for user in users {
+        user.await.unwrap();
+    }
+}
+
+/// Sees everything through under load: what is under way, and one more rotation of all keys.
+async fn see_through(net: &Net, known: &Arc<Known>) {
+    let dying = Arc::new(AtomicBool::new(false));
+    let users = users(net, known, &dying);
+    block_in_place(|| {
+        net.run(&["vault", "rotate", "--resume"]).unwrap();
+        net.run(&["vault", "rotate", "--dek"]).unwrap();
+        assert!(begin(net, Kind::Kek).wait().unwrap().success());
+    });
+    dying.store(true, Ordering::SeqCst);
+    for user in users {
+        user.await.unwrap();
     }
 }
 
@@ -69,55 +321,72 @@ fn keys(net: &Net) -> Vec<Value> {
     serde_json::from_str::<Value>(&told).unwrap().as_array().unwrap().clone()
 }
 
-fn in_state(keys: &[Value], state: &str, purpose: &str) -> usize {
-    keys.iter().filter(|key| key["state"] == *state && key["purpose"] == *purpose).count()
+/// The ids of the keys for a purpose that are in a state.
+fn ids(keys: &[Value], purpose: &str, state: &str) -> Vec<String> {
+    let found = keys.iter().filter(|key| key["purpose"] == *purpose && key["state"] == *state);
+    found.map(|key| key["id"].as_str().unwrap().to_owned()).collect()
 }
 
-// The program is killed in the midst of a rotation, again and again, under clients that read and
-// write. The last rotation is seen through by the command line.
+/// Nothing is left under an old key: those of records are destroyed, and those in the token can be,
+/// which is refused as long as they wrap anything.
+fn nothing_is_old(net: &Net) {
+    let before = keys(net);
+    for purpose in ["card", "credential"] {
+        assert_eq!(ids(&before, purpose, "active").len(), 1, "{before:?}");
+        assert_eq!(ids(&before, purpose, "decrypt-only"), [""; 0], "{before:?}");
+        assert_eq!(ids(&before, purpose, "pre-active"), [""; 0], "{before:?}");
+        assert!(ids(&before, purpose, "destroyed").len() >= 2, "{before:?}");
+    }
+    let old = ids(&before, "kek", "decrypt-only");
+    assert!(old.len() >= 2, "{before:?}");
+    for id in &old {
+        net.run(&["vault", "destroy-kek", id, "--yes"]).unwrap();
+    }
+    let after = keys(net);
+    let [active] = &*ids(&after, "kek", "active") else { panic!("{after:?}") };
+    assert!(!old.contains(active) && ids(&after, "kek", "decrypt-only").is_empty());
+    let verified = net.run(&["vault", "verify"]).unwrap();
+    assert!(verified.contains("The vault is whole."), "{verified}");
+}
+
+async fn everything_opens(net: &Net, known: &Known) {
+    let mut link = net.client(Http::One).connect().await.unwrap();
+    let texts = known.texts.lock().unwrap().clone();
+    for (token, text) in texts {
+        let answer = link.send("GET", &format!("/StringTokens/{token}"), None).await.unwrap();
+        assert_eq!(answer.json().unwrap()["clearPayload"], *text);
+    }
+    let card = known.cards.lock().unwrap().first().cloned().unwrap();
+    let order = Order::new("adyen-backup", "10.50", "USD").number(&format!("@{card}"));
+    assert_eq!(verdict(&order.charge(net).await), "200 Success Captured null false");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rotation_goes_on_after_each_kill_and_no_read_fails() {
     let limits = format!(
         "{NO_FLOOD}  quota:\n    requests: 1000000\n    window_s: 60\n  reveals:\n    requests: 1000000\n    \
          window_s: 60\n"
     );
-    let mut net = Net::with(Options { limits, ..Options::default() }).await.unwrap();
-    let kept = Kept::default();
-    for round in 0..ROUNDS {
-        let stop = Arc::new(AtomicBool::new(false));
-        let users = users(&net, round, &kept, &stop);
-        let before = net.metric("orchestra_vault{figure=\"rotations_ended\"}").await.unwrap();
-        if net.metric("orchestra_vault{figure=\"rotating\"}").await.unwrap() == 0 {
-            // It shows how far it is until the end, so it is asked for and not waited for.
-            let command = net.command(&["vault", "rotate", "--dek", "--merchant", MERCHANT]);
-            let mut asked = command.unwrap().spawn().unwrap();
-            figure(&net, "rotating", 1).await;
-            asked.kill().unwrap();
-            asked.wait().unwrap();
-        }
-        if round % 2 == 0 {
-            figure(&net, "rotation_records", 1 + u64::try_from(round).unwrap()).await;
-        } else {
-            figure(&net, "rotations_ended", before + 1).await;
-        }
-        net.kill().unwrap();
-        stop.store(true, Ordering::SeqCst);
-        for user in users {
-            user.await.unwrap();
-        }
-        net.serve().await.unwrap();
+    let options = Options { limits, ..Options::default() };
+    let mut net = Net::with(options).await.unwrap();
+    block_in_place(|| add_custodians(&net));
+    net.kill().unwrap();
+    let (known, mut random) = (Arc::<Known>::default(), StdRng::seed_from_u64(SEED));
+    let mut cuts = Cuts::default();
+    for _ in 0..KILLS {
+        cut(&mut net, &known, &mut random, &mut cuts).await;
     }
-    // Whatever was under way is seen through first.
-    net.run(&["vault", "rotate", "--resume"]).unwrap();
-    net.run(&["vault", "rotate", "--dek", "--merchant", MERCHANT]).unwrap();
-    let keys = keys(&net);
-    assert_eq!(in_state(&keys, "active", "card"), 1, "{keys:?}");
-    assert_eq!(in_state(&keys, "decrypt-only", "card"), 0, "{keys:?}");
-    assert!(in_state(&keys, "destroyed", "card") >= 2, "{keys:?}");
-    let mut link = net.client(Http::One).connect().await.unwrap();
-    let kept = kept.lock().unwrap().clone();
-    for (token, payload) in kept {
-        let answer = link.send("GET", &format!("/StringTokens/{token}"), None).await.unwrap();
-        assert_eq!(answer.json().unwrap()["clearPayload"], *payload);
+    net.serve().await.unwrap();
+    see_through(&net, &known).await;
+    block_in_place(|| nothing_is_old(&net));
+    // What is destroyed is out of memory as well.
+    net.kill().unwrap();
+    net.serve().await.unwrap();
+    everything_opens(&net, &known).await;
+    let (opened, charges) = (&known.opened, &known.charges);
+    println!("{KILLS} kills: {cuts:?}; {opened:?} reads, {charges:?} charges, none failed");
+    for kind in [Kind::Deks, Kind::Kek] {
+        assert!(cuts.serving.get(&kind).is_some_and(|times| *times > 0), "{kind:?}: {cuts:?}");
     }
+    assert!(charges.load(Ordering::Relaxed) > 0);
 }
