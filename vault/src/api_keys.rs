@@ -8,12 +8,12 @@
 use crate::frame::{Fields, frame};
 use crate::keyring::{Keyring, SYSTEM};
 use crate::random::{alphanumerics, base62_six};
-use crate::seal::{Claim, Dek, DekId, Place, Purpose, key_of, same};
+use crate::seal::{Claim, Dek, DekId, Deks, Place, Purpose, key_of, same};
 use crate::store::{Collection, Entry, PAGE_ENTRIES_MAX, Store};
 use crate::{OpenError, StoreError, UnixSeconds, Vault, VaultError};
 use arc_swap::ArcSwap;
 use model::{KeyId, MerchantId, Principal, Scope, Secret};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -125,6 +125,35 @@ pub(crate) fn reseal(
     Ok(Some(claim.seal(place(&id), &record)))
 }
 
+/// Those of `old` that made the hash of a key. The rows are asked and not the list in memory: of a
+/// key whose making was given up half-way only its row knows. One that does not open may have any.
+pub(crate) fn compared_with(
+    store: &dyn Store,
+    keys: &Deks,
+    old: &[DekId],
+) -> Result<HashSet<DekId>, StoreError> {
+    let mut found = HashSet::new();
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page = store.page(Collection::ApiKeys, after.as_deref(), b"", PAGE_ENTRIES_MAX)?;
+        let Some((last, _)) = page.last() else { return Ok(found) };
+        after = Some(last.clone());
+        for entry in &page {
+            match hashed_with(keys, entry) {
+                Some(dek) => found.extend(old.contains(&dek).then_some(dek)),
+                None => found.extend(old),
+            }
+        }
+    }
+}
+
+/// The data key that made the hash in a row.
+fn hashed_with(keys: &Deks, (row, sealed): &Entry) -> Option<DekId> {
+    let id = KeyId::parse(str::from_utf8(row).ok()?).ok()?;
+    let record = keys.open(place(&id), sealed).ok()?;
+    Fields::new(&record).array().map(DekId)
+}
+
 fn id_bytes(id: &KeyId) -> Option<Id> {
     id.as_str().as_bytes().try_into().ok()
 }
@@ -224,11 +253,6 @@ impl ApiKeys {
             }
         }
         Ok(Self(ArcSwap::from_pointee(keys)))
-    }
-
-    /// How many keys have a hash that this data key made.
-    pub(crate) fn hashed_with(&self, dek: DekId) -> usize {
-        self.0.load().values().filter(|known| known.dek == dek).count()
     }
 
     /// Forgets the keys of a merchant, and says which they were. Callers do this one at a time.

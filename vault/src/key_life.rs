@@ -11,6 +11,7 @@ use crate::seal::{Claim, Dek, DekId, Purpose};
 use crate::store::{Collection, Store, Write, wait};
 use crate::{HsmError, UnixSeconds, Vault, VaultError};
 use model::MerchantId;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::MutexGuard;
@@ -379,8 +380,16 @@ impl Vault {
         if owner == SYSTEM { None } else { MerchantId::parse(owner).ok() }
     }
 
-    /// How many records still name one of these keys as the one to compare with.
-    pub(crate) fn compared_with(&self, dek: DekId) -> usize {
-        self.api_keys.hashed_with(dek)
+    /// Those of `old` that made what is still compared with.
+    pub(crate) fn compared_with(
+        &self,
+        purpose: Purpose,
+        old: &[DekId],
+    ) -> Result<HashSet<DekId>, VaultError> {
+        if purpose != Purpose::ApiKey {
+            return Ok(HashSet::new());
+        }
+        let system = self.keyring.system()?;
+        Ok(crate::api_keys::compared_with(&*self.store, &system.api_key, old)?)
     }
 }
