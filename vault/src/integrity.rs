@@ -141,6 +141,8 @@ impl Vault {
         let mut report = VerifyReport { unexplained: self.unexplained, ..Default::default() };
         let mut read: u64 = 0;
         loop {
+            // Before rows are read: see `keys_of`.
+            let _keys = self.keyring.hold();
             match walk.step()? {
                 Step::Rows(rows) => {
                     read = read.saturating_add(u64::try_from(rows.len()).unwrap_or(u64::MAX));

@@ -325,7 +325,7 @@ impl Vault {
             );
             self.tell_of_lock("locked up");
         }
-        if !away && self.keyring.is_empty() && self.hsm.works() {
+        if !away && self.keyring.is_empty() && self.hsm.works() && !self.keyring.is_held() {
             let _one_at_a_time = wait(self.changes.lock());
             match self.keyring.fill(&*self.store, &self.hsm, Age::AsRemembered) {
                 Ok(()) => {

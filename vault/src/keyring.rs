@@ -7,7 +7,7 @@
 pub(crate) mod table;
 
 use crate::hsm::{Hsm, Kek};
-use crate::seal::{Dek, DekId, Deks, Purpose};
+use crate::seal::{Dek, DekId, Deks, Purpose, Rotation};
 use crate::store::{Collection, Store};
 use crate::{HsmError, OpenError, UnixSeconds, Vault, VaultError};
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -54,6 +54,8 @@ pub(crate) struct Keyring {
     table: Mutex<Table>,
     /// The version of the table that the token remembers.
     anchored: std::sync::atomic::AtomicU64,
+    /// The keys that were taken out of memory, as long as somebody still works with them.
+    let_go: Mutex<Vec<Weak<Dek>>>,
 }
 
 /// What there is of a merchant.
@@ -293,6 +295,7 @@ impl Keyring {
             merchants: ArcSwap::default(),
             table: Mutex::new(table),
             anchored: std::sync::atomic::AtomicU64::new(0),
+            let_go: Mutex::default(),
         };
         keyring.fill(store, hsm, age)?;
         Ok(keyring)
@@ -339,8 +342,32 @@ impl Keyring {
 
     /// Takes every key out of memory. What needs one is refused until [`Self::fill`].
     pub(crate) fn empty(&self) {
-        self.system.store(None);
-        self.merchants.store(Arc::default());
+        let (system, merchants) = (self.system.swap(None), self.merchants.swap(Arc::default()));
+        let of_system = system.iter().flat_map(|keys| keys.known());
+        let of_merchants = merchants.values().flat_map(|held| match held {
+            Held::Keys(keys) => keys.known(),
+            Held::Shredded => Known::new(),
+        });
+        // The keys of the audit log and of the ledger stay with these, and are never exchanged.
+        let exchanged = |dek: &Arc<Dek>| dek.purpose().rotation() != Rotation::Never;
+        let all = of_system.chain(of_merchants).map(|(_, dek)| dek).filter(exchanged);
+        *self.let_go() = all.map(|dek| Arc::downgrade(&dek)).collect();
+    }
+
+    /// Whether somebody still works with keys that were taken out of memory. A rotation would not
+    /// wait for those if they were read into memory a second time.
+    pub(crate) fn is_held(&self) -> bool {
+        self.let_go().iter().any(|dek| dek.strong_count() > 0)
+    }
+
+    fn let_go(&self) -> MutexGuard<'_, Vec<Weak<Dek>>> {
+        self.let_go.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Holds on to all keys as they are, for who reads records of many owners: see
+    /// [`Self::merchant`].
+    pub(crate) fn hold(&self) -> impl Sized + use<> {
+        (self.system.load_full(), self.merchants.load_full())
     }
 
     /// Whether the keys are out of memory.

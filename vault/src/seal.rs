@@ -280,6 +280,10 @@ impl Dek {
         self.id
     }
 
+    pub(crate) fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
     /// How many seals are claimed. After a crash it is more than there were, never less.
     pub(crate) fn seals(&self) -> u64 {
         self.claimed.load(Ordering::Relaxed)
