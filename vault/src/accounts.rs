@@ -219,7 +219,7 @@ impl Vault {
         Ok(Some(account))
     }
 
-    fn open_account(
+    pub(crate) fn open_account(
         &self,
         merchant: &MerchantId,
         name: &AccountName,

@@ -7,6 +7,10 @@
 //!
 //! What does not belong here: HTTP, providers, and every decision about a payment.
 
+// So that what tests from outside build on serves the ones from within as well.
+#[cfg(test)]
+extern crate self as vault;
+
 mod accounts;
 mod api_keys;
 pub mod audit;
@@ -29,6 +33,10 @@ pub mod payments;
 mod random;
 mod rotation;
 mod seal;
+#[cfg(test)]
+#[expect(dead_code, clippy::panic_in_result_fn, reason = "a part of it is used, by tests only")]
+#[path = "../tests/vault/stage.rs"]
+mod stage;
 pub mod store;
 mod tender;
 mod terms;

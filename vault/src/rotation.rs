@@ -12,12 +12,18 @@
 //! 4. All records are read once more. When none names the old key, and nobody works any more with
 //!    what was read before, the old key is destroyed.
 //!
+//! A write that was given up half-way has let go of its claim, and is in the queue of the store. The
+//! place that is kept between the third step and the fourth comes after it there, so that the second
+//! look finds what it wrote.
+//!
 //! A key in the token: the new one is made, becomes active, and wraps every data key anew. The old
 //! one stays, decrypt-only, until somebody destroys it: backups need it.
 
 mod job;
 mod kek;
 mod records;
+#[cfg(test)]
+mod tests;
 
 use crate::audit::{Action, Who};
 use crate::figures::Figures;

@@ -204,7 +204,8 @@ impl Vault {
     }
 
     /// Removes the next tokens whose time is over, and says how many, and whether the walk is at its
-    /// end. Each has a line in the audit log first.
+    /// end. Each has a line in the audit log first. One that is sealed anew meanwhile is left to the
+    /// next walk.
     pub async fn sweep_tokens(
         &self,
         cursor: &mut SweepCursor,
