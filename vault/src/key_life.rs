@@ -3,6 +3,9 @@
 //!
 //! How one key takes the place of another is the business of `rotation`.
 
+#[cfg(test)]
+mod tests;
+
 use crate::audit::{Action, Who};
 use crate::figures::Figures;
 use crate::keyring::table::{Anchor, KeyPlace, KeyState, Name, Row, TOKEN};

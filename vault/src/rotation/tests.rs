@@ -242,3 +242,30 @@ on_stage!(1 a_check_of_everything_holds_the_keys_of_what_it_reads(stage) {
     to_the_end(&vault);
     assert_eq!(states(&vault, Purpose::Credential)[&1], KeyState::Destroyed);
 });
+
+on_stage!(1 no_more_records_a_second_are_sealed_again_than_may_be(stage) {
+    let (mut vault, shop, _) = stage.make_with_merchants();
+    for _ in 0..=PAGE_RECORDS {
+        kept(&vault, &shop, "text");
+    }
+    vault.settings.rotation_records_per_s = 1;
+    begin(&vault);
+    to_exchange(&vault, Purpose::Card);
+    let paused = || match vault.tend(NOW) {
+        Tended::Worked(pause) => pause,
+        Tended::Idle(_) => panic!("there is something to do"),
+    };
+    // A second for each record of a page, less what it took to seal it.
+    let page = Duration::from_secs(PAGE_RECORDS.try_into().unwrap());
+    let pause = paused();
+    assert_eq!(vault.progress().records, page.as_secs());
+    assert!(pause > Duration::from_secs(1) && pause < page, "{pause:?}");
+    assert!(paused() <= Duration::from_secs(1) && vault.progress().records > page.as_secs());
+
+    // To the microsecond, of a page that took no time.
+    let later = Instant::now() + Duration::from_secs(3_600);
+    for (rate, done, expected) in [(1, 64, 64_000), (2_000, 64, 32), (10, 0, 0), (1_000, 1, 1)] {
+        vault.settings.rotation_records_per_s = rate;
+        assert_eq!(vault.pause(done, later), Duration::from_millis(expected), "{rate}, {done}");
+    }
+});

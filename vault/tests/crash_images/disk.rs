@@ -159,6 +159,27 @@ fn unsynced(events: &[Event], data: &BTreeMap<File, usize>) -> Vec<Unsynced> {
 // === impl Disk ===
 
 impl Disk {
+    /// What is in `directory` now.
+    pub(crate) fn of(directory: &Path) -> Self {
+        let mut disk = Self::default();
+        for (file, entry) in fs::read_dir(directory).unwrap().enumerate() {
+            let (entry, name) = entry.map(|e| (e.path(), e.file_name())).unwrap();
+            let name = name.into_string().unwrap();
+            if entry.is_dir() {
+                disk.folders.insert(name);
+            } else {
+                disk.files.insert(file, fs::read(entry).unwrap());
+                disk.names.insert(name, file);
+            }
+        }
+        disk
+    }
+
+    /// What is in the file of this name.
+    pub(crate) fn content(&self, name: &str) -> Option<&[u8]> {
+        self.files.get(self.names.get(name)?).map(Vec::as_slice)
+    }
+
     /// The disk after `events` were cut off, and how many pages of data were on their way.
     pub(crate) fn after(&self, events: &[Event], fate: Fate, rng: &mut StdRng) -> (Self, usize) {
         let (data, journal) = vouched(events);

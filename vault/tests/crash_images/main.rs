@@ -297,3 +297,38 @@ fn what_was_acknowledged_survives_power_cuts() {
     assert!(tally.cuts >= 300 && tally.twice >= 100 && reused >= 20, "{tally:?}, {reused}");
     assert!(tally.pages >= tally.cuts && tally.acknowledged >= 100 * tally.cuts, "{tally:?}");
 }
+
+/// Makes or opens a store, and says which files are other or missing if the power is cut then and
+/// nothing is there but what a sync vouches for. The log and the mark are written all the time, and
+/// have tests of their own.
+fn not_durable(place: &Path, start: impl FnOnce(&Path) -> SledStore) -> Vec<String> {
+    let before = if place.exists() { Disk::of(place) } else { Disk::default() };
+    let tape = Tape::start(place, &before, Engine::Ours);
+    let store = start(place);
+    tape.note(Event::Made);
+    let now = Disk::of(place);
+    drop(store);
+    let events = tape.stop();
+    let made = events.iter().position(|event| matches!(event, Event::Made)).unwrap();
+    let (left, _) = before.after(&events[..made], Fate::Nothing, &mut StdRng::seed_from_u64(0));
+    assert!(
+        left.names.contains_key("db") && left.folders.is_superset(&now.folders),
+        "{:?}",
+        left.names
+    );
+    let others = now.names.keys().filter(|name| !matches!(name.as_str(), "db" | "lock" | "mark"));
+    others.filter(|name| left.content(name) != now.content(name)).cloned().collect()
+}
+
+#[test]
+fn what_the_engine_never_syncs_is_durable_when_a_store_is_open() {
+    let scratch = Scratch::new();
+    let place = scratch.path().join("store");
+    let nothing: [String; 0] = [];
+    assert_eq!(not_durable(&place, |place| SledStore::create(place, CACHE).unwrap()), nothing);
+    // What the engine writes anew when it opens: its settings, and its snapshot.
+    fs::remove_file(place.join("conf")).unwrap();
+    assert_eq!(not_durable(&place, |place| SledStore::open(place, CACHE).unwrap()), nothing);
+    let names = Disk::of(&place).names;
+    assert!(names.contains_key("conf") && names.keys().any(|name| name.starts_with("snap.")));
+}

@@ -119,12 +119,20 @@ fn half_a_snapshot_is_removed() {
     let value = b"value".to_vec();
     wait(store.put_if_absent(Collection::Tokens, b"key".to_vec(), value.clone())).unwrap();
     drop(store);
-    // Newer than any snapshot there is, and nonsense, as a cut leaves it.
-    let half = scratch.path().join("snap.7FFFFFFFFFFFFFFF.generating");
-    fs::write(&half, [0xa5; 777]).unwrap();
-    let store = open(scratch.path());
-    assert!(!half.exists());
-    assert_eq!(store.get(Collection::Tokens, b"key"), Ok(Some(value)));
+    // It writes a snapshot when it opens.
+    drop(open(scratch.path()));
+    // Newer than any snapshot there is: nonsense, or all but its name, as a cut leaves it.
+    let name = "snap.7FFFFFFFFFFFFFFF.generating";
+    let names = || names(scratch.path()).into_iter();
+    let snapshot = names().find(|name| name.starts_with("snap.")).unwrap();
+    let whole = fs::read(scratch.path().join(snapshot)).unwrap();
+    for half in [vec![0xa5; 777], whole] {
+        fs::write(scratch.path().join(name), half).unwrap();
+        let store = open(scratch.path());
+        // Removed, and not put aside as one that was damaged.
+        assert!(names().all(|found| !found.contains(name)));
+        assert_eq!(store.get(Collection::Tokens, b"key"), Ok(Some(value.clone())));
+    }
 }
 
 #[test]

@@ -4,8 +4,10 @@
 //! variable, so each test runs its own program again, as a child with that variable, once for each
 //! of its acts. An act is a process: what the next one finds has survived a restart.
 
+use cryptoki::context::Pkcs11;
 use model::{Action, Amount, Authorization, Capture, Card, CardRef, CardToken, Currency, Cvv};
 use model::{CvvSource, Expiry, KeyId, MerchantId, NumberSource, Operation, Pan, Scope, Secret};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -62,9 +64,9 @@ fn direct(name: &str, acts: u32) {
     let directory = scratch();
     let conf = directory.join("softhsm2.conf");
     let tokens = directory.join("tokens");
-    std::fs::create_dir(&tokens).unwrap();
+    fs::create_dir(&tokens).unwrap();
     let text = format!("directories.tokendir = {}\nlog.level = ERROR\n", tokens.display());
-    std::fs::write(&conf, text).unwrap();
+    fs::write(&conf, text).unwrap();
     for act in 1..=acts {
         let output = child(name, act, &directory, &conf);
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -74,7 +76,7 @@ fn direct(name: &str, acts: u32) {
         assert!(passed, "act {act} of {name}:\n{said}\n{errors}");
         print!("{said}");
     }
-    std::fs::remove_dir_all(directory).unwrap();
+    fs::remove_dir_all(directory).unwrap();
 }
 
 fn child(name: &str, act: u32, directory: &Path, conf: &Path) -> Output {
@@ -98,7 +100,7 @@ fn scratch() -> PathBuf {
     let next = NEXT.fetch_add(1, Ordering::Relaxed);
     let name = format!("orchestra-vault-{}-{next}", std::process::id());
     let directory = std::env::temp_dir().join(name);
-    std::fs::create_dir_all(&directory).unwrap();
+    fs::create_dir_all(&directory).unwrap();
     directory
 }
 
@@ -202,6 +204,19 @@ impl Stage {
     /// Everything that this test leaves on disk, the token's own files included.
     pub(crate) fn everything(&self) -> &Path {
         &self.directory
+    }
+
+    /// Takes the token's files away, or brings them back, and lets the module notice.
+    pub(crate) fn token_is_there(&self, there: bool) {
+        let (tokens, away) = (self.directory.join("tokens"), self.directory.join("away"));
+        if there {
+            fs::remove_dir(&tokens).unwrap();
+            fs::rename(&away, &tokens).unwrap();
+        } else {
+            fs::rename(&tokens, &away).unwrap();
+            fs::create_dir(&tokens).unwrap();
+        }
+        Pkcs11::new(module()).unwrap().finalize().unwrap();
     }
 
     pub(crate) fn settings(&self) -> Settings {

@@ -325,6 +325,19 @@ fn key_rows(store: &impl Store) -> Vec<(Collection, Vec<Entry>)> {
         .to_vec()
 }
 
+/// Puts back everything that says what the keys are.
+fn put_back(stage: &Stage, before: &[(Collection, Vec<Entry>)]) {
+    let store = stage.store();
+    for (collection, rows) in key_rows(&store) {
+        for (key, _) in rows {
+            wait(store.batch(vec![Write::Delete { collection, key }])).unwrap();
+        }
+    }
+    for (collection, rows) in before {
+        rows.iter().for_each(|(key, value)| put(&store, *collection, key, value.clone()));
+    }
+}
+
 on_stage!(1 a_key_that_is_put_back_to_what_it_was_is_refused(stage) {
     let (vault, shop, _) = stage.make_with_merchants();
     drop(vault);
@@ -351,23 +364,36 @@ on_stage!(1 a_key_that_is_put_back_to_what_it_was_is_refused(stage) {
         put(&stage.store(), Collection::Keys, key, now.1.clone());
     }
     // The whole of it, with its seal: only the token knows better.
-    let store = stage.store();
-    for (collection, rows) in &after {
-        for (key, _) in rows {
-            let (collection, key) = (*collection, key.clone());
-            wait(store.batch(vec![Write::Delete { collection, key }])).unwrap();
-        }
-    }
-    for (collection, rows) in &before {
-        rows.iter().for_each(|(key, value)| put(&store, *collection, key, value.clone()));
-    }
-    assert_eq!(rows(&store, Collection::Merchants, b""), merchants);
-    drop(store);
+    put_back(stage, &before);
+    assert_eq!(rows(&stage.store(), Collection::Merchants, b""), merchants);
     let error = Vault::open(&stage.settings()).expect_err("an old table must not be believed");
     assert!(matches!(error, OpenError::RolledBack { .. }), "{error}");
     assert!(error.to_string().contains("accept-restored"), "{error}");
     // Unless somebody says that it is a backup; from then on it is what the token remembers.
     drop(Vault::open_restored(&stage.settings()).unwrap());
+    drop(stage.open());
+});
+
+on_stage!(1 a_list_of_keys_from_another_past_is_refused(stage) {
+    drop(stage.make_with_merchants());
+    let before = key_rows(&stage.store());
+    let exchanged = |vault: Vault| {
+        wait(vault.rotate(Some(merchant("shop")), &Who::system(), NOW)).unwrap();
+        while vault.progress().what.is_some() {
+            vault.tend(NOW);
+        }
+        drop(vault);
+        key_rows(&stage.store())
+    };
+    let one = exchanged(stage.open());
+    // The same again from the same beginning: a list that is as new, and another.
+    put_back(stage, &before);
+    let other = exchanged(Vault::open_restored(&stage.settings()).unwrap());
+    put_back(stage, &one);
+    let error = Vault::open(&stage.settings()).expect_err("it is not the list that is remembered");
+    let OpenError::RolledBack { found, told } = error else { panic!("{error}") };
+    assert_eq!(found, told);
+    put_back(stage, &other);
     drop(stage.open());
 });
 
