@@ -79,7 +79,7 @@ pub enum OpenError {
     },
     /// The audit log does not take the line that says that it begins.
     #[error("{0}; the vault does not open without it: see to the disk of the audit log")]
-    Audit(AuditError),
+    Audit(#[from] AuditError),
     /// The store opened, and failed while the vault read it.
     #[error("the store failed: {0}; check the disk, or restore a backup")]
     Read(#[from] StoreError),

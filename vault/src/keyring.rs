@@ -95,9 +95,8 @@ pub(crate) struct Spec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Age {
     AsRemembered,
-    /// An operator said so, who put a backup in its place.
-    Restored,
-    /// It is looked at, and the token remembers what it did before.
+    /// It is not asked: the table is looked at only, or an operator says that it is a backup. The
+    /// token remembers what it did before.
     Unasked,
 }
 
@@ -329,13 +328,21 @@ impl Keyring {
         if let Some(told) = told.as_deref().and_then(Anchor::parse) {
             let older = found.version < told.version;
             let other = found.version == told.version && *found != told;
-            if age == Age::AsRemembered && (older || other) {
+            if older || other {
                 return Err(OpenError::RolledBack { found: found.version, told: told.version });
             }
         }
         if told.as_deref() != Some(&found.bytes()) {
             hsm.set_anchor(self.vault.to_vec(), found.bytes())?;
         }
+        self.anchored.store(found.version, std::sync::atomic::Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Lets the token remember the table that is there, whatever it remembered. Blocks on the token.
+    pub(crate) fn have_believed(&self, store: &dyn Store, hsm: &Hsm) -> Result<(), OpenError> {
+        let found = Anchor::read(store)?;
+        hsm.set_anchor(self.vault.to_vec(), found.bytes())?;
         self.anchored.store(found.version, std::sync::atomic::Ordering::Relaxed);
         Ok(())
     }

@@ -71,7 +71,7 @@ pub use tokens::{CardFacts, PAYLOAD_BYTES_MAX, SweepCursor, TokenMeta, Use};
 
 use accounts::recent::Recent;
 use api_keys::ApiKeys;
-use audit::{Action, Audit};
+use audit::{Action, Audit, Who};
 use cvvs::{Cvvs, Sweeper};
 use figures::Counts;
 use hsm::{Access, Hsm, Kek};
@@ -203,13 +203,23 @@ impl Vault {
         Self::open_as(settings, Age::AsRemembered)
     }
 
+    /// Opens a vault whose list of keys is whatever it is, and has the token believe it from then
+    /// on. Both are in the audit log first.
+    fn open_restored_by(settings: &Settings, who: &Who) -> Result<Self, OpenError> {
+        let vault = Self::open_as(settings, Age::Unasked)?;
+        let event = who.event(Action::VaultAcceptRestored, None, "vault");
+        let believe = async { vault.keyring.have_believed(&*vault.store, &vault.hsm) };
+        wait(vault.audit.act(event, believe))?;
+        Ok(vault)
+    }
+
     /// Opens a vault that was restored from a backup, which is older than the token remembers, and
     /// lets the token forget what came after it.
     ///
     /// # Errors
     /// As [`Self::open`].
     pub fn open_restored(settings: &Settings) -> Result<Self, OpenError> {
-        Self::open_as(settings, Age::Restored)
+        Self::open_restored_by(settings, &Who::this_user())
     }
 
     fn open_as(settings: &Settings, age: Age) -> Result<Self, OpenError> {
@@ -244,9 +254,20 @@ impl Vault {
             reserving: tokio::sync::Mutex::default(),
             changes: tokio::sync::Mutex::default(),
         };
+        vault.write_down_acceptance()?;
         vault.warn_of_old_kek();
         vault.find_open_payments()?;
         Ok(vault)
+    }
+
+    /// Says in the audit log that losses were accepted. Without the line the vault does not open,
+    /// and the next opening says it.
+    fn write_down_acceptance(&self) -> Result<(), OpenError> {
+        let Some(store::Accepted { uid, loss }) = self.store.accepted() else { return Ok(()) };
+        let object = loss.unwrap_or("nothing more");
+        let event = Who::operator(uid).event(Action::VaultAcceptLoss, None, object);
+        let end = async { self.store.end_acceptance().map_err(OpenError::from) };
+        wait(self.audit.act(event, end))
     }
 
     /// Whether the store and the token work, as of the last look at them. It does not block.
@@ -350,7 +371,7 @@ fn begin_audit(
     kek: &Kek,
 ) -> Result<(), OpenError> {
     let audit = open_audit(&store, &keys, settings)?;
-    let created = audit::Who::this_user().event(Action::VaultCreate, None, kek.to_string());
+    let created = Who::this_user().event(Action::VaultCreate, None, kek.to_string());
     wait(audit.record(created)).map_err(OpenError::Audit)?;
     audit.close();
     store.close();

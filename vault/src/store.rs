@@ -37,6 +37,7 @@ mod faults;
 pub(crate) mod scratch;
 
 pub use engine::SledStore;
+pub use examination::Accepted;
 pub use ledger::{Digest, LedgerError, Resumed, Witness};
 pub use restore::Restore;
 pub use walk::{Follow, RawRow, Step, Walk, WalkEnd};

@@ -54,6 +54,10 @@ pub enum Action {
     TokenExpire,
     /// The text behind a token was shown.
     TokenReveal,
+    /// What was left of a damaged store was taken for the whole of it.
+    VaultAcceptLoss,
+    /// A vault that is older than the token remembers was taken for the newest.
+    VaultAcceptRestored,
     /// Everything in the vault was copied, sealed as it is.
     VaultBackup,
     VaultCreate,
@@ -77,7 +81,7 @@ pub enum Action {
 
 impl Action {
     /// Every action, in the order of their words.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 45] = [
         Self::AccountDelete,
         Self::AccountList,
         Self::AccountPut,
@@ -111,6 +115,8 @@ impl Action {
         Self::TokenDescribe,
         Self::TokenExpire,
         Self::TokenReveal,
+        Self::VaultAcceptLoss,
+        Self::VaultAcceptRestored,
         Self::VaultBackup,
         Self::VaultCreate,
         Self::VaultKeyActivate,
@@ -168,6 +174,8 @@ impl Action {
             Self::TokenDescribe => ("token.describe", "10.2.1.1"),
             Self::TokenExpire => ("token.expire", "10.2.1.7"),
             Self::TokenReveal => ("token.reveal", "10.2.1.1"),
+            Self::VaultAcceptLoss => ("vault.accept-loss", "10.2.1.7"),
+            Self::VaultAcceptRestored => ("vault.accept-restored", "10.2.1.7"),
             Self::VaultBackup => ("vault.backup", "10.2.1.2"),
             Self::VaultCreate => ("vault.create", "10.2.1.7"),
             Self::VaultKeyActivate => ("vault-key.activate", "10.2.1.7"),

@@ -2,7 +2,7 @@
 
 use super::read::{End, Row};
 use super::{BackupCheck, BackupError, BackupReader};
-use crate::audit::{Action, Actor, Event, Outcome};
+use crate::audit::{Action, Actor, Event, Outcome, Who};
 use crate::integrity::Keeper;
 use crate::keyring::Age;
 use crate::store::{Collection, Entry, Pending, RawRow, Restore, Store, StoreError, Write};
@@ -58,7 +58,8 @@ pub fn restore(
     }
     restore.finish(&end.ledger)?;
     // It is older than the token remembers, which is what was asked for.
-    let vault = Vault::open_restored(settings)?;
+    let who = Who { actor: actor.clone(), origin: None };
+    let vault = Vault::open_restored_by(settings, &who)?;
     let verified = vault.verify(&mut progress)?;
     record(&vault, actor, verified.is_whole())?;
     vault.close();
@@ -69,7 +70,7 @@ pub fn restore(
     }
 }
 
-/// The first line of the restored vault's own log.
+/// The line of the restore itself, in the log of the restored vault.
 fn record(vault: &Vault, actor: Actor, is_whole: bool) -> Result<(), BackupError> {
     let outcome = if is_whole { Outcome::Success } else { Outcome::Failure("it is not whole") };
     let (action, object) = (Action::VaultRestore, "vault".into());

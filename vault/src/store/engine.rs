@@ -1,6 +1,7 @@
 //! The store on sled 0.34.7, as one machine's disk allows it.
 
 use super::commit::{self, Change, Committer, Engine};
+use super::examination::{self, Accepted};
 use super::figures::Counters;
 use super::ledger::{Ledger, LedgerError, Resumed, Witness};
 use super::mark::MarkFile;
@@ -42,6 +43,7 @@ pub struct SledStore {
     space: Arc<Space>,
     /// After the trees, with which the last writes to the log go.
     last: LastMark,
+    accepted: Option<Accepted>,
     /// Held as long as anything above may touch the files.
     _lock: Lock,
 }
@@ -86,7 +88,7 @@ impl SledStore {
     }
 
     fn start(directory: &Path, opened: Opened) -> Result<Self, OpenError> {
-        let Opened { trees, db, data, gap, mark, space, lock } = opened;
+        let Opened { trees, db, data, gap, accepted, mark, space, lock } = opened;
         let (counters, space) = (Arc::new(Counters::default()), Arc::new(space));
         let progress = data.progress();
         let ledger = Arc::<Mutex<Option<Ledger>>>::default();
@@ -102,7 +104,7 @@ impl SledStore {
             OpenError::Io { what: "start a thread for", path: directory.to_owned(), source }
         })?;
         let last = LastMark { directory: directory.to_owned(), data, gap, in_order: false };
-        Ok(Self { committer, counters, trees, ledger, space, last, _lock: lock })
+        Ok(Self { committer, counters, trees, ledger, space, last, accepted, _lock: lock })
     }
 
     /// Whether writes get through: the store is open, and no flush is stuck.
@@ -116,6 +118,21 @@ impl SledStore {
         let log_gaps = u64::from(*gap);
         let (syncs, disk_bytes) = (data.syncs(), data.bytes());
         StoreFigures { syncs, disk_bytes, log_gaps, ..self.counters.read() }
+    }
+
+    /// Whether the store was opened although something was lost, because an operator said so. It
+    /// goes for the next opening too until [`Self::end_acceptance`], so that nobody can forget to
+    /// write it down.
+    pub fn accepted(&self) -> Option<Accepted> {
+        self.accepted
+    }
+
+    /// Ends what [`Self::accepted`] says.
+    ///
+    /// # Errors
+    /// The file that says so cannot be removed.
+    pub fn end_acceptance(&self) -> Result<(), OpenError> {
+        examination::end_acceptance(&self.last.directory)
     }
 
     /// Makes everything durable and ends the committer. Writes are refused from here on; reading

@@ -12,9 +12,11 @@ use super::{OpenError, Position};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Made by an operator who takes what is left of a damaged store. It holds for one opening.
+/// Made by an operator who takes what is left of a damaged store. It holds until it is written down
+/// that it was done.
 const ACCEPT: &str = "accept-loss";
 
 /// What is put before the name of a snapshot that is damaged.
@@ -34,13 +36,22 @@ pub(super) struct Examined {
     pub(super) promised: Position,
     /// Whether something before its end cannot be read.
     pub(super) gap: bool,
-    /// Whether whatever is lost is accepted.
-    accepted: bool,
+    /// That whatever is lost is accepted.
+    pub(super) accepted: Option<Accepted>,
+}
+
+/// That an operator takes what is left of a store, whatever is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The user of the machine who made the file that says so.
+    pub uid: u32,
+    /// What was passed over. Nothing, when an opening before this one did, and was cut short.
+    pub loss: Option<&'static str>,
 }
 
 /// Examines the directory, puts right what can be, and refuses what cannot.
 pub(super) fn before(directory: &Path, segment_bytes: usize) -> Result<Examined, OpenError> {
-    let accepted = directory.join(ACCEPT).exists();
+    let accepted = acceptance(directory)?;
     remove_half_snapshots(directory)?;
     repair_settings(directory)?;
     let from = newest_snapshot(directory)?;
@@ -48,9 +59,27 @@ pub(super) fn before(directory: &Path, segment_bytes: usize) -> Result<Examined,
     let path = directory.join("db");
     let survey = File::open(&path).and_then(|db| survey::survey(&db, segment_bytes, from));
     let survey = survey.map_err(failed("read", &path))?;
-    accept(judge(directory, mark, survey), accepted)?;
+    let accepted = accept(judge(directory, mark, survey), accepted)?;
     let promised = mark.map_or(0, |mark| mark.durable);
     Ok(Examined { promised, gap: survey.damage.is_some(), accepted })
+}
+
+/// Whether the file is there by which losses are accepted, and whose it is.
+fn acceptance(directory: &Path) -> Result<Option<Accepted>, OpenError> {
+    let path = directory.join(ACCEPT);
+    match fs::symlink_metadata(&path) {
+        Ok(file) => Ok(Some(Accepted { uid: file.uid(), loss: None })),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("look at", &path)(error)),
+    }
+}
+
+/// Ends the acceptance of losses.
+pub(super) fn end_acceptance(directory: &Path) -> Result<(), OpenError> {
+    let path = directory.join(ACCEPT);
+    fs::remove_file(&path).map_err(failed("remove", &path))?;
+    let synced = File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(failed("sync", directory))
 }
 
 /// Whether the directory of a store without its data file was more than an attempt to make one.
@@ -80,14 +109,24 @@ fn judge(directory: &Path, mark: Option<Mark>, survey: Survey) -> Result<(), Ope
     }
 }
 
-/// Lets a loss pass that an operator has accepted.
-fn accept(judged: Result<(), OpenError>, accepted: bool) -> Result<(), OpenError> {
-    match judged {
-        Err(error) if accepted => {
+/// Lets a loss pass that an operator has accepted, and says which.
+fn accept(
+    judged: Result<(), OpenError>,
+    accepted: Option<Accepted>,
+) -> Result<Option<Accepted>, OpenError> {
+    match (judged, accepted) {
+        (Err(error), Some(accepted)) => {
             log::error!("store: opened as the file {ACCEPT} says, although {error}");
-            Ok(())
+            let loss = if matches!(error, OpenError::Damaged { .. }) {
+                "the data file is damaged"
+            } else if matches!(error, OpenError::NoMark(_)) {
+                "the mark is missing"
+            } else {
+                "the end of the log is lost"
+            };
+            Ok(Some(Accepted { loss: Some(loss), ..accepted }))
         }
-        judged => judged,
+        (judged, accepted) => judged.map(|()| accepted),
     }
 }
 
@@ -95,7 +134,7 @@ fn accept(judged: Result<(), OpenError>, accepted: bool) -> Result<(), OpenError
 
 impl Examined {
     /// Compares what sled has recovered with what was promised.
-    pub(super) fn after(&self, directory: &Path) -> Result<(), OpenError> {
+    pub(super) fn after(self, directory: &Path) -> Result<Self, OpenError> {
         let recovered = snapshots(directory)?.iter().filter_map(|path| position(path)).max();
         let judged = match recovered {
             Some(found) if found < self.promised => {
@@ -104,13 +143,7 @@ impl Examined {
             }
             _ => Ok(()),
         };
-        accept(judged, self.accepted)
-    }
-
-    /// Ends the acceptance of losses, when the store is open.
-    pub(super) fn use_up(&self, directory: &Path) -> Result<(), OpenError> {
-        let path = directory.join(ACCEPT);
-        if self.accepted { fs::remove_file(&path).map_err(failed("remove", &path)) } else { Ok(()) }
+        Ok(Self { accepted: accept(judged, self.accepted)?, ..self })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Creating and opening: everything that must hold before the first write is acknowledged.
 
-use super::examination::{self, Examined, failed, snapshots};
+use super::examination::{self, Accepted, Examined, failed, snapshots};
 use super::mark::{self, MarkFile};
 use super::space::{OPEN_BYTES_MIN, Space};
 use super::sync::DataFile;
@@ -41,6 +41,8 @@ pub(super) struct Opened {
     pub(super) data: DataFile,
     /// Whether a part of the log could not be read.
     pub(super) gap: bool,
+    /// That whatever was lost was accepted.
+    pub(super) accepted: Option<Accepted>,
     pub(super) mark: MarkFile,
     pub(super) space: Space,
     pub(super) lock: Lock,
@@ -89,13 +91,12 @@ pub(super) fn open(directory: &Path, tuning: Tuning) -> Result<Opened, OpenError
     let (space, lock) = enter(directory)?;
     let examined = examination::before(directory, tuning.segment_bytes)?;
     let db = open_sled(directory, tuning)?;
-    examined.after(directory)?;
+    let examined = examined.after(directory)?;
     check_format(directory, &db, examined)?;
     let mark = MarkFile::open(directory).map_err(failed("open", &directory.join(mark::NAME)))?;
     let opened = prove(directory, (db, tuning), mark, (space, lock))?;
     opened.mark_reached(directory)?;
-    examined.use_up(directory)?;
-    Ok(Opened { gap: examined.gap, ..opened })
+    Ok(Opened { gap: examined.gap, accepted: examined.accepted, ..opened })
 }
 
 /// Takes the lock, before anything in the directory is touched, and looks for room.
@@ -123,7 +124,7 @@ fn prove(
     test_flush(directory, &db, &data)?;
     check_blobs(directory)?;
     sync_files(directory)?;
-    Ok(Opened { trees, db, data, gap: false, mark, space, lock })
+    Ok(Opened { trees, db, data, gap: false, accepted: None, mark, space, lock })
 }
 
 /// Refuses when a flush does not reach our sync, in which case it reaches nothing that lasts.

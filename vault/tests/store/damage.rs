@@ -7,12 +7,14 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use vault::store::{Collection, OpenError, PAGE_ENTRIES_MAX, SledStore, Store, Write, wait};
+use vault::store::{
+    Accepted, Collection, OpenError, PAGE_ENTRIES_MAX, SledStore, Store, Write, wait,
+};
 
 const COLLECTIONS: [Collection; 2] = [Collection::Tokens, Collection::Accounts];
 
@@ -306,12 +308,21 @@ fn a_refusal_says_what_to_do_and_what_is_left_can_be_had() {
         assert!(error.contains("restore a backup") && error.contains(&step), "{error}");
     }
     fs::write(place.join("accept-loss"), "").unwrap();
-    let left = self::content(&SledStore::open(place, CACHE).unwrap()).unwrap();
-    assert!(!left.is_empty() && left != content);
-    // It is accepted once, and from here on what is left is what there is.
-    assert!(!place.join("accept-loss").exists());
+    let uid = fs::metadata(place).unwrap().uid();
     let store = SledStore::open(place, CACHE).unwrap();
-    assert_eq!(self::content(&store).unwrap(), left);
+    let loss = Some("the end of the log is lost");
+    assert_eq!(store.accepted(), Some(Accepted { uid, loss }));
+    let left = self::content(&store).unwrap();
+    assert!(!left.is_empty() && left != content);
+    drop(store);
+    // It is accepted until somebody has written that down, and what is left is what there is.
+    let store = SledStore::open(place, CACHE).unwrap();
+    assert_eq!(store.accepted(), Some(Accepted { uid, loss: None }));
+    store.end_acceptance().unwrap();
+    assert!(!place.join("accept-loss").exists());
+    drop(store);
+    let store = SledStore::open(place, CACHE).unwrap();
+    assert_eq!((store.accepted(), self::content(&store).unwrap()), (None, left));
     put(&store, 200);
     drop(store);
     drop(SledStore::open(place, CACHE).unwrap());

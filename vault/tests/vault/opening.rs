@@ -191,6 +191,33 @@ fn replace_kek(id: &str) {
     session.generate_key(&Mechanism::AesKeyGen, &template).unwrap();
 }
 
+on_stage!(1 who_accepts_a_loss_is_in_the_audit_log_or_the_vault_stays_shut(stage) {
+    let (vault, shop, _) = stage.make_with_merchants();
+    let token = kept(&vault, &shop, "text");
+    drop(vault);
+    let accept = stage.data().join("accept-loss");
+    let lose = || fs::remove_file(stage.data().join("mark")).unwrap();
+    lose();
+    let error = refused(&stage.settings());
+    assert!(matches!(error, OpenError::Store(store::OpenError::NoMark(_))), "{error}");
+    fs::write(&accept, "").unwrap();
+    assert_eq!(revealed(&stage.open(), &shop, &token).as_deref(), Some("text"));
+    let line = |object: &str, outcome: &str| ["operator", object, outcome].map(str::to_owned);
+    let first = ["attempted", "success"].map(|outcome| line("the mark is missing", outcome));
+    assert_eq!(stage.audited("vault.accept-loss"), first);
+    assert!(!accept.exists(), "it was for one opening");
+
+    lose();
+    fs::write(&accept, "").unwrap();
+    let error = stage.without_audit(|| refused(&stage.settings()));
+    assert!(matches!(error, OpenError::AuditFiles { .. }), "{error}");
+    assert!(accept.exists(), "so that the next opening says it");
+    drop(stage.open());
+    assert_eq!(stage.audited("vault.accept-loss").len(), 4);
+    drop(stage.open());
+    assert_eq!(stage.audited("vault.accept-loss").len(), 4);
+});
+
 on_stage!(1 a_lost_session_is_made_again(stage) {
     let vault = stage.make();
     let library = Pkcs11::new(module()).unwrap();

@@ -369,8 +369,16 @@ on_stage!(1 a_key_that_is_put_back_to_what_it_was_is_refused(stage) {
     let error = Vault::open(&stage.settings()).expect_err("an old table must not be believed");
     assert!(matches!(error, OpenError::RolledBack { .. }), "{error}");
     assert!(error.to_string().contains("accept-restored"), "{error}");
-    // Unless somebody says that it is a backup; from then on it is what the token remembers.
+    // Unless somebody says that it is a backup, in the audit log; from then on it is what the token
+    // remembers.
+    let unsaid = stage.without_audit(|| Vault::open_restored(&stage.settings()).map(drop));
+    assert!(matches!(unsaid, Err(OpenError::AuditFiles { .. })), "{unsaid:?}");
+    let error = Vault::open(&stage.settings()).expect_err("nobody has said so yet");
+    assert!(matches!(error, OpenError::RolledBack { .. }), "{error}");
     drop(Vault::open_restored(&stage.settings()).unwrap());
+    let line = |outcome: &str| ["operator", "vault", outcome].map(str::to_owned);
+    let said = stage.audited("vault.accept-restored");
+    assert_eq!(said, [line("attempted"), line("success")]);
     drop(stage.open());
 });
 
