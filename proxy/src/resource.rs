@@ -323,6 +323,7 @@ impl From<VaultError> for Refused {
             | VaultError::Hsm(_)
             | VaultError::KeyInUse
             | VaultError::Locked
+            | VaultError::NewCustodian
             | VaultError::NoSuchKey
             | VaultError::NoSuchMerchant
             | VaultError::Rotating

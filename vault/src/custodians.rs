@@ -2,10 +2,16 @@
 //!
 //! Each has a secret of their own, of which only a slow keyed hash is kept, sealed. One says yes,
 //! and within [`APPROVAL_S`] another must; the same one twice is refused.
+//!
+//! Who may speak to the program can add custodians, and could so make two of their own. So once
+//! custodians have made the key in the token, the word of a new one counts after [`NEWCOMER_S`]
+//! only, whoever was removed in the meantime: the others are named in the logs beside the new one,
+//! and have so long to see it.
 
 use crate::audit::{Action, Who};
 use crate::frame::{Fields, frame};
 use crate::keyring::SYSTEM;
+use crate::keyring::table::TOKEN;
 use crate::rotation::Rotate;
 use crate::seal::{Claim, Dek, Place, Purpose, same};
 use crate::store::{Collection, Entry, PAGE_ENTRIES_MAX, Store, Write};
@@ -24,6 +30,8 @@ pub const CUSTODIAN_SECRET_BYTES_MIN: usize = 12;
 pub const CUSTODIAN_SECRET_BYTES_MAX: usize = 256;
 /// How long a first approval waits for the second.
 pub const APPROVAL_S: u64 = 24 * 3_600;
+/// How long the word of a new custodian does not count: longer than a week-end.
+pub const NEWCOMER_S: u64 = 72 * 3_600;
 /// After how many wrong secrets in a row nobody is listened to, and for how long (PCI DSS 8.3.4).
 const WRONG_MAX: u32 = 10;
 const LOCKED_OUT_S: u64 = 30 * 60;
@@ -40,6 +48,8 @@ pub struct CustodianBrief {
     pub name: Box<str>,
     /// When they accepted their responsibility.
     pub accepted: UnixSeconds,
+    /// From when on their word counts.
+    pub counts_from: UnixSeconds,
 }
 
 /// What an approval led to.
@@ -59,6 +69,7 @@ struct Custodian {
     hash: [u8; 32],
     salt: [u8; 16],
     accepted: UnixSeconds,
+    counts_from: UnixSeconds,
 }
 
 fn row(name: &str) -> Vec<u8> {
@@ -106,22 +117,25 @@ impl Wrong {
 
 impl Custodian {
     fn record(&self) -> Vec<u8> {
-        frame(&[&self.hash, &self.salt, &self.accepted.to_be_bytes()])
+        let Self { hash, salt, accepted, counts_from } = self;
+        frame(&[hash, salt, &accepted.to_be_bytes(), &counts_from.to_be_bytes()])
     }
 
     fn parse(record: &[u8]) -> Option<Self> {
         let mut fields = Fields::new(record);
-        let custodian =
-            Self { hash: fields.array()?, salt: fields.array()?, accepted: fields.number()? };
+        let (hash, salt, accepted) = (fields.array()?, fields.array()?, fields.number()?);
+        // Who became one before there was a time to wait has none.
+        let counts_from = if fields.end().is_some() { accepted } else { fields.number()? };
         fields.end()?;
-        Some(custodian)
+        Some(Self { hash, salt, accepted, counts_from })
     }
 }
 
 // === impl Vault ===
 
 impl Vault {
-    /// Makes somebody a custodian, who has accepted what that means.
+    /// Makes somebody a custodian, who has accepted what that means. Their word counts at once as
+    /// long as the key in the token is the first one, and after [`NEWCOMER_S`] from then on.
     ///
     /// # Errors
     /// The name or the secret is not one, somebody has the name, or the vault failed.
@@ -141,8 +155,24 @@ impl Vault {
         if !(CUSTODIAN_SECRET_BYTES_MIN..=CUSTODIAN_SECRET_BYTES_MAX).contains(&secret.len()) {
             return Err(VaultError::CustodianSecret);
         }
-        let event = who.event(Action::CustodianAdd, None, name);
+        let object = self.beside_others(name)?;
+        log::warn!("somebody becomes a custodian: {object}");
+        let event = who.event(Action::CustodianAdd, None, object);
         self.audit.act(event, self.add_custodian_now(name, secret, now)).await
+    }
+
+    /// A new custodian, and those whom it concerns.
+    fn beside_others(&self, name: &str) -> Result<String, VaultError> {
+        let others: Vec<Box<str>> =
+            self.custodians()?.into_iter().map(|other| other.name).collect();
+        let alone = others.is_empty();
+        Ok(if alone { name.into() } else { format!("{name}, beside {}", others.join(", ")) })
+    }
+
+    /// From when on the word of somebody counts who becomes a custodian now.
+    fn counts_from(&self, now: UnixSeconds) -> UnixSeconds {
+        let keys_in_token = self.keyring.table().of(TOKEN).count();
+        if keys_in_token > 1 { now.saturating_add(NEWCOMER_S) } else { now }
     }
 
     async fn add_custodian_now(
@@ -158,8 +188,9 @@ impl Vault {
         let claim = self.claim(None, Purpose::Custodian, 1).await?;
         let salt = crate::random::bytes();
         let hash = *hash(claim.dek(), &salt, secret)?;
-        let sealed =
-            claim.seal(place(name, "custodian"), &Custodian { hash, salt, accepted: now }.record());
+        let counts_from = self.counts_from(now);
+        let record = Custodian { hash, salt, accepted: now, counts_from }.record();
+        let sealed = claim.seal(place(name, "custodian"), &record);
         self.counts.seals.add();
         let new = self.store.put_if_absent(Collection::Meta, row(name), sealed).await?;
         new.then_some(()).ok_or(VaultError::CustodianExists)
@@ -172,7 +203,8 @@ impl Vault {
             let name = key.get(PREFIX.len()..).and_then(|name| str::from_utf8(name).ok());
             let name = name.ok_or_else(|| self.refused(WHAT))?;
             let found = self.custodian(name)?.ok_or(VaultError::Custodian)?;
-            Ok(CustodianBrief { name: name.into(), accepted: found.accepted })
+            let Custodian { accepted, counts_from, .. } = found;
+            Ok(CustodianBrief { name: name.into(), accepted, counts_from })
         });
         briefs.collect()
     }
@@ -183,6 +215,7 @@ impl Vault {
             return Ok(false);
         }
         let _one_at_a_time = self.changes.lock().await;
+        log::warn!("{name} is taken out of the custodians");
         let event = who.event(Action::CustodianRemove, None, name);
         let remove = async { Ok(self.delete(Collection::Meta, row(name)).await?) };
         self.audit.act::<_, VaultError>(event, remove).await
@@ -191,8 +224,8 @@ impl Vault {
     /// Says yes to a new key in the token. The second custodian who does begins the rotation.
     ///
     /// # Errors
-    /// The secret is not that of the custodian, it is the same custodian again, or a rotation is
-    /// under way.
+    /// The secret is not that of the custodian, their word does not count yet, it is the same
+    /// custodian again, or a rotation is under way.
     pub async fn approve_kek_rotation(
         &self,
         name: &str,
@@ -270,7 +303,8 @@ impl Vault {
         let (salt, kept) = found.as_ref().map_or(([0; 16], [0; 32]), |c| (c.salt, c.hash));
         let right = same(&*hash(system.custodian.active(), &salt, secret)?, &kept);
         self.custodian_wrongs.note(right, now);
-        right.then_some(()).ok_or(VaultError::Custodian)
+        let found = found.filter(|_| right).ok_or(VaultError::Custodian)?;
+        (found.counts_from <= now).then_some(()).ok_or(VaultError::NewCustodian)
     }
 
     fn custodian(&self, name: &str) -> Result<Option<Custodian>, VaultError> {

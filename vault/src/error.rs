@@ -167,6 +167,12 @@ pub enum VaultError {
     /// The secret of a custodian is too short or too long.
     #[error("a custodian's secret has 12 to 256 bytes")]
     CustodianSecret,
+    /// They became one a short time ago, when there were others.
+    #[error(
+        "the word of a new custodian counts 72 hours after they became one, so that the others can \
+         see it"
+    )]
+    NewCustodian,
     /// The first approval is theirs as well.
     #[error("the first approval is of the same custodian; another one must give the second")]
     SameCustodian,

@@ -51,7 +51,7 @@ pub use backup::{
 };
 pub use custodians::{
     APPROVAL_S, Approval, CUSTODIAN_NAME_BYTES_MAX, CUSTODIAN_SECRET_BYTES_MAX,
-    CUSTODIAN_SECRET_BYTES_MIN, CUSTODIANS_MAX, CustodianBrief,
+    CUSTODIAN_SECRET_BYTES_MIN, CUSTODIANS_MAX, CustodianBrief, NEWCOMER_S,
 };
 pub use error::{CardError, HsmError, OpenError, VaultError};
 pub use figures::{Figures, Health};

@@ -489,6 +489,7 @@ fn waits_for(error: VaultError) -> &'static str {
         | VaultError::CustodianExists
         | VaultError::CustodianSecret
         | VaultError::KeyInUse
+        | VaultError::NewCustodian
         | VaultError::NoSuchKey
         | VaultError::NoSuchMerchant
         | VaultError::NoTerms

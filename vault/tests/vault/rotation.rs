@@ -10,7 +10,7 @@ use std::task::{Context, Waker};
 use std::thread;
 use vault::audit::Who;
 use vault::store::{Collection, PAGE_ENTRIES_MAX, Store};
-use vault::{APPROVAL_S, Approval, KeyState, Tended, Vault, VaultError, wait};
+use vault::{APPROVAL_S, Approval, KeyState, NEWCOMER_S, Tended, Vault, VaultError, wait};
 
 fn who() -> Who {
     Who::operator(1)
@@ -174,6 +174,37 @@ on_stage!(2 a_new_key_in_the_token_wraps_all_others(stage) {
         assert_eq!(revealed(&vault, &merchant("shop"), &token).as_deref(), Some("text"));
         assert!(vault.verify(|_| {}).unwrap().is_whole());
     }
+});
+
+on_stage!(1 a_new_custodian_is_announced_and_waits_when_there_were_others(stage) {
+    let (vault, secret) = (stage.make(), Secret::new("a secret of their own"));
+    let add = |name, now| wait(vault.add_custodian(name, &secret, &who(), now)).unwrap();
+    let approve = |name, now| wait(vault.approve_kek_rotation(name, &secret, &who(), now));
+    // The first ones need nobody, as long as nothing was made on anybody's word.
+    for name in ["alice", "bob"] {
+        add(name, NOW);
+        approve(name, NOW).unwrap();
+    }
+    tend(&vault);
+    add("carol", NOW);
+    let counts = NOW + NEWCOMER_S;
+    let brief = vault.custodians().unwrap().into_iter().find(|brief| &*brief.name == "carol");
+    assert_eq!(brief.map(|brief| (brief.accepted, brief.counts_from)), Some((NOW, counts)));
+    let lines = stage.audited("custodian.add");
+    assert_eq!(lines.last().unwrap()[1..], ["carol, beside alice, bob", "success"]);
+    // Nor does it help to send the others away first.
+    for name in ["alice", "bob"] {
+        assert_eq!(wait(vault.remove_custodian(name, &who())), Ok(true));
+    }
+    add("dave", NOW);
+    for (name, now) in [("carol", NOW), ("dave", NOW), ("carol", counts - 1)] {
+        assert_eq!(approve(name, now), Err(VaultError::NewCustodian), "{name} {now}");
+    }
+    let wrong = Secret::new("not carol's secret");
+    let guessed = wait(vault.approve_kek_rotation("carol", &wrong, &who(), NOW));
+    assert_eq!(guessed, Err(VaultError::Custodian), "nobody is told more without the secret");
+    assert_eq!(approve("carol", counts), Ok(Approval::Waits { until: counts + APPROVAL_S }));
+    assert_eq!(approve("dave", counts), Ok(Approval::Begun { by: "carol, dave".into() }));
 });
 
 on_stage!(1 after_ten_wrong_secrets_no_custodian_is_listened_to(stage) {
