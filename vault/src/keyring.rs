@@ -484,7 +484,9 @@ impl Keyring {
     pub(crate) fn seals_max(&self) -> u64 {
         let merchants = self.merchants.load();
         let of_merchants = merchants.values().flat_map(|held| match held {
-            Held::Keys(keys) => vec![keys.card.active().seals(), keys.credential.active().seals()],
+            Held::Keys(keys) => [&keys.card, &keys.credential, &keys.payment]
+                .map(|deks| deks.active().seals())
+                .to_vec(),
             Held::Shredded => vec![],
         });
         let system = self.system.load_full();

@@ -1,6 +1,6 @@
 //! What a process finds of payments that another one left.
 
-use super::{Journal, Open, WHAT, pointer, record, row};
+use super::{Open, WHAT, pointer, record, row};
 use crate::store::{Collection, Entry, PAGE_ENTRIES_MAX, Store, Write};
 use crate::{OpenError, StoreError, UnixMillis, Vault, VaultError};
 use model::{MerchantId, TransactionId};
@@ -93,13 +93,5 @@ impl Vault {
         let value = self.journal.low_water(now).to_be_bytes().to_vec();
         let write = Write::Put { collection: Collection::Meta, key: LOW_WATER_ROW.to_vec(), value };
         Ok(self.store.batch(vec![write]).await?)
-    }
-}
-
-impl Journal {
-    /// Whether a change is open, of which no process knew when it began.
-    #[cfg(test)]
-    pub(crate) fn open_len(&self) -> usize {
-        self.lock().open.len()
     }
 }

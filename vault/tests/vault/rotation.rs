@@ -12,6 +12,10 @@ use vault::audit::Who;
 use vault::store::{Collection, PAGE_ENTRIES_MAX, Store};
 use vault::{APPROVAL_S, Approval, KeyState, NEWCOMER_S, Tended, Vault, VaultError, wait};
 
+/// What a merchant has keys for that are exchanged, and how many it has with the one that is not.
+const EXCHANGED: [&str; 3] = ["card", "credential", "payment"];
+const KEYS: usize = 4;
+
 fn who() -> Who {
     Who::operator(1)
 }
@@ -57,7 +61,7 @@ fn rows_under(store: &impl Store, gone: &[String]) -> usize {
     let ids: Vec<[u8; 8]> =
         gone.iter().map(|id| u64::from_str_radix(id, 16).unwrap().to_be_bytes()).collect();
     let mut under = 0;
-    for collection in [Collection::Tokens, Collection::Accounts] {
+    for collection in [Collection::Tokens, Collection::Accounts, Collection::Payments] {
         let mut after: Option<Vec<u8>> = None;
         loop {
             let page = store.page(collection, after.as_deref(), b"", PAGE_ENTRIES_MAX).unwrap();
@@ -93,13 +97,13 @@ on_stage!(2 data_keys_are_exchanged_and_everything_still_opens(stage) {
         );
         tend(&vault);
         let after = ids(&vault, KeyState::Active);
-        for purpose in ["card", "credential"] {
+        for purpose in EXCHANGED {
             let of = |owner: &str| (owner.to_owned(), purpose);
             assert_ne!(before[&of("shop")], after[&of("shop")]);
             assert_eq!(before[&of("other")], after[&of("other")]);
         }
         assert!(ids(&vault, KeyState::DecryptOnly).is_empty());
-        assert_eq!(destroyed(&vault).len(), 2);
+        assert_eq!(destroyed(&vault).len(), EXCHANGED.len());
         for (n, token) in tokens.iter().enumerate() {
             assert_eq!(revealed(&vault, &shop, token), Some(format!("text {n}")));
         }
@@ -266,7 +270,7 @@ on_stage!(2 a_merchant_that_was_shredded_opens_nothing_any_more(stage) {
         // The bytes of the wrapped keys are gone from their rows.
         let rows = stage.store().page(Collection::Keys, None, b"", PAGE_ENTRIES_MAX).unwrap();
         let of_shop = rows.iter().filter(|(key, _)| key.windows(4).any(|part| part == b"shop"));
-        assert!(of_shop.clone().count() == 3 && of_shop.clone().all(|(_, row)| row.ends_with(&[0; 4])));
+        assert!(of_shop.clone().count() == KEYS && of_shop.clone().all(|(_, row)| row.ends_with(&[0; 4])));
     }
 });
 
@@ -437,7 +441,7 @@ on_stage!(51 rotation_of_all_keys_survives_being_cut_off_fifty_times(stage) {
     assert!(gone.len() >= 4, "{gone:?}");
     let old: Vec<String> = ids(&vault, KeyState::DecryptOnly)
         .into_iter()
-        .filter(|((_, purpose), _)| *purpose == "card" || *purpose == "credential")
+        .filter(|((_, purpose), _)| EXCHANGED.contains(purpose))
         .flat_map(|(_, ids)| ids)
         .collect();
     assert!(old.is_empty(), "{old:?}");
@@ -485,6 +489,6 @@ on_stage!(1 a_rotation_waits_for_who_still_writes(stage) {
     assert!(destroyed(&vault).is_empty());
     let late = wait(writing).unwrap().token;
     tend(&vault);
-    assert_eq!(destroyed(&vault).len(), 2);
+    assert_eq!(destroyed(&vault).len(), EXCHANGED.len());
     assert_eq!(revealed(&vault, &shop, &late).as_deref(), Some("late"));
 });
