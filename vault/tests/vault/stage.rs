@@ -4,7 +4,6 @@
 //! variable, so each test runs its own program again, as a child with that variable, once for each
 //! of its acts. An act is a process: what the next one finds has survived a restart.
 
-use cryptoki::context::Pkcs11;
 use model::{Action, Amount, Authorization, Capture, Card, CardRef, CardToken, Currency, Cvv};
 use model::{CvvSource, Expiry, KeyId, MerchantId, NumberSource, Operation, Pan, Scope, Secret};
 use std::fs;
@@ -206,7 +205,7 @@ impl Stage {
         &self.directory
     }
 
-    /// Takes the token's files away, or brings them back, and lets the module notice.
+    /// Takes the token's files away, or brings them back. The module is left to notice.
     pub(crate) fn token_is_there(&self, there: bool) {
         let (tokens, away) = (self.directory.join("tokens"), self.directory.join("away"));
         if there {
@@ -216,7 +215,6 @@ impl Stage {
             fs::rename(&tokens, &away).unwrap();
             fs::create_dir(&tokens).unwrap();
         }
-        Pkcs11::new(module()).unwrap().finalize().unwrap();
     }
 
     pub(crate) fn settings(&self) -> Settings {
