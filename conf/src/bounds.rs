@@ -42,6 +42,9 @@ numbers! {
     QUOTA_WINDOW_S: "limits.quota.window_s" = Some(60), 1..=86_400;
     REVEALS_REQUESTS: "limits.reveals.requests" = Some(100), 1..=10_000_000;
     REVEALS_WINDOW_S: "limits.reveals.window_s" = Some(3_600), 1..=86_400;
+    FAILOVER_TIMEOUT_MS: "payments.failover_timeout_ms" = Some(40_000), 100..=300_000;
+    IDEMPOTENCY_KEEP_H: "payments.idempotency_keep_h" = Some(168), 24..=8_760;
+    RESOLVE_ALARM_S: "payments.resolve_alarm_s" = Some(3_600), 60..=604_800;
     CACHE_BYTES: "vault.cache_bytes" = Some(268_435_456), 8_388_608..=1_099_511_627_776;
     DEK_PERIOD_DAYS: "vault.keys.dek_period_days" = Some(365), 1..=3_650;
     HSM_OUTAGE_MAX_S: "vault.keys.hsm_outage_max_s" = Some(3_600), 1..=604_800;

@@ -3,7 +3,8 @@
 use crate::bounds::{self, Number};
 use crate::error::Error;
 use crate::{
-    CertificateFiles, Config, Keys, Limits, Listen, Log, Quota, Source, Tls, Upstream, Vault, Wrap,
+    CertificateFiles, Config, Keys, Limits, Listen, Log, Payments, Quota, Source, Tls, Upstream,
+    Vault, Wrap,
 };
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -58,10 +59,13 @@ pub(crate) const WORDS: &[&str] = &[
     "dek_period_days",
     "directory",
     "exchange_timeout_ms",
+    "failover_timeout_ms",
     "flood_per_address_per_s",
     "grace_s",
     "head_timeout_ms",
     "hsm_outage_max_s",
+    "idempotency_keep_h",
+    "idempotency_required",
     "idle_timeout_ms",
     "kek_period_days",
     "key",
@@ -71,11 +75,13 @@ pub(crate) const WORDS: &[&str] = &[
     "log",
     "metrics",
     "module",
+    "payments",
     "pin",
     "plain",
     "providers",
     "quota",
     "requests",
+    "resolve_alarm_s",
     "reveals",
     "rotation_records_per_s",
     "seals_max",
@@ -94,6 +100,7 @@ pub(crate) const WORDS: &[&str] = &[
 pub(crate) struct File {
     listen: ListenFile,
     limits: LimitsFile,
+    payments: PaymentsFile,
     vault: VaultFile,
     providers: UpstreamsFile,
     threads: Option<u64>,
@@ -137,6 +144,15 @@ struct LimitsFile {
     flood_per_address_per_s: Option<u64>,
     quota: QuotaFile,
     reveals: QuotaFile,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct PaymentsFile {
+    failover_timeout_ms: Option<u64>,
+    idempotency_keep_h: Option<u64>,
+    idempotency_required: Option<bool>,
+    resolve_alarm_s: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -215,6 +231,7 @@ impl File {
         Ok(Config {
             listen: self.listen.meant(base)?,
             limits: self.limits.meant()?,
+            payments: self.payments.meant()?,
             vault: self.vault.meant(base)?,
             providers: self.providers.meant(base)?,
             threads: count(bounds::THREADS.meant(self.threads.or_else(cores))?),
@@ -298,6 +315,21 @@ impl LimitsFile {
             ),
             quota,
             reveals,
+        })
+    }
+}
+
+// === impl PaymentsFile ===
+
+impl PaymentsFile {
+    fn meant(self) -> Result<Payments, Error> {
+        let keep_h = bounds::IDEMPOTENCY_KEEP_H.meant(self.idempotency_keep_h)?;
+        let alarm_s = bounds::RESOLVE_ALARM_S.meant(self.resolve_alarm_s)?;
+        Ok(Payments {
+            failover_timeout: millis(bounds::FAILOVER_TIMEOUT_MS.meant(self.failover_timeout_ms)?),
+            idempotency_keep: Duration::from_secs(keep_h.saturating_mul(3_600)),
+            idempotency_required: self.idempotency_required.unwrap_or_default(),
+            resolve_alarm: Duration::from_secs(alarm_s),
         })
     }
 }

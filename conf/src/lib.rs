@@ -31,6 +31,7 @@ const FILE_BYTES_MAX: u64 = 65_536;
 pub struct Config {
     pub listen: Listen,
     pub limits: Limits,
+    pub payments: Payments,
     pub vault: Vault,
     /// By the provider's name; [`Config::upstream`] also answers for those not named here.
     pub providers: BTreeMap<String, Upstream>,
@@ -82,6 +83,19 @@ pub struct Limits {
     pub quota: Quota,
     /// How often an API key may have the text behind a token shown.
     pub reveals: Quota,
+}
+
+/// How payments are carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payments {
+    /// How long after its beginning a payment may still go on to another account.
+    pub failover_timeout: Duration,
+    /// How long an idempotency key gets the same answer.
+    pub idempotency_keep: Duration,
+    /// Whether a request that moves money must have an idempotency key.
+    pub idempotency_required: bool,
+    /// How long an outcome may be unknown before that is an alarm.
+    pub resolve_alarm: Duration,
 }
 
 /// How many requests an API key has in a window of time.

@@ -1,6 +1,6 @@
 //! A configuration as a file that means the same, with every default written out.
 
-use crate::{Config, Limits, Listen, Log, Tls, Upstream, Vault};
+use crate::{Config, Limits, Listen, Log, Payments, Tls, Upstream, Vault};
 use std::fmt::{Display, Formatter, Result, Write as _};
 use std::path::Path;
 
@@ -31,6 +31,7 @@ impl Display for Config {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         listen(f, &self.listen)?;
         limits(f, &self.limits)?;
+        payments(f, &self.payments)?;
         vault(f, &self.vault)?;
         if !self.providers.is_empty() {
             writeln!(f, "providers:")?;
@@ -79,6 +80,14 @@ fn limits(f: &mut Formatter<'_>, limits: &Limits) -> Result {
     writeln!(f, "    window_s: {}", limits.quota.window.as_secs())?;
     writeln!(f, "  reveals:\n    requests: {}", limits.reveals.requests)?;
     writeln!(f, "    window_s: {}", limits.reveals.window.as_secs())
+}
+
+fn payments(f: &mut Formatter<'_>, payments: &Payments) -> Result {
+    writeln!(f, "payments:")?;
+    writeln!(f, "  failover_timeout_ms: {}", payments.failover_timeout.as_millis())?;
+    writeln!(f, "  idempotency_keep_h: {}", payments.idempotency_keep.as_secs() / 3_600)?;
+    writeln!(f, "  idempotency_required: {}", payments.idempotency_required)?;
+    writeln!(f, "  resolve_alarm_s: {}", payments.resolve_alarm.as_secs())
 }
 
 fn vault(f: &mut Formatter<'_>, vault: &Vault) -> Result {

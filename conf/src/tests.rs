@@ -37,6 +37,7 @@ limits:
   flood_per_address_per_s: 5
   quota: {requests: 4, window_s: 3}
   reveals: {requests: 6, window_s: 7}
+payments: {failover_timeout_ms: 101, idempotency_keep_h: 25, idempotency_required: true, resolve_alarm_s: 61}
 vault:
   directory: data
   cache_bytes: 8388609
@@ -105,6 +106,7 @@ fn the_sample_is_the_defaults() {
     let sample = Config::load(&path).unwrap();
     let least = parse(LEAST).unwrap();
     assert_eq!(sample.limits, least.limits);
+    assert_eq!(sample.payments, least.payments);
     assert_eq!(sample.upstream("stripe"), least.upstream("stripe"));
     assert_eq!((sample.grace, sample.threads), (least.grace, least.threads));
     assert_eq!(sample.listen.metrics, least.listen.metrics);

@@ -15,13 +15,14 @@
 //! when it is a plain short word. Texts of serde_json quote what they read, so none is kept.
 
 mod card;
+pub mod compare;
 mod object;
 mod payment;
 pub mod schema;
 mod text;
 
 use crate::decode::object::{Object, Place};
-use model::{AccountName, Action, CardRef, Credentials, Kind, Secret};
+use model::{AccountName, Action, CardRef, Credentials, Kind, Secret, TransactionId};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::fmt;
@@ -33,6 +34,18 @@ pub struct PaymentRequest {
     /// `myRef`.
     pub merchant_reference: Option<Box<str>>,
     pub account: AccountChoice,
+    /// Accounts to be tried after it, in this order (`fallbackUpgs`).
+    pub fallbacks: Vec<Fallback>,
+    /// The payment of ours that is to be changed (`transactionId`). It wins over a reference.
+    pub payment: Option<TransactionId>,
+}
+
+/// An account that is tried when the one before it did certainly nothing.
+#[derive(Debug)]
+pub struct Fallback {
+    pub account: AccountName,
+    /// Whether it is told of the 3-D Secure authentication (`pass3DSData`).
+    pub pass_three_ds: bool,
 }
 
 /// Which account of which gateway a payment goes through.
@@ -44,6 +57,8 @@ pub enum AccountChoice {
         credentials: Credentials,
     },
     Named(AccountName),
+    /// The one that the payment went through.
+    OfPayment,
 }
 
 /// An account as a merchant writes it.

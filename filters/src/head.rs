@@ -43,12 +43,13 @@ const METHOD_BYTES_MAX: usize = 16;
 const LENGTH_DIGITS_MAX: usize = 18;
 
 /// Headers that decide about the request, and of which two are one too many.
-const SINGLE: [&str; 7] = [
+const SINGLE: [&str; 8] = [
     "content-encoding",
     "content-length",
     "content-type",
     "expect",
     "host",
+    "idempotency-key",
     "transfer-encoding",
     "x-api-key",
 ];

@@ -12,6 +12,7 @@
 pub mod decode;
 pub mod flood;
 pub mod head;
+pub mod query;
 pub mod quota;
 pub mod raw_head;
 pub mod reject;

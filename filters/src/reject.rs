@@ -20,6 +20,10 @@ pub enum Reject {
     Flood,
     Forbidden { scope: Scope },
     HeadTooLarge,
+    IdempotencyInFlight,
+    IdempotencyInvalid,
+    IdempotencyMismatch { field: &'static str },
+    IdempotencyMissing,
     Internal,
     LengthRequired,
     MalformedHead,
@@ -27,6 +31,7 @@ pub enum Reject {
     MethodNotAllowed { allow: &'static str },
     NoSuchAccount,
     NoSuchToken,
+    NoSuchTransaction,
     NotFound,
     NotSwitched,
     NotValidated,
@@ -62,6 +67,8 @@ struct Problem<'a> {
     detail: &'static str,
     code: &'static str,
     retryable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'static str>,
     request_id: &'a str,
 }
 
@@ -69,7 +76,7 @@ struct Problem<'a> {
 
 impl Reject {
     /// Every reject, in the order of their codes. Where one holds a value, that is an example.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 34] = [
         Self::AmbiguousFraming,
         Self::BodyTooLarge,
         Self::DuplicateHeader,
@@ -77,6 +84,10 @@ impl Reject {
         Self::Flood,
         Self::Forbidden { scope: Scope::Payments },
         Self::HeadTooLarge,
+        Self::IdempotencyInFlight,
+        Self::IdempotencyInvalid,
+        Self::IdempotencyMismatch { field: "amount" },
+        Self::IdempotencyMissing,
         Self::Internal,
         Self::LengthRequired,
         Self::MalformedHead,
@@ -84,6 +95,7 @@ impl Reject {
         Self::MethodNotAllowed { allow: "GET, HEAD" },
         Self::NoSuchAccount,
         Self::NoSuchToken,
+        Self::NoSuchTransaction,
         Self::NotFound,
         Self::NotSwitched,
         Self::NotValidated,
@@ -111,6 +123,10 @@ impl Reject {
             Self::Flood => "flood",
             Self::Forbidden { .. } => "forbidden",
             Self::HeadTooLarge => "head-too-large",
+            Self::IdempotencyInFlight => "idempotency-in-flight",
+            Self::IdempotencyInvalid => "idempotency-invalid",
+            Self::IdempotencyMismatch { .. } => "idempotency-mismatch",
+            Self::IdempotencyMissing => "idempotency-missing",
             Self::Internal => "internal",
             Self::LengthRequired => "length-required",
             Self::MalformedHead => "malformed-head",
@@ -118,6 +134,7 @@ impl Reject {
             Self::MethodNotAllowed { .. } => "method-not-allowed",
             Self::NoSuchAccount => "no-such-account",
             Self::NoSuchToken => "no-such-token",
+            Self::NoSuchTransaction => "no-such-transaction",
             Self::NotFound => "not-found",
             Self::NotSwitched => "not-switched",
             Self::NotValidated => "not-validated",
@@ -141,6 +158,8 @@ impl Reject {
         match self {
             Self::AmbiguousFraming
             | Self::DuplicateHeader
+            | Self::IdempotencyInvalid
+            | Self::IdempotencyMissing
             | Self::MalformedHead
             | Self::MalformedPath
             | Self::TransferCodingRefused
@@ -148,15 +167,20 @@ impl Reject {
             | Self::UpgradeRefused => 400,
             Self::Unauthorized => 401,
             Self::Forbidden { .. } => 403,
-            Self::NoSuchAccount | Self::NoSuchToken | Self::NotFound | Self::NothingStaged => 404,
+            Self::NoSuchAccount
+            | Self::NoSuchToken
+            | Self::NoSuchTransaction
+            | Self::NotFound
+            | Self::NothingStaged => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::SlowBody => 408,
-            Self::NotSwitched | Self::NotValidated => 409,
+            Self::IdempotencyInFlight | Self::NotSwitched | Self::NotValidated => 409,
             Self::LengthRequired => 411,
             Self::BodyTooLarge => 413,
             Self::PathTooLong => 414,
             Self::UnsupportedEncoding | Self::UnsupportedMediaType => 415,
             Self::ExpectationFailed => 417,
+            Self::IdempotencyMismatch { .. } => 422,
             Self::Flood | Self::QuotaExceeded { .. } => 429,
             Self::HeadTooLarge => 431,
             Self::Internal => 500,
@@ -174,6 +198,10 @@ impl Reject {
             Self::Flood => "Too many requests from this address",
             Self::Forbidden { .. } => "The API key may not do this",
             Self::HeadTooLarge => "The request head is too large",
+            Self::IdempotencyInFlight => "The request of this idempotency key is being answered",
+            Self::IdempotencyInvalid => "The idempotency key is not valid",
+            Self::IdempotencyMismatch { .. } => "The idempotency key was used for another request",
+            Self::IdempotencyMissing => "An idempotency key is required",
             Self::Internal => "Something went wrong on our side",
             Self::LengthRequired => "A body is required",
             Self::MalformedHead => "The request head is malformed",
@@ -181,6 +209,7 @@ impl Reject {
             Self::MethodNotAllowed { .. } => "The method is not allowed here",
             Self::NoSuchAccount => "There is no such account",
             Self::NoSuchToken => "There is no such token",
+            Self::NoSuchTransaction => "There is no such transaction",
             Self::NotFound => "There is nothing at this path",
             Self::NotSwitched => "The staged credentials do not get all payments",
             Self::NotValidated => "The staged credentials were not found to be good",
@@ -216,6 +245,14 @@ impl Reject {
                 Scope::Tokens => "The key lacks the scope: tokens.",
             },
             Self::HeadTooLarge => "Send fewer or shorter headers.",
+            Self::IdempotencyInFlight => "Wait a moment, then send the same request again.",
+            Self::IdempotencyInvalid => {
+                "Send Idempotency-Key with 1 to 255 visible ASCII characters."
+            }
+            Self::IdempotencyMismatch { .. } => {
+                "Send a new key for a new request; the member field names what differs."
+            }
+            Self::IdempotencyMissing => "Send Idempotency-Key with every request that moves money.",
             Self::Internal => {
                 "Before a payment is sent again, ask for its status. Tell support the request id."
             }
@@ -229,6 +266,9 @@ impl Reject {
             Self::MethodNotAllowed { .. } => "Use one of the methods that Allow names.",
             Self::NoSuchAccount => "List the accounts, or store this one first.",
             Self::NoSuchToken => "It was never made for this merchant, or it was deleted.",
+            Self::NoSuchTransaction => {
+                "It was never made for this merchant; see GET /Transactions."
+            }
             Self::NotFound => "The paths are listed in /openapi.json.",
             Self::NotSwitched => "Switch all payments to them first: percent 100.",
             Self::NotValidated => "Validate them first, or switch with force: true.",
@@ -255,6 +295,7 @@ impl Reject {
     pub fn is_retryable(self) -> bool {
         match self {
             Self::Flood
+            | Self::IdempotencyInFlight
             | Self::Overloaded
             | Self::QuotaExceeded { .. }
             | Self::SlowBody
@@ -265,6 +306,9 @@ impl Reject {
             | Self::ExpectationFailed
             | Self::Forbidden { .. }
             | Self::HeadTooLarge
+            | Self::IdempotencyInvalid
+            | Self::IdempotencyMismatch { .. }
+            | Self::IdempotencyMissing
             | Self::Internal
             | Self::LengthRequired
             | Self::MalformedHead
@@ -272,6 +316,7 @@ impl Reject {
             | Self::MethodNotAllowed { .. }
             | Self::NoSuchAccount
             | Self::NoSuchToken
+            | Self::NoSuchTransaction
             | Self::NotFound
             | Self::NotSwitched
             | Self::NotValidated
@@ -326,6 +371,10 @@ impl Reject {
             detail: self.detail(),
             code: self.code(),
             retryable: self.is_retryable(),
+            field: match self {
+                Self::IdempotencyMismatch { field } => Some(field),
+                _ => None,
+            },
             request_id,
         };
         serde_json::to_string(&problem).unwrap_or_default()

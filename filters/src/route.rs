@@ -5,7 +5,7 @@
 
 use crate::decode::FieldError;
 use crate::reject::Reject;
-use model::{AccountName, CardToken, Kind, Scope};
+use model::{AccountName, CardToken, Kind, Scope, TransactionId};
 
 /// The operations of the API; with a [`Verb`], what is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,9 @@ pub enum Route {
     StringTokenMeta(CardToken),
     ApiKey,
     OpenApi,
+    /// Payments that the journal has.
+    Transactions,
+    Transaction(TransactionId),
 }
 
 /// The methods that some route takes.
@@ -79,6 +82,7 @@ enum Place {
     Plain(fn() -> Route),
     Account(fn(AccountName) -> Route),
     Token(fn(CardToken) -> Route),
+    Transaction(fn(TransactionId) -> Route),
 }
 
 const GET: (&[Verb], &str) = (&[Verb::Get], "GET, HEAD");
@@ -91,7 +95,7 @@ const GET_PUT_DELETE: (&[Verb], &str) =
     (&[Verb::Get, Verb::Put, Verb::Delete], "GET, HEAD, PUT, DELETE");
 
 /// Every path of the API.
-pub const ROUTES: [Entry; 19] = [
+pub const ROUTES: [Entry; 21] = [
     entry("/PaymentGateway", GET, Place::Plain(|| Route::Gateways)),
     entry("/PaymentGateway/charge", POST, Place::Plain(|| Route::Charge)),
     entry("/PaymentGateway/authorize", POST, Place::Plain(|| Route::Authorize)),
@@ -121,6 +125,8 @@ pub const ROUTES: [Entry; 19] = [
     entry("/StringTokens", POST, Place::Plain(|| Route::StringTokens)),
     entry("/StringTokens/{token}", GET_DELETE, Place::Token(Route::StringToken)),
     entry("/StringTokens/{token}/meta", GET, Place::Token(Route::StringTokenMeta)),
+    entry("/Transactions", GET, Place::Plain(|| Route::Transactions)),
+    entry("/Transactions/{id}", GET, Place::Transaction(Route::Transaction)),
     entry("/Utils/apiKey", GET, Place::Plain(|| Route::ApiKey)),
     entry("/openapi.json", GET, Place::Plain(|| Route::OpenApi)),
 ];
@@ -193,7 +199,9 @@ impl Route {
                 | Self::Capture
                 | Self::Refund
                 | Self::Void
-                | Self::Status,
+                | Self::Status
+                | Self::Transactions
+                | Self::Transaction(_),
                 _,
             ) => Some(Scope::Payments),
         }
@@ -226,6 +234,8 @@ impl Route {
             Self::StringTokenMeta(_) => "/StringTokens/{token}/meta",
             Self::ApiKey => "/Utils/apiKey",
             Self::OpenApi => "/openapi.json",
+            Self::Transactions => "/Transactions",
+            Self::Transaction(_) => "/Transactions/{id}",
         }
     }
 
@@ -243,7 +253,9 @@ impl Route {
             | Self::StringToken(_)
             | Self::StringTokenMeta(_)
             | Self::ApiKey
-            | Self::OpenApi => false,
+            | Self::OpenApi
+            | Self::Transactions
+            | Self::Transaction(_) => false,
             Self::Charge
             | Self::Authorize
             | Self::Capture
@@ -274,7 +286,9 @@ impl Route {
             | Self::StringToken(_)
             | Self::StringTokenMeta(_)
             | Self::ApiKey
-            | Self::OpenApi => None,
+            | Self::OpenApi
+            | Self::Transactions
+            | Self::Transaction(_) => None,
         }
     }
 }
@@ -332,6 +346,9 @@ impl Place {
             Self::Token(route) => CardToken::parse(name)
                 .map(route)
                 .map_err(|_| bad("token", "must be 32 characters A-Z, a-z or 0-9")),
+            Self::Transaction(route) => TransactionId::parse(name)
+                .map(route)
+                .map_err(|_| bad("id", "must be 32 digits 0-9 and a-f")),
         }
     }
 }
@@ -346,11 +363,16 @@ mod tests {
     use model::Scope;
 
     const TOKEN: &str = "nQGywsQE9gbURtrXEjTZwtWqeMdK9nsO";
+    const ID: &str = "019a0000000000000000000000000001";
 
     #[test]
     fn every_documented_path_is_found_by_its_own_methods_only() {
         for entry in ROUTES {
-            let path = entry.path.replace("{name}", "stripe-primary").replace("{token}", TOKEN);
+            let path = entry
+                .path
+                .replace("{name}", "stripe-primary")
+                .replace("{token}", TOKEN)
+                .replace("{id}", ID);
             for method in ["DELETE", "GET", "HEAD", "POST", "PUT", "PATCH", "TRACE", "get", ""] {
                 let found = route(method, &path);
                 if entry.allow.split(", ").any(|allowed| allowed == method) {
@@ -432,7 +454,8 @@ mod tests {
     #[test]
     fn bodies_belong_to_writes() {
         for entry in ROUTES {
-            let path = entry.path.replace("{name}", "abc").replace("{token}", TOKEN);
+            let path =
+                entry.path.replace("{name}", "abc").replace("{token}", TOKEN).replace("{id}", ID);
             for verb in entry.verbs {
                 let takes = route(verb.word(), &path).unwrap().route.takes_body(*verb);
                 let asks = path.ends_with("/validate") || path.ends_with("/retire");

@@ -20,6 +20,7 @@ use std::collections::BTreeSet;
 
 const TODAY: YearMonth = YearMonth { year: 2026, month: 11 };
 const TOKEN: &str = "nQGywsQE9gbURtrXEjTZwtWqeMdK9nsO";
+const ID: &str = "019a0000000000000000000000000001";
 
 fn document() -> Value {
     serde_json::from_str(OPENAPI).unwrap()
@@ -168,7 +169,8 @@ fn operations(document: &Value) -> Vec<(String, Verb, filters::Route, &Map<Strin
     let mut found = Vec::new();
     for entry in ROUTES {
         for verb in entry.verbs {
-            let path = entry.path.replace("{name}", "abc").replace("{token}", TOKEN);
+            let path =
+                entry.path.replace("{name}", "abc").replace("{token}", TOKEN).replace("{id}", ID);
             let matched = route(verb.word(), &path).unwrap();
             let said = &document["paths"][entry.path][verb.word().to_lowercase()];
             let at = format!("{} {}", verb.word(), entry.path);

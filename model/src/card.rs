@@ -87,6 +87,24 @@ pub struct NotAToken(());
 #[error("not an expiry date")]
 pub struct NotAnExpiry(());
 
+// === impl CardRef ===
+
+impl CardRef {
+    /// A second one, for another account that is to be asked.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let number = match &self.number {
+            NumberSource::Clear(Pan(digits)) => NumberSource::Clear(Pan(digits.clone())),
+            NumberSource::Token(token) => NumberSource::Token(token.clone()),
+        };
+        let cvv = self.cvv.as_ref().map(|cvv| match cvv {
+            CvvSource::Clear(Cvv(digits)) => CvvSource::Clear(Cvv(digits.clone())),
+            CvvSource::Token(token) => CvvSource::Token(token.clone()),
+        });
+        Self { number, cvv, holder: self.holder.again(), expiry: self.expiry }
+    }
+}
+
 // === impl Pan ===
 
 impl Pan {

@@ -204,6 +204,25 @@ impl Operation<Card> {
 
 // === impl Authorization ===
 
+impl Authorization<CardRef> {
+    /// A second one, for another account that is to be asked.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let Self { amount, capture, card, description, digital, network_token, payer, three_ds } =
+            self;
+        Self {
+            amount: *amount,
+            capture: *capture,
+            card: card.again(),
+            description: description.clone(),
+            digital: *digital,
+            network_token: *network_token,
+            payer: payer.as_ref().map(Payer::again),
+            three_ds: three_ds.as_ref().map(ThreeDs::again),
+        }
+    }
+}
+
 impl<C> Authorization<C> {
     fn try_map_card<D, E>(
         self,
@@ -246,6 +265,20 @@ impl Kind {
 
 // === impl Payer ===
 
+impl Payer {
+    fn again(&self) -> Self {
+        let Self { address, city, country, ip, post_code, state } = self;
+        Self {
+            address: address.clone(),
+            city: city.clone(),
+            country: country.clone(),
+            ip: *ip,
+            post_code: post_code.clone(),
+            state: state.clone(),
+        }
+    }
+}
+
 impl std::fmt::Debug for Payer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Payer").field("country", &self.country).finish_non_exhaustive()
@@ -253,6 +286,19 @@ impl std::fmt::Debug for Payer {
 }
 
 // === impl ThreeDs ===
+
+impl ThreeDs {
+    fn again(&self) -> Self {
+        let Self { authentication_value, eci, sli, version, xid } = self;
+        Self {
+            authentication_value: authentication_value.again(),
+            eci: eci.clone(),
+            sli: sli.clone(),
+            version: version.clone(),
+            xid: xid.clone(),
+        }
+    }
+}
 
 impl std::fmt::Debug for ThreeDs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

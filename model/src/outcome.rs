@@ -354,6 +354,18 @@ impl Unknown {
 // === impl State ===
 
 impl State {
+    /// Every state, in the order of their words.
+    pub const ALL: [Self; 8] = [
+        Self::Authorized,
+        Self::Captured,
+        Self::Declined,
+        Self::Failed,
+        Self::Pending,
+        Self::Refunded,
+        Self::Unknown,
+        Self::Voided,
+    ];
+
     /// The word for it in the API (`state`).
     pub fn word(self) -> &'static str {
         match self {

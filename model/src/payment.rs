@@ -28,6 +28,9 @@ pub struct Payment {
     pub amount: Amount,
     /// `myRef`.
     pub merchant_reference: Option<Box<str>>,
+    /// It was made elsewhere: how much was authorized or captured is not known, and `amount` is that
+    /// of what was done to it first.
+    pub adopted: bool,
     /// Of the card.
     pub last_four: Option<Box<str>>,
     /// The newest [`Report::memo`] of its provider.
@@ -210,7 +213,7 @@ impl Payment {
 
     /// How much of it stands: all of it, once it is approved and as long as it is not voided.
     pub fn authorized(&self) -> u64 {
-        if self.is_made() { self.amount.minor() } else { 0 }
+        if self.is_made() && !self.adopted { self.amount.minor() } else { 0 }
     }
 
     /// How much the provider captured or took upon it to capture, in minor units.
@@ -245,6 +248,8 @@ impl Payment {
             State::Pending
         } else if self.captured() > 0 {
             State::Captured
+        } else if self.adopted {
+            State::Unknown
         } else {
             State::Authorized
         }
@@ -255,7 +260,7 @@ impl Payment {
     /// # Errors
     /// Why not.
     pub fn allows(&self, kind: ChangeKind, amount: Amount) -> Result<(), NotAllowed> {
-        if amount.currency() != self.amount.currency() {
+        if amount.currency() != self.amount.currency() && !self.adopted {
             return Err(NotAllowed::Currency);
         }
         match self.last_attempt().map(|attempt| attempt.standing) {
@@ -271,6 +276,10 @@ impl Payment {
         }
         if self.any(ChangeKind::Void, Standing::is_accepted) {
             return Err(NotAllowed::State);
+        }
+        if self.adopted {
+            // The provider knows.
+            return Ok(());
         }
         match kind {
             ChangeKind::Capture => self.allows_capture(amount.minor()),

@@ -22,6 +22,12 @@ impl Secret {
         &self.0
     }
 
+    /// A second copy, where one is needed for longer or elsewhere.
+    #[must_use]
+    pub(crate) fn again(&self) -> Self {
+        Self(self.0.clone())
+    }
+
     /// The length in bytes, which is not a secret here.
     pub fn len(&self) -> usize {
         self.0.len()

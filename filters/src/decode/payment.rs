@@ -2,11 +2,11 @@
 
 use crate::decode::card;
 use crate::decode::object::Object;
-use crate::decode::{AccountChoice, AccountInput, FieldError, PaymentRequest, YearMonth};
+use crate::decode::{AccountChoice, AccountInput, Fallback, FieldError, PaymentRequest, YearMonth};
 use model::money::NotAnAmount;
 use model::{
-    AccountName, Action, Amount, Authorization, Capture, Credentials, Currency, Find, FollowUp,
-    Kind, NetworkTokenBrand, Payer, Secret,
+    AccountName, Action, Amount, Authorization, Capture, ChangeKind, Credentials, Currency, Find,
+    FollowUp, Kind, NetworkTokenBrand, Payer, Secret, TransactionId,
 };
 
 /// Reads a payment operation of this kind.
@@ -23,10 +23,12 @@ pub(super) fn read(
         Kind::Void => Action::Void(follow_up(body)?),
         Kind::Status => Action::Status(find(body)?),
     };
-    let account = account_choice(body)?;
+    let payment = transaction(kind, body)?;
+    let account = account_choice(body, payment.is_some())?;
+    let fallbacks = fallbacks(kind, body)?;
     let merchant_reference = body.boxed("myRef")?;
     body.reserved("certificateName")?;
-    Ok(PaymentRequest { action, merchant_reference, account })
+    Ok(PaymentRequest { action, merchant_reference, account, fallbacks, payment })
 }
 
 /// Reads an account with its credentials.
@@ -91,7 +93,12 @@ fn refund(body: &Object<'_, '_>) -> Result<FollowUp, FieldError> {
 /// checked and dropped; that it expired since then does not matter.
 fn earlier(body: &Object<'_, '_>) -> Result<FollowUp, FieldError> {
     let amount = amount(body)?;
-    let reference = body.required_text("refTransId")?.to_box();
+    let reference = body.boxed("refTransId")?;
+    if reference.is_none() && body.text("transactionId")?.is_none() {
+        return Err(body.wrong("refTransId", "refTransId or transactionId is required"));
+    }
+    body.text("transactionId")?;
+    let reference = reference.unwrap_or_default();
     if let Some(card) = body.object("card")? {
         drop(card::read(&card, None)?);
     }
@@ -151,12 +158,43 @@ fn network_token(body: &Object<'_, '_>) -> Result<Option<NetworkTokenBrand>, Fie
     })
 }
 
-fn account_choice(body: &Object<'_, '_>) -> Result<AccountChoice, FieldError> {
+/// Reads which payment of ours is to be changed.
+fn transaction(kind: Kind, body: &Object<'_, '_>) -> Result<Option<TransactionId>, FieldError> {
+    if ChangeKind::of(kind).is_none() {
+        return Ok(None);
+    }
+    let text = body.text("transactionId")?;
+    Ok(text.and_then(|text| TransactionId::parse(text.as_str()).ok()))
+}
+
+/// Reads which accounts are tried after the first.
+fn fallbacks(kind: Kind, body: &Object<'_, '_>) -> Result<Vec<Fallback>, FieldError> {
+    if !matches!(kind, Kind::Authorize | Kind::Charge) {
+        return Ok(Vec::new());
+    }
+    body.list("fallbackUpgs", |one| {
+        const NAME: &str = "paymentGatewayAccountName";
+        let name = one.required_text(NAME)?;
+        let account = AccountName::parse(name.as_str());
+        let account = account.map_err(|_| one.wrong(NAME, "is not the name of an account"))?;
+        let pass_three_ds = one.flag("pass3DSData")?.unwrap_or_default();
+        one.reserved("paymentGatewayCertName")?;
+        Ok(Fallback { account, pass_three_ds })
+    })
+}
+
+fn account_choice(
+    body: &Object<'_, '_>,
+    payment_is_known: bool,
+) -> Result<AccountChoice, FieldError> {
     const NAME: &str = "paymentGatewayAccountName";
     let name = body.text(NAME)?;
     if let Some(inline) = body.object("paymentGatewayAccount")? {
         let AccountInput { gateway, credentials } = account(&inline)?;
         return Ok(AccountChoice::Inline { gateway, credentials });
+    }
+    if name.is_none() && payment_is_known {
+        return Ok(AccountChoice::OfPayment);
     }
     let problem = "paymentGatewayAccountName or paymentGatewayAccount is required";
     name.and_then(|name| AccountName::parse(name.as_str()).ok())

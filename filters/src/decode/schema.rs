@@ -79,6 +79,8 @@ pub enum Shape {
     PrintableAscii,
     /// Visible ASCII that does not begin with a mark, so that it cannot be a dot segment of a path.
     Reference,
+    /// The name of a payment of ours.
+    TransactionId,
     /// The version of 3-D Secure.
     Version,
     /// ASCII without space.
@@ -92,6 +94,8 @@ pub const DEPTH_MAX: usize = 16;
 
 pub const ADDRESS_LINE_CHARS_MAX: usize = 100;
 pub const CITY_CHARS_MAX: usize = 64;
+/// How many accounts may be tried after the first.
+pub const FALLBACKS_MAX: usize = model::Payment::ATTEMPTS_MAX - 1;
 pub const HOLDER_CHARS_MAX: usize = 128;
 pub const METADATA_KEY_CHARS_MAX: usize = 40;
 pub const METADATA_PAIRS_MAX: usize = 16;
@@ -151,6 +155,7 @@ pub const SCHEMAS: &[&Schema] = &[
     &CAPTURE_OR_VOID,
     &CARD,
     &CREDENTIAL,
+    &FALLBACK,
     &INLINE_ACCOUNT,
     &PAYER,
     &REFUND,
@@ -165,7 +170,11 @@ pub const SCHEMAS: &[&Schema] = &[
 
 const CURRENCY: Field = required("currency", Form::Currency);
 const AMOUNT: Field = required("amount", Form::Amount);
-const REFERENCE: Field = required("refTransId", text(1, REFERENCE_CHARS_MAX, Shape::Reference));
+const REFERENCE: Field = optional("refTransId", text(1, REFERENCE_CHARS_MAX, Shape::Reference));
+const TRANSACTION: Field = optional(
+    "transactionId",
+    text(model::TransactionId::LEN, model::TransactionId::LEN, Shape::TransactionId),
+);
 const CARD_AGAIN: Field = optional("card", Form::Object(&CARD));
 const PAYER_DETAILS: Field = optional("payerDetails", Form::Object(&PAYER));
 const NETWORK_TOKEN_BRAND: Field = optional("networkTokenBrand", Form::Word(NETWORK_TOKEN_BRANDS));
@@ -191,8 +200,19 @@ pub static AUTHORIZATION: Schema = Schema {
         NETWORK_TOKEN_BRAND,
         ACCOUNT_NAME,
         ACCOUNT_INLINE,
+        optional("fallbackUpgs", Form::List { of: &FALLBACK, items_max: FALLBACKS_MAX }),
         MY_REF,
         CERTIFICATE,
+    ],
+};
+
+/// An account that is tried when the one before it did certainly nothing.
+pub static FALLBACK: Schema = Schema {
+    name: "FallbackUpg",
+    fields: &[
+        required("paymentGatewayAccountName", text(3, 64, Shape::AccountName)),
+        optional("pass3DSData", Form::Flag),
+        optional("paymentGatewayCertName", Form::Reserved("client certificates are not supported")),
     ],
 };
 
@@ -203,6 +223,7 @@ pub static CAPTURE_OR_VOID: Schema = Schema {
         CURRENCY,
         AMOUNT,
         REFERENCE,
+        TRANSACTION,
         CARD_AGAIN,
         NETWORK_TOKEN_BRAND,
         ACCOUNT_NAME,
@@ -219,6 +240,7 @@ pub static REFUND: Schema = Schema {
         CURRENCY,
         AMOUNT,
         REFERENCE,
+        TRANSACTION,
         CARD_AGAIN,
         PAYER_DETAILS,
         NETWORK_TOKEN_BRAND,
@@ -395,6 +417,7 @@ impl Shape {
             Self::Printable => Some("^[^\\u0000-\\u001f\\u007f-\\u009f]+$"),
             Self::PrintableAscii => Some("^[ -~]+$"),
             Self::Reference => Some("^[A-Za-z0-9][!-~]*$"),
+            Self::TransactionId => Some("^[0-9a-f]{32}$"),
             Self::Version => Some("^[0-9](\\.[0-9]){0,2}$"),
             Self::VisibleAscii => Some("^[!-~]+$"),
         }
@@ -424,6 +447,7 @@ impl Shape {
                 text.starts_with(|c: char| c.is_ascii_alphanumeric())
                     && all(|b| b.is_ascii_graphic())
             }
+            Self::TransactionId => model::TransactionId::parse(text).is_ok(),
             Self::Version => is_version(text.as_bytes()),
             Self::VisibleAscii => all(|b| b.is_ascii_graphic()),
         }
@@ -445,6 +469,7 @@ impl Shape {
             Self::Reference => {
                 "must be visible ASCII characters, of which the first is A-Z, a-z or 0-9"
             }
+            Self::TransactionId => "must be 32 digits 0-9 and a-f",
             Self::Version => "must be a version such as 2.2.0",
             Self::VisibleAscii => "must hold only visible ASCII characters",
         }

@@ -1,7 +1,9 @@
 //! This file is long because it is tables: every body that is read or refused, each with its answer.
 
 use super::schema::{self, Form, SCHEMAS, Schema, Shape};
-use super::{AccountChoice, FieldError, Force, PaymentRequest, YearMonth, account, payment};
+use super::{
+    AccountChoice, FieldError, Force, PaymentRequest, YearMonth, account, compare, payment,
+};
 use super::{staged, string_token, switch};
 use model::{
     AccountName, Action, Authorization, Capture, CardRef, CvvSource, Find, Kind, NumberSource,
@@ -393,7 +395,7 @@ fn a_body_that_is_no_object_is_refused_as_a_whole() {
 fn unknown_fields_are_refused_and_named_only_when_that_is_safe() {
     let in_card = |name| with(charge(), "card", &json(&with(card(), name, "1")));
     for (body, field, problem) in [
-        (with(charge(), "fallbackUpgs", "[]"), "fallbackUpgs", "is not documented"),
+        (with(capture(), "fallbackUpgs", "[]"), "fallbackUpgs", "is not documented"),
         (with(charge(), "userToken", "\"x\""), "userToken", "is not documented"),
         (with(charge(), "generateToken", "true"), "generateToken", "is not documented"),
         (with(charge(), "refTransId", "\"x\""), "refTransId", "is not documented"),
@@ -410,8 +412,97 @@ fn unknown_fields_are_refused_and_named_only_when_that_is_safe() {
         (with(with(charge(), "beta", "1"), "zeta", "1"), "beta", "is not documented"),
         (with(with(charge(), "beta", "1"), "amount", "-1"), "beta", "is not documented"),
     ] {
-        assert_eq!(read(Kind::Charge, &body).unwrap_err(), FieldError::new(field, problem));
+        let kind =
+            if body.iter().any(|(name, _)| *name == "card") { Kind::Charge } else { Kind::Void };
+        assert_eq!(read(kind, &body).unwrap_err(), FieldError::new(field, problem));
     }
+}
+
+#[test]
+fn accounts_to_fall_back_to_are_read_in_their_order() {
+    let list = r#"[{"paymentGatewayAccountName":"second"},
+                   {"paymentGatewayAccountName":"third","pass3DSData":true}]"#;
+    let request = read(Kind::Charge, &with(charge(), "fallbackUpgs", list)).unwrap();
+    let found: Vec<_> =
+        request.fallbacks.iter().map(|one| (one.account.as_str(), one.pass_three_ds)).collect();
+    assert_eq!(found, [("second", false), ("third", true)]);
+    let many = format!("[{}]", vec![r#"{"paymentGatewayAccountName":"abc"}"#; 8].join(","));
+    let error = read(Kind::Charge, &with(charge(), "fallbackUpgs", &many)).unwrap_err();
+    assert_eq!(error, FieldError::new("fallbackUpgs", "has more items than documented"));
+}
+
+#[test]
+fn a_payment_of_ours_needs_no_account_and_no_reference() {
+    const ID: &str = "\"019a0000000000000000000000000001\"";
+    let mine = with(without(capture(), "refTransId"), "transactionId", ID);
+    let request = read(Kind::Capture, &without(mine.clone(), "paymentGatewayAccountName")).unwrap();
+    assert!(request.payment.is_some() && matches!(request.account, AccountChoice::OfPayment));
+    assert!(matches!(read(Kind::Capture, &mine).unwrap().account, AccountChoice::Named(_)));
+    for wrong in ["\"019A0000000000000000000000000001\"", "\"1\"", "7"] {
+        let error = read(Kind::Refund, &with(mine.clone(), "transactionId", wrong)).unwrap_err();
+        assert_eq!(error.field, "transactionId", "{wrong}");
+    }
+    let error = read(Kind::Void, &without(capture(), "refTransId")).unwrap_err();
+    assert_eq!(error, FieldError::new("refTransId", "refTransId or transactionId is required"));
+}
+
+/// The fields as they are compared.
+fn compared(kind: Kind, body: &Fields) -> Vec<(&'static str, Vec<u8>)> {
+    let mut found = Vec::new();
+    compare::fields(&read(kind, body).unwrap(), &mut |name, parts| {
+        found.push((name, parts.join(&0)));
+    });
+    found
+}
+
+#[test]
+fn requests_are_compared_by_what_they_mean() {
+    let charge = with(charge(), "payerDetails", &json(&payer()));
+    let first = compared(Kind::Charge, &charge);
+    let mut reversed = with(with(charge.clone(), "amount", "10.2300"), "currency", "\"usd\"");
+    reversed.reverse();
+    assert_eq!(compared(Kind::Charge, &reversed), first);
+    let other_cvv = with(card(), "cvv", "\"999\"");
+    assert_eq!(compared(Kind::Charge, &with(charge.clone(), "card", &json(&other_cvv))), first);
+    assert!(!format!("{first:?}").contains("737"));
+    for (field, body) in [
+        ("amount", with(charge.clone(), "amount", "10.24")),
+        ("currency", with(charge.clone(), "currency", "\"EUR\"")),
+        (
+            "card.cardNumber",
+            with(
+                charge.clone(),
+                "card",
+                &json(&with(card(), "cardNumber", "\"5555555555554444\"")),
+            ),
+        ),
+        (
+            "card.expirationYear",
+            with(charge.clone(), "card", &json(&with(card(), "expirationYear", "2040"))),
+        ),
+        ("myRef", with(charge.clone(), "myRef", "\"another\"")),
+        ("isDigital", with(charge.clone(), "isDigital", "true")),
+        (
+            "paymentGatewayAccountName",
+            with(charge.clone(), "paymentGatewayAccountName", "\"other\""),
+        ),
+        ("paymentGatewayAccount", with(charge.clone(), "paymentGatewayAccount", &inline())),
+        (
+            "fallbackUpgs",
+            with(charge.clone(), "fallbackUpgs", r#"[{"paymentGatewayAccountName":"abc"}]"#),
+        ),
+        (
+            "payerDetails",
+            with(charge.clone(), "payerDetails", &json(&with(payer(), "city", "\"Y\""))),
+        ),
+    ] {
+        let other = compared(Kind::Charge, &body);
+        let differs = other.iter().find(|one| !first.contains(one));
+        assert_eq!(differs.map(|(name, _)| *name), Some(field));
+        assert!(other.iter().all(|(name, _)| compare::name_of(name) == *name));
+    }
+    assert_ne!(compared(Kind::Authorize, &charge), first);
+    assert_ne!(compared(Kind::Capture, &capture()), compared(Kind::Void, &capture()));
 }
 
 #[test]
@@ -643,7 +734,7 @@ fn right(name: &str) -> String {
         "threeDSAuthentication" => json(&three_ds()),
         "payerDetails" => json(&payer()),
         "paymentGatewayAccount" => inline(),
-        "bindings" | "credentials" | "metadata" => "[]".into(),
+        "bindings" | "credentials" | "fallbackUpgs" | "metadata" => "[]".into(),
         "refTransId" => "\"pi_3Nx\"".into(),
         "paymentGatewayAccountName" => "\"stripe-primary\"".into(),
         "paymentGatewayName" => "\"Stripe\"".into(),
@@ -675,6 +766,10 @@ fn read_as(schema: &Schema, json_text: &str) -> Result<(), FieldError> {
         "RefundRequestModel" => payment(Kind::Refund, body, TODAY).map(|_| ()),
         "StatusRequestModel" => payment(Kind::Status, body, TODAY).map(|_| ()),
         "CardInputModel" => inside("card", charge()),
+        "FallbackUpg" => {
+            let list = format!("[{json_text}]");
+            read(Kind::Charge, &with(charge(), "fallbackUpgs", &list)).map(|_| ())
+        }
         "PayerDetails" => inside("payerDetails", charge()),
         "PaymentGatewayAccount" => inside("paymentGatewayAccount", charge()),
         "PaymentGatewayAccountInputModel" => account(body).map(|_| ()),

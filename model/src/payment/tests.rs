@@ -23,6 +23,7 @@ fn payment(capture: Capture, standing: Standing) -> Payment {
         capture,
         amount: euros(1_000),
         merchant_reference: None,
+        adopted: false,
         last_four: None,
         memo: None,
         attempts: vec![attempt],

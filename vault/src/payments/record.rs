@@ -19,6 +19,7 @@ pub(super) fn write(payment: &Payment) -> Vec<u8> {
         Capture::Later => b"later",
         Capture::Now => b"now",
     });
+    out.put(&[u8::from(payment.adopted)]);
     write_amount(&mut out, payment.amount);
     out.text(payment.merchant_reference.as_deref());
     out.text(payment.last_four.as_deref());
@@ -50,6 +51,11 @@ pub(super) fn read(id: TransactionId, bytes: &[u8]) -> Option<Payment> {
         b"now" => Capture::Now,
         _ => return None,
     };
+    let adopted = match fields.bytes()? {
+        [0] => false,
+        [1] => true,
+        _ => return None,
+    };
     let amount = read_amount(&mut fields)?;
     let merchant_reference = fields.optional()?.map(Into::into);
     let last_four = fields.optional()?.map(Into::into);
@@ -62,7 +68,17 @@ pub(super) fn read(id: TransactionId, bytes: &[u8]) -> Option<Payment> {
         (changes.len() < Payment::CHANGES_MAX).then_some(())?;
         changes.push(read_change(&mut fields, amount)?);
     }
-    Some(Payment { id, capture, amount, merchant_reference, last_four, memo, attempts, changes })
+    Some(Payment {
+        id,
+        capture,
+        amount,
+        merchant_reference,
+        adopted,
+        last_four,
+        memo,
+        attempts,
+        changes,
+    })
 }
 
 fn read_attempt(fields: &mut Fields<'_>) -> Option<Attempt> {
@@ -233,6 +249,7 @@ mod tests {
             capture: Capture::Later,
             amount: Amount::new(1_050, Currency::EUR).unwrap(),
             merchant_reference: Some("order 1".into()),
+            adopted: true,
             last_four: Some("4242".into()),
             memo: Some("a".repeat(1_024).into()),
             attempts: all.iter().take(Payment::ATTEMPTS_MAX).copied().map(attempt).collect(),
@@ -247,6 +264,7 @@ mod tests {
         let bare = Payment {
             capture: Capture::Now,
             merchant_reference: None,
+            adopted: false,
             last_four: None,
             memo: None,
             attempts: vec![],

@@ -29,6 +29,7 @@ fn draft(capture: Capture, reference: &str) -> Payment {
         capture,
         amount: euros(1_000),
         merchant_reference: Some(reference.into()),
+        adopted: false,
         last_four: Some("4242".into()),
         memo: None,
         attempts: vec![attempt],

@@ -1,0 +1,133 @@
+//! Queries of paths, read as strictly as bodies.
+
+use crate::decode::FieldError;
+use crate::decode::schema::MY_REF_CHARS_MAX;
+use model::{AccountName, State, TransactionId};
+use percent_encoding::percent_decode_str;
+
+/// The query of `GET /Transactions`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TransactionsQuery {
+    pub my_ref: Option<Box<str>>,
+    pub account: Option<AccountName>,
+    pub state: Option<State>,
+    /// In milliseconds since 1970.
+    pub from: Option<u64>,
+    pub until: Option<u64>,
+    pub after: Option<TransactionId>,
+}
+
+/// The latest time that a query may name: that of the largest name of a transaction.
+const MILLIS_MAX: u64 = (1 << 48) - 1;
+/// How many members a query may have.
+const MEMBERS_MAX: usize = 16;
+
+/// Reads the query of `GET /Transactions`.
+///
+/// # Errors
+/// The first member that is wrong.
+pub fn transactions(query: &str) -> Result<TransactionsQuery, FieldError> {
+    let mut read = TransactionsQuery::default();
+    let mut seen = Vec::new();
+    for (nth, pair) in query.split('&').filter(|pair| !pair.is_empty()).enumerate() {
+        if nth >= MEMBERS_MAX {
+            return Err(FieldError::new("", "has too many members in its query"));
+        }
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = percent_decode_str(value).decode_utf8();
+        let name = known(name).ok_or(FieldError::new("", "has a member that is not documented"))?;
+        if seen.contains(&name) {
+            return Err(FieldError::new(name, "is given more than once"));
+        }
+        seen.push(name);
+        let value = value.map_err(|_| FieldError::new(name, "is not UTF-8"))?;
+        set(&mut read, name, &value).map_err(|problem| FieldError::new(name, problem))?;
+    }
+    Ok(read)
+}
+
+fn known(name: &str) -> Option<&'static str> {
+    ["account", "after", "from", "myRef", "state", "until"].into_iter().find(|known| *known == name)
+}
+
+fn set(read: &mut TransactionsQuery, name: &str, value: &str) -> Result<(), &'static str> {
+    match name {
+        "account" => read.account = Some(account(value)?),
+        "after" => read.after = Some(transaction(value)?),
+        "from" => read.from = Some(millis(value)?),
+        "myRef" => read.my_ref = Some(reference(value)?),
+        "state" => read.state = Some(state(value)?),
+        // "until"
+        _ => read.until = Some(millis(value)?),
+    }
+    Ok(())
+}
+
+fn account(value: &str) -> Result<AccountName, &'static str> {
+    AccountName::parse(value).map_err(|_| "must be 3 to 64 characters A-Z, a-z, 0-9, '_' or '-'")
+}
+
+fn transaction(value: &str) -> Result<TransactionId, &'static str> {
+    TransactionId::parse(value).map_err(|_| "must be 32 digits 0-9 and a-f")
+}
+
+fn millis(value: &str) -> Result<u64, &'static str> {
+    let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
+    let number = value.parse().ok().filter(|millis| digits && *millis <= MILLIS_MAX);
+    number.ok_or("must be a time in milliseconds since 1970")
+}
+
+fn reference(value: &str) -> Result<Box<str>, &'static str> {
+    let fits = (1..=MY_REF_CHARS_MAX).contains(&value.chars().count());
+    let plain = !value.chars().any(char::is_control);
+    if fits && plain { Ok(value.into()) } else { Err("must be 1 to 80 printable characters") }
+}
+
+fn state(value: &str) -> Result<State, &'static str> {
+    State::ALL.into_iter().find(|state| state.word() == value).ok_or("is not a state of a payment")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TransactionsQuery, transactions};
+    use model::{AccountName, State, TransactionId};
+
+    #[test]
+    fn a_query_with_everything_is_read() {
+        let id = TransactionId::new(7, 7);
+        let query = format!("myRef=order%201&account=abc&state=Captured&from=1&until=2&after={id}");
+        let expected = TransactionsQuery {
+            my_ref: Some("order 1".into()),
+            account: Some(AccountName::parse("abc").unwrap()),
+            state: Some(State::Captured),
+            from: Some(1),
+            until: Some(2),
+            after: Some(id),
+        };
+        assert_eq!(transactions(&query), Ok(expected));
+        assert_eq!(transactions(""), Ok(TransactionsQuery::default()));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_by_name_and_not_repeated() {
+        for (query, field) in [
+            ("limit=4111111111111111", ""),
+            ("MYREF=a", ""),
+            ("from=1&from=1", "from"),
+            ("from=-1", "from"),
+            ("from=", "from"),
+            ("until=281474976710656", "until"),
+            ("state=captured", "state"),
+            ("account=a", "account"),
+            ("after=1", "after"),
+            ("myRef=", "myRef"),
+            ("myRef=%00", "myRef"),
+            ("myRef=%ff", "myRef"),
+        ] {
+            let error = transactions(query).unwrap_err();
+            assert_eq!(error.field, field, "{query}");
+            assert!(!error.to_string().contains("4111"));
+        }
+        assert!(transactions(&"&from=1".repeat(20)).is_err());
+    }
+}
