@@ -9,7 +9,7 @@ use crate::body::{self, NoBody};
 use crate::clock;
 use crate::context::Cx;
 use crate::guard::HeadDeadline;
-use crate::payment::{Performed, Plan};
+use crate::payment::{self, Performed, Plan};
 use crate::reply::Reply;
 use crate::resource::{self, Refused};
 use crate::shared::Shared;
@@ -88,12 +88,13 @@ impl ProxyHttp for Gateway {
             return Error::e_explain(ErrorType::InternalError, "no plan");
         };
         let reply = match plan.perform(&self.0).await {
-            Performed::Finished(finished) => {
-                let reply = finished.reply();
-                cx.summary = Some(finished.summary());
-                reply
+            Performed::Finished(done) => {
+                cx.summary = Some(done.finished.summary());
+                done.reply
             }
             Performed::Invalid(error) => Self::invalid(&error, cx),
+            Performed::Refused(reject) => Self::refuse(reject, cx),
+            Performed::Replayed(reply) => reply,
         };
         reply.write(session, cx).await.map(|()| false)
     }
@@ -163,11 +164,14 @@ impl Gateway {
             Wiped::default()
         };
         if let Some(kind) = route.kind() {
-            return self.plan(kind, &body, admission::who(session, cx), cx);
+            let key = self.idempotency_key(kind, session)?;
+            return self.plan(kind, &body, admission::who(session, cx), key, cx);
         }
         let principal = cx.principal.clone().ok_or(Stop::Reject(Reject::Unauthorized))?;
         let who = admission::who(session, cx);
-        let reply = resource::answer(&self.0, &principal, &route, verb, &body, &who).await?;
+        let query = session.req_header().uri.query().unwrap_or_default();
+        let asked = resource::Asked { route: &route, verb, query, body: &body };
+        let reply = resource::answer(&self.0, &principal, asked, &who).await?;
         Ok(Next::Reply(reply))
     }
 
@@ -180,7 +184,25 @@ impl Gateway {
         Ok(body)
     }
 
-    fn plan(&self, kind: Kind, body: &[u8], who: Who, cx: &mut Cx) -> Result<Next, Stop> {
+    /// The idempotency key of a request that moves money. There is at most one such header.
+    fn idempotency_key(&self, kind: Kind, session: &Session) -> Result<Option<Box<str>>, Reject> {
+        let header = session.req_header().headers.get("idempotency-key");
+        match header {
+            _ if kind == Kind::Status => Ok(None),
+            Some(value) => payment::check_key(value.as_bytes()).map(Some),
+            None if self.0.payments.idempotency_required => Err(Reject::IdempotencyMissing),
+            None => Ok(None),
+        }
+    }
+
+    fn plan(
+        &self,
+        kind: Kind,
+        body: &[u8],
+        who: Who,
+        key: Option<Box<str>>,
+        cx: &mut Cx,
+    ) -> Result<Next, Stop> {
         if self.0.draining.load(Ordering::Relaxed) {
             return Err(Stop::Reject(Reject::Overloaded));
         }
@@ -191,7 +213,7 @@ impl Gateway {
             Some(principal) => principal.merchant.clone(),
             None => return Err(Stop::Reject(Reject::Unauthorized)),
         };
-        cx.plan = Some(Box::new(Plan::new(request, merchant, who)));
+        cx.plan = Some(Box::new(Plan { merchant, key, request, who }));
         Ok(Next::Pay)
     }
 

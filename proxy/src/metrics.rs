@@ -26,7 +26,9 @@ pub(crate) struct Metrics {
     log_lines_dropped: IntCounter,
     operations: IntCounterVec,
     payments_in_flight: IntGauge,
+    overdue: IntCounter,
     phases: [Histogram; Phase::ALL.len()],
+    resolutions: IntCounterVec,
     refusals: IntCounterVec,
     registry: Registry,
     request_seconds: HistogramVec,
@@ -44,6 +46,8 @@ pub(crate) enum Phase {
     Admit,
     Body,
     Decode,
+    /// Writing to the journal, and waiting for the disk.
+    Journal,
     OpenAccount,
     OpenCard,
 }
@@ -112,6 +116,17 @@ impl Metrics {
                 "operations_total",
                 "Payment operations by provider, kind and outcome.",
                 &["provider", "operation", "outcome"],
+            )?,
+            overdue: counter(
+                &registry,
+                "resolutions_overdue_total",
+                "Outcomes that were unknown for longer than they may be.",
+            )?,
+            resolutions: counters(
+                &registry,
+                "resolutions_total",
+                "Questions to a provider about a lost answer, by what they brought.",
+                &["provider", "outcome"],
             )?,
             payments_in_flight: gauge(
                 &registry,
@@ -253,6 +268,16 @@ impl Metrics {
         }
     }
 
+    /// Counts a question to a provider about a lost answer.
+    pub(crate) fn resolved(&self, provider: &'static str, outcome: &'static str) {
+        self.resolutions.with_label_values(&[provider, outcome]).inc();
+    }
+
+    /// Counts an outcome that has been unknown for too long.
+    pub(crate) fn resolution_overdue(&self) {
+        self.overdue.inc();
+    }
+
     /// Counts a question to a provider about credentials.
     pub(crate) fn account_validated(&self, provider: &'static str, validity: Validity) {
         let labels = [provider, validity.word()];
@@ -304,7 +329,7 @@ impl Metrics {
 }
 
 /// Every figure by its name; one that is added must be thought of here.
-fn rows(figures: &Figures) -> [(&'static str, u64); 47] {
+fn rows(figures: &Figures) -> [(&'static str, u64); 49] {
     let Figures {
         audit,
         commits,
@@ -324,6 +349,8 @@ fn rows(figures: &Figures) -> [(&'static str, u64); 47] {
         tokens_opened,
         tokens_expired,
         cvvs_in_memory,
+        payments_open,
+        payments_in_doubt,
         keys_pre_active,
         keys_active,
         keys_decrypt_only,
@@ -373,6 +400,8 @@ fn rows(figures: &Figures) -> [(&'static str, u64); 47] {
         ("tokens_opened", tokens_opened),
         ("tokens_expired", tokens_expired),
         ("cvvs_in_memory", cvvs_in_memory),
+        ("payments_open", payments_open),
+        ("payments_in_doubt", payments_in_doubt),
         ("keys_pre_active", keys_pre_active),
         ("keys_active", keys_active),
         ("keys_decrypt_only", keys_decrypt_only),
@@ -485,14 +514,15 @@ fn histograms(
 
 impl Phase {
     /// In the order of their numbers.
-    const ALL: [Self; 5] =
-        [Self::Admit, Self::Body, Self::Decode, Self::OpenAccount, Self::OpenCard];
+    const ALL: [Self; 6] =
+        [Self::Admit, Self::Body, Self::Decode, Self::Journal, Self::OpenAccount, Self::OpenCard];
 
     fn word(self) -> &'static str {
         match self {
             Self::Admit => "admit",
             Self::Body => "body",
             Self::Decode => "decode",
+            Self::Journal => "journal",
             Self::OpenAccount => "open_account",
             Self::OpenCard => "open_card",
         }

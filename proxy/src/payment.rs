@@ -1,350 +1,272 @@
-//! A payment operation from plan to end: find the account, open the card, ask the provider.
+//! A payment operation from plan to end: who asks is answered once, whatever dies.
 //!
-//! Once begun it goes on to its end (see `undying`), so that a client that leaves cannot leave a charge
-//! half done.
-//! A card is in the clear from `Vault::open_card` to the end of `Provider::request`, in
-//! [`write_request`], and nowhere else.
+//! Once begun it goes on to its end (see `undying`), so that a client that leaves cannot leave a
+//! charge half done. What is sent is in the journal before, and what became of it is there before
+//! the merchant is told.
 
-use crate::exchange::Exchange;
-use crate::metrics::Phase;
+mod account;
+mod attempt;
+mod change;
+mod failover;
+mod make;
+mod replay;
+
+use crate::reply::Reply;
 use crate::result::{Ending, Finished};
-use crate::rotation::Taken;
 use crate::shared::Shared;
 use crate::undying::{Panicked, Undying};
 use crate::upstream::Tally;
-use filters::decode::{AccountChoice, FieldError, PaymentRequest};
-use model::{
-    AccountName, Amount, CardRef, Credentials, Gone, Kind, MerchantId, Operation, Outcome, Report,
-    Unknown,
-};
-use providers::wire::{Answer, Request};
-use providers::{Cx, EXCHANGES_MAX, Provider, Refusal, Step};
+use filters::decode::{FieldError, PaymentRequest};
+use filters::reject::Reject;
+use model::{Action, Amount, ChangeKind, Kind, MerchantId, Operation, Outcome, Report, Unknown};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 use vault::audit::Who;
-use vault::{CardError, Staged, Use, VaultError};
+use vault::payments::{Ongoing, Replay};
+use vault::{CardError, VaultError};
+
+pub(crate) use replay::check_key;
 
 /// What a merchant asked for, decoded, and who asked.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    pub(crate) account: AccountChoice,
     pub(crate) merchant: MerchantId,
-    pub(crate) operation: Operation<CardRef>,
+    /// The idempotency key of the merchant.
+    pub(crate) key: Option<Box<str>>,
+    pub(crate) request: PaymentRequest,
     pub(crate) who: Who,
 }
 
 /// How a plan ended for the merchant.
 #[derive(Debug)]
 pub(crate) enum Performed {
-    Finished(Box<Finished>),
+    Finished(Box<Done>),
     /// It says something that cannot be; nothing was sent.
     Invalid(FieldError),
+    /// It was not begun.
+    Refused(Reject),
+    /// It was answered before.
+    Replayed(Reply),
 }
 
-/// The account that an operation goes to.
-struct Account {
-    credentials: Held,
-    name: Option<AccountName>,
-    provider: &'static dyn Provider,
+/// An operation that ended, with its answer.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) finished: Finished,
+    pub(crate) reply: Reply,
 }
 
-/// Where credentials are.
-enum Held {
-    /// In the vault's account, which lends them.
-    Stored(Arc<vault::Account>),
-    /// In the request.
-    Inline(Credentials),
+/// Whose payment it is, and what it takes to carry it out.
+struct Case<'a> {
+    shared: &'a Shared,
+    merchant: &'a MerchantId,
+    who: &'a Who,
+    /// Whether anything that moves money was handed to a connection.
+    sent: &'a AtomicBool,
 }
 
-/// Why there is nothing to send.
-enum NothingToSend {
+/// The accounts that were asked, so far.
+#[derive(Debug, Default)]
+struct Tried {
+    attempts: Vec<crate::result::Attempt>,
+    tally: Tally,
+}
+
+/// Why an operation has no end of its own.
+#[derive(Debug)]
+enum Stop {
+    /// Our own fault, before anything was sent.
     Failed,
     Invalid(FieldError),
-    NotSupported,
+    Refused(Reject),
+    Replayed(Reply),
 }
 
 // === impl Plan ===
 
 impl Plan {
-    /// Puts a decoded request and its caller together, and names the attempt.
-    pub(crate) fn new(request: PaymentRequest, merchant: MerchantId, who: Who) -> Self {
-        let PaymentRequest { action, merchant_reference, account, .. } = request;
-        let operation = Operation { key: attempt_key(), merchant_reference, action };
-        Self { account, merchant, operation, who }
-    }
-
     /// Carries the plan out.
     ///
     /// Whoever waits may go away: the payment goes on, and its outcome is counted all the same.
     pub(crate) async fn perform(self, shared: &Arc<Shared>) -> Performed {
         let sent = Arc::new(AtomicBool::new(false));
-        let key = self.operation.key.clone();
-        let (kind, amount) = (self.operation.kind(), self.operation.amount());
+        let (kind, amount) = kind_and_amount(&self.request);
         let payment = Undying::new(perform(shared.clone(), self, sent.clone()));
         payment.await.unwrap_or_else(|Panicked| {
-            let finished = broken(key, kind, amount, &sent);
+            let finished = broken(kind, amount, &sent);
             shared.metrics.operation_done(&finished);
-            Performed::Finished(Box::new(finished))
+            Performed::Finished(Box::new(Done::of(finished)))
         })
     }
 }
 
-/// 32 characters `[0-9a-f]`, unique for ever by chance (128 random bits).
-fn attempt_key() -> Box<str> {
-    let digits = crate::context::hex(rand::random());
-    str::from_utf8(&digits).unwrap_or_default().into()
+fn kind_and_amount(request: &PaymentRequest) -> (Kind, Option<Amount>) {
+    match &request.action {
+        Action::Authorize(authorization) => {
+            let kind = match authorization.capture {
+                model::Capture::Later => Kind::Authorize,
+                model::Capture::Now => Kind::Charge,
+            };
+            (kind, Some(authorization.amount))
+        }
+        Action::Capture(earlier) => (Kind::Capture, Some(earlier.amount)),
+        Action::Refund(earlier) => (Kind::Refund, Some(earlier.amount)),
+        Action::Void(earlier) => (Kind::Void, Some(earlier.amount)),
+        Action::Status(_) => (Kind::Status, None),
+    }
 }
 
-/// A payment that panicked: a mistake of ours, and if money may have moved, we do not know.
-fn broken(key: Box<str>, kind: Kind, amount: Option<Amount>, sent: &AtomicBool) -> Finished {
-    log::error!("a payment panicked: transaction {key}");
+/// A payment that panicked: a mistake of ours, and if money may have moved, we do not know. The
+/// journal has it, and asks the provider.
+fn broken(kind: Kind, amount: Option<Amount>, sent: &AtomicBool) -> Finished {
+    log::error!("a payment panicked");
     let ending = if sent.load(Ordering::SeqCst) {
         Ending::Reported(Report::bare(Outcome::Unknown(Unknown::Interrupted)))
     } else {
         Ending::Failed
     };
-    let tally = Tally::default();
-    Finished { account: None, amount, ending, gateway: "", key, kind, provider: "-", tally }
+    Finished::new(nameless(), kind, amount, ending)
+}
+
+/// The name of what is in no journal: 32 digits of randomness.
+fn nameless() -> Box<str> {
+    let digits = crate::context::hex(rand::random());
+    str::from_utf8(&digits).unwrap_or_default().into()
 }
 
 async fn perform(shared: Arc<Shared>, plan: Plan, sent: Arc<AtomicBool>) -> Performed {
     let _ongoing = shared.metrics.payment_begun();
-    let Plan { account, merchant, operation, who } = plan;
-    let (key, kind, amount) = (operation.key.clone(), operation.kind(), operation.amount());
-    let mut finished = Finished {
-        account: None,
-        amount,
-        ending: Ending::Failed,
-        gateway: "",
-        key,
-        kind,
-        provider: "-",
-        tally: Tally::default(),
-    };
-    let ending = match find_account(&shared, &merchant, account) {
-        Ok(account) => {
-            finished.account.clone_from(&account.name);
-            finished.gateway = account.provider.gateway().id;
-            finished.provider = account.provider.name();
-            let paid =
-                pay(&shared, &merchant, &account, operation, &who, &mut finished.tally, &sent);
-            let paid = paid.await;
-            if let Ok(Ending::Reported(report)) = &paid {
-                account.used(&shared, &merchant, report).await;
-            }
-            paid
-        }
-        Err(nothing) => Err(nothing),
-    };
-    finished.ending = match ending {
-        Ok(ending) => ending,
-        Err(NothingToSend::Failed) => Ending::Failed,
-        Err(NothingToSend::Invalid(error)) => return Performed::Invalid(error),
-        Err(NothingToSend::NotSupported) => Ending::NotSupported,
+    let (kind, amount) = kind_and_amount(&plan.request);
+    let Plan { merchant, key, request, who } = plan;
+    let case = Case { shared: &shared, merchant: &merchant, who: &who, sent: &sent };
+    let done = match carry_out(&case, key.as_deref(), request).await {
+        Ok(done) => done,
+        Err(Stop::Invalid(error)) => return Performed::Invalid(error),
+        Err(Stop::Refused(reject)) => return Performed::Refused(reject),
+        Err(Stop::Replayed(reply)) => return Performed::Replayed(reply),
+        Err(Stop::Failed) => Done::of(Finished::new(nameless(), kind, amount, Ending::Failed)),
     };
     // Counted here and not by whoever waits, since they may be gone.
-    shared.metrics.operation_done(&finished);
-    Performed::Finished(Box::new(finished))
+    shared.metrics.operation_done(&done.finished);
+    Performed::Finished(Box::new(done))
 }
 
-/// Does one operation at one account.
-async fn pay(
-    shared: &Shared,
-    merchant: &MerchantId,
-    account: &Account,
-    operation: Operation<CardRef>,
-    who: &Who,
-    tally: &mut Tally,
-    sent: &AtomicBool,
-) -> Result<Ending, NothingToSend> {
-    let credentials = account.credentials.get();
-    let cx = Cx { credentials, now: crate::clock::now_seconds(), nonce: rand::random() };
-    match write_request(shared, merchant, account, operation, who, &cx)? {
-        Written::Answered(report) => Ok(Ending::Reported(report)),
-        Written::Request(operation, request) => {
-            Ok(converse(shared, account.provider, &operation, request, &cx, tally, sent).await)
-        }
-    }
-}
-
-/// What there is once the card is gone again.
-enum Written {
-    /// A provider inside this program has answered.
-    Answered(Report),
-    Request(Operation<Gone>, Request),
-}
-
-/// Opens the card and writes the first request. The card lives as long as this function runs.
-fn write_request(
-    shared: &Shared,
-    merchant: &MerchantId,
-    account: &Account,
-    operation: Operation<CardRef>,
-    who: &Who,
-    cx: &Cx<'_>,
-) -> Result<Written, NothingToSend> {
-    let began = Instant::now();
-    let Account { name, provider, .. } = account;
-    let gateway = provider.gateway().id;
-    let purpose = Use { who, gateway, account: name.as_ref(), now: crate::clock::now_millis() };
-    let operation = shared.vault.open_card(merchant, operation, purpose)?;
-    shared.metrics.phase(Phase::OpenCard, began.elapsed());
-    let request = provider.request(&operation, cx);
-    let operation = operation.forget_card();
-    if let Some(report) = provider.instant(&operation) {
-        return Ok(Written::Answered(report));
-    }
-    Ok(Written::Request(operation, request?))
-}
-
-/// Exchanges requests and answers with the provider until the operation has an end.
-async fn converse(
-    shared: &Shared,
-    provider: &'static dyn Provider,
-    operation: &Operation<Gone>,
-    mut request: Request,
-    cx: &Cx<'_>,
-    tally: &mut Tally,
-    sent: &AtomicBool,
-) -> Ending {
-    for nth in 0..EXCHANGES_MAX {
-        let moves_money = request.moves_money;
-        if moves_money {
-            sent.store(true, Ordering::SeqCst);
-        }
-        let began = Instant::now();
-        let exchange = shared.upstreams.exchange(provider.name(), request).await;
-        tally.add(&exchange, began.elapsed());
-        let answer = match exchange {
-            Exchange::Answer(answer) => answer,
-            Exchange::NotSent(error) => return not_sent(operation, &error),
-            Exchange::Unknown(error) if !moves_money => return not_sent(operation, &error),
-            Exchange::Unknown(error) => return unknown(operation, &error),
-        };
-        let answer = Answer { status: answer.status, body: &answer.body };
-        match provider.step(operation, nth, &answer, cx) {
-            Step::Send(next) => request = next,
-            Step::Done(report) => return settled(report, moves_money),
-        }
-    }
-    log::error!("a provider asks for more exchanges than there may be: {}", provider.name());
-    Ending::Reported(Report::bare(Outcome::Unknown(Unknown::Unreadable)))
-}
-
-/// An answer without meaning to a request that moves no money leaves no doubt about the money.
-fn settled(report: Report, moves_money: bool) -> Ending {
-    match report.outcome {
-        Outcome::Unknown(_) if !moves_money => Ending::NotSent,
-        Outcome::Approved
-        | Outcome::Declined(_)
-        | Outcome::Pending
-        | Outcome::Rejected(_)
-        | Outcome::Unknown(_) => Ending::Reported(report),
-    }
-}
-
-/// Only the class of the error is logged: its text may quote what was sent or received.
-fn not_sent(operation: &Operation<Gone>, error: &pingora::Error) -> Ending {
-    log::warn!("transaction {}: not sent: {}", operation.key, error.etype().as_str());
-    Ending::NotSent
-}
-
-fn unknown(operation: &Operation<Gone>, error: &pingora::Error) -> Ending {
-    log::warn!("transaction {}: outcome unknown: {}", operation.key, error.etype().as_str());
-    Ending::Reported(Report::bare(Outcome::Unknown(Unknown::Interrupted)))
-}
-
-/// Finds the account that the merchant named or brought along.
-fn find_account(
-    shared: &Shared,
-    merchant: &MerchantId,
-    choice: AccountChoice,
-) -> Result<Account, NothingToSend> {
-    let name = match choice {
-        AccountChoice::Named(name) => name,
-        AccountChoice::Inline { gateway, credentials } => return inline(&gateway, credentials),
+async fn carry_out(
+    case: &Case<'_>,
+    key: Option<&str>,
+    request: PaymentRequest,
+) -> Result<Done, Stop> {
+    let replay = match key {
+        Some(key) => Some(replay::claim(case, key, &request).await?),
+        None => None,
     };
-    let began = Instant::now();
-    let pick = |staged: &Staged| shared.rotations.pick(merchant, &name, staged, rand::random());
-    let found = shared.vault.account_by(merchant, &name, pick)?;
-    shared.metrics.phase(Phase::OpenAccount, began.elapsed());
-    let found = found.ok_or(invalid(NAME, "there is no such account"))?;
-    let provider = providers::by_gateway(&found.brief.gateway);
-    let provider = provider.ok_or(invalid(NAME, "has no known gateway"))?;
-    if provider.gateway().missing(&found.credentials).is_some() {
-        return Err(invalid(NAME, "lacks a credential that its gateway requires"));
+    let PaymentRequest { action, merchant_reference, account, fallbacks, payment } = request;
+    let (kind, earlier) = match action {
+        Action::Status(find) => {
+            return ask(case, Action::Status(find), merchant_reference, account).await;
+        }
+        Action::Authorize(authorization) => {
+            let wanted = make::Wanted { authorization, merchant_reference, account, fallbacks };
+            return make::make(case, wanted, replay).await;
+        }
+        Action::Capture(earlier) => (ChangeKind::Capture, earlier),
+        Action::Refund(earlier) => (ChangeKind::Refund, earlier),
+        Action::Void(earlier) => (ChangeKind::Void, earlier),
+    };
+    let wanted = change::Wanted { kind, earlier, merchant_reference, account, payment };
+    change::change(case, wanted, replay).await
+}
+
+/// Asks for a payment's state, which moves nothing and is in no journal.
+async fn ask(
+    case: &Case<'_>,
+    action: Action,
+    merchant_reference: Option<Box<str>>,
+    account: filters::AccountChoice,
+) -> Result<Done, Stop> {
+    let account = account::find(case.shared, case.merchant, account)?;
+    let operation = Operation { key: nameless(), merchant_reference, action };
+    let key = operation.key.clone();
+    let mut tried = Tried::default();
+    let ending = match attempt::write(case, &account, operation) {
+        Ok(written) => attempt::send(case, &account, written, &mut tried).await,
+        Err(attempt::Unwritten::NotSupported) => Ending::NotSupported,
+        Err(attempt::Unwritten::Stop(stop)) => return Err(stop),
+    };
+    if let Ending::Reported(report) = &ending {
+        account.used(case.shared, case.merchant, report).await;
     }
-    Ok(Account { credentials: Held::Stored(found), name: Some(name), provider })
+    let mut finished = Finished::new(key, Kind::Status, None, ending);
+    tried.add(&account, &finished.ending, Kind::Status);
+    finished.take(tried, &account);
+    Ok(Done::of(finished))
 }
 
-/// Checks the account that the merchant brought along, as one that is stored is checked.
-fn inline(gateway: &str, credentials: Credentials) -> Result<Account, NothingToSend> {
-    let provider = providers::by_gateway(gateway).ok_or(invalid(INLINE, "has no known gateway"))?;
-    provider.gateway().check(&credentials).map_err(|fault| {
-        let field = fault.place.field(INLINE_CREDENTIALS);
-        NothingToSend::Invalid(FieldError::new(field, fault.problem))
-    })?;
-    Ok(Account { credentials: Held::Inline(credentials), name: None, provider })
-}
-
-// === impl Held ===
-
-impl Held {
-    fn get(&self) -> &Credentials {
-        match self {
-            Self::Stored(account) => &account.credentials,
-            Self::Inline(credentials) => credentials,
+/// Keeps how an operation ended, and only then answers. What cannot be kept is not known.
+async fn settle(case: &Case<'_>, ongoing: Ongoing, finished: Finished) -> Done {
+    let done = Done::of(finished);
+    match case.shared.vault.settle(ongoing, Some(&done.replay())).await {
+        Ok(_) => done,
+        Err(error) => {
+            log::error!("an outcome is not in the journal, so it is not told: {error}");
+            let unknown = Report::bare(Outcome::Unknown(Unknown::Interrupted));
+            Done::of(Finished { ending: Ending::Reported(unknown), ..done.finished })
         }
     }
 }
 
-/// The field that names an account.
-const NAME: &str = "paymentGatewayAccountName";
-/// The field that brings an account along.
-const INLINE: &str = "paymentGatewayAccount";
-const INLINE_CREDENTIALS: &str = "paymentGatewayAccount.credentials";
+// === impl Tried ===
 
-// === impl Account ===
-
-impl Account {
-    /// Counts the answer to a payment, where credentials are staged: refusals end their use.
-    async fn used(&self, shared: &Shared, merchant: &MerchantId, report: &Report) {
-        let (Some(name), Held::Stored(account)) = (&self.name, &self.credentials) else { return };
-        let Some(staged) = &account.staged else { return };
-        let refused = self.provider.refuses_account(report);
-        let taken = if refused { Taken::No } else { Taken::Yes };
-        shared.desk().used((merchant, name), staged, (account.picked, taken)).await;
+impl Tried {
+    /// Adds the account that was asked, and what came of it.
+    fn add(&mut self, account: &account::Account, ending: &Ending, kind: Kind) {
+        self.attempts.push(crate::result::Attempt {
+            account: account.name.clone(),
+            gateway: account.provider.gateway().id,
+            result: ending.code(kind),
+        });
     }
 }
 
-// === impl NothingToSend ===
+// === impl Done ===
 
-fn invalid(field: &'static str, problem: &'static str) -> NothingToSend {
-    NothingToSend::Invalid(FieldError::new(field, problem))
+impl Done {
+    fn of(finished: Finished) -> Self {
+        let reply = finished.reply();
+        Self { finished, reply }
+    }
+
+    fn replay(&self) -> Replay {
+        Replay { status: self.reply.status, body: self.reply.body.as_ref().into() }
+    }
 }
 
-impl From<VaultError> for NothingToSend {
+// === impl Finished ===
+
+impl Finished {
+    fn take(&mut self, tried: Tried, account: &account::Account) {
+        self.account.clone_from(&account.name);
+        self.gateway = account.provider.gateway().id;
+        self.provider = account.provider.name();
+        self.attempts = tried.attempts;
+        self.tally = tried.tally;
+    }
+}
+
+// === impl Stop ===
+
+impl From<VaultError> for Stop {
     fn from(error: VaultError) -> Self {
         log::error!("the vault failed: {error}");
         Self::Failed
     }
 }
 
-impl From<CardError> for NothingToSend {
+impl From<CardError> for Stop {
     fn from(error: CardError) -> Self {
         match error {
-            CardError::Field { name, problem } => invalid(name, problem),
+            CardError::Field { name, problem } => account::invalid(name, problem),
             CardError::Vault(error) => error.into(),
-        }
-    }
-}
-
-impl From<Refusal> for NothingToSend {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Field { name, problem } => invalid(name, problem),
-            Refusal::Unsupported => Self::NotSupported,
         }
     }
 }

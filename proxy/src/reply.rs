@@ -53,6 +53,11 @@ impl Reply {
         Self::new(200, JSON, body)
     }
 
+    /// An answer that was given before.
+    pub(crate) fn kept(status: u16, body: Box<[u8]>) -> Self {
+        Self::new(status, JSON, Vec::from(body))
+    }
+
     /// An answer without a body.
     pub(crate) fn empty(status: u16) -> Self {
         Self::new(status, JSON, Bytes::new())

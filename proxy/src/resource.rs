@@ -4,6 +4,7 @@ use crate::account_routes;
 use crate::clock;
 use crate::reply::Reply;
 use crate::shared::Shared;
+use crate::transactions;
 use filters::decode::{self, BindingInput, FieldError, TokenInput};
 use filters::reject::Reject;
 use filters::route::{Route, Verb};
@@ -104,13 +105,20 @@ struct AuthenticationResult<'a> {
     is_sandbox: bool,
 }
 
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    pub(crate) route: &'a Route,
+    pub(crate) verb: Verb,
+    pub(crate) query: &'a str,
+    pub(crate) body: &'a [u8],
+}
+
 /// Answers a request of `principal` to one of these routes.
 pub(crate) async fn answer(
     shared: &Shared,
     principal: &Principal,
-    route: &Route,
-    verb: Verb,
-    body: &[u8],
+    Asked { route, verb, query, body }: Asked<'_>,
     who: &Who,
 ) -> Result<Reply, Refused> {
     let merchant = &principal.merchant;
@@ -144,6 +152,8 @@ pub(crate) async fn answer(
             let found = shared.vault.token_meta(merchant, token, clock::now_millis())?;
             found.map(|meta| Reply::json(200, &TokenItem::of(&meta))).ok_or(NO_TOKEN)
         }
+        (Route::Transactions, _) => transactions::list(&shared.vault, merchant, query),
+        (Route::Transaction(id), _) => transactions::show(&shared.vault, merchant, id),
         (_, _) => Err(Refused::Reject(Reject::NotFound)),
     }
 }

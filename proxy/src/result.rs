@@ -2,7 +2,10 @@
 
 use crate::reply::Reply;
 use crate::upstream::Tally;
-use model::{AccountName, Amount, Decline, Kind, Outcome, Rejected, Report, State, Unknown};
+use model::{
+    AccountName, AddressCheck, Amount, CvvCheck, Decline, Evidence, Kind, NotAllowed, Outcome,
+    Payment, Rejected, Report, Standing, State, TransactionId, Unknown,
+};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -13,6 +16,8 @@ pub(crate) enum Ending {
     Failed,
     /// Nothing that moves money can have reached the provider.
     NotSent,
+    /// The payment does not allow it; nobody was asked.
+    NotAllowed(NotAllowed),
     /// The provider has no such operation.
     NotSupported,
     /// The provider answered, or we do not know.
@@ -24,6 +29,8 @@ pub(crate) enum Ending {
 pub(crate) struct Finished {
     pub(crate) account: Option<AccountName>,
     pub(crate) amount: Option<Amount>,
+    /// The accounts that were asked, in their order.
+    pub(crate) attempts: Vec<Attempt>,
     pub(crate) ending: Ending,
     pub(crate) gateway: &'static str,
     pub(crate) key: Box<str>,
@@ -77,12 +84,22 @@ struct OperationResult<'a> {
     state: Option<&'static str>,
     decline_reason: Option<&'static str>,
     retryable: bool,
-    attempts: [Attempt<'a>; 1],
+    attempts: Vec<AttemptItem<'a>>,
+    address_check: Option<&'static str>,
+    cvv_check: Option<&'static str>,
+    network_transaction_id: Option<&'a str>,
 }
 
-/// One account that was tried.
+/// One account that was asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Attempt {
+    pub(crate) account: Option<AccountName>,
+    pub(crate) gateway: &'static str,
+    pub(crate) result: Code,
+}
+
 #[derive(Serialize)]
-struct Attempt<'a> {
+struct AttemptItem<'a> {
     account: Option<&'a str>,
     gateway: &'static str,
     result: Code,
@@ -96,12 +113,85 @@ struct Verdict {
     state: Option<State>,
 }
 
+// === impl Ending ===
+
+impl Ending {
+    /// The code that a merchant hears of it.
+    pub(crate) fn code(&self, kind: Kind) -> Code {
+        self.verdict(kind).code
+    }
+
+    /// How it stands in the journal.
+    pub(crate) fn standing(&self) -> Standing {
+        match self {
+            Self::Failed | Self::NotAllowed(_) | Self::NotSent | Self::NotSupported => {
+                Standing::NotDone
+            }
+            Self::Reported(report) => Standing::Ended(report.outcome),
+        }
+    }
+
+    /// What the journal says of an ending.
+    fn of_standing(standing: Standing, evidence: &Evidence, state: State) -> Self {
+        let outcome = match standing {
+            Standing::NotDone => return Self::NotSent,
+            Standing::Sending => Outcome::Unknown(Unknown::Interrupted),
+            Standing::Ended(outcome) => outcome,
+        };
+        Self::Reported(Report {
+            state: Some(state),
+            authorization_code: evidence.authorization_code.clone(),
+            reference: evidence.reference.clone(),
+            code: evidence.code.clone(),
+            description: evidence.description.clone(),
+            sub_code: evidence.sub_code.clone(),
+            sub_description: evidence.sub_description.clone(),
+            address_check: evidence.address_check,
+            cvv_check: evidence.cvv_check,
+            network_transaction_id: evidence.network_transaction_id.clone(),
+            ..Report::bare(outcome)
+        })
+    }
+}
+
 // === impl Finished ===
 
 impl Finished {
+    /// An operation of which no account is known.
+    pub(crate) fn new(key: Box<str>, kind: Kind, amount: Option<Amount>, ending: Ending) -> Self {
+        let tally = Tally::default();
+        let (account, attempts) = (None, Vec::new());
+        Self { account, amount, attempts, ending, gateway: "", key, kind, provider: "-", tally }
+    }
+
+    /// What the journal knows of a payment, or of a change of one. None: there is no such change.
+    pub(crate) fn of_journal(payment: &Payment, change: Option<&TransactionId>) -> Option<Self> {
+        let last = payment.last_attempt()?;
+        let state = payment.state();
+        let (kind, amount, standing, evidence) = match change {
+            None => (payment.kind(), payment.amount, last.standing, &last.evidence),
+            Some(id) => {
+                let change = payment.change(id)?;
+                (change.kind.kind(), change.amount, change.standing, &change.evidence)
+            }
+        };
+        let ending = Ending::of_standing(standing, evidence, state);
+        let key = payment.id.as_str().into();
+        let mut finished = Self::new(key, kind, Some(amount), ending);
+        let attempt = |one: &model::Attempt| Attempt {
+            account: one.account.clone(),
+            gateway: gateway_of(&one.provider),
+            result: Ending::of_standing(one.standing, &one.evidence, state).code(kind),
+        };
+        finished.attempts = payment.attempts.iter().map(attempt).collect();
+        finished.account.clone_from(&last.account);
+        finished.gateway = gateway_of(&last.provider);
+        Some(finished)
+    }
+
     /// The answer to the merchant.
     pub(crate) fn reply(&self) -> Reply {
-        let verdict = self.verdict();
+        let verdict = self.ending.verdict(self.kind);
         let bare = Report::bare(Outcome::Unknown(Unknown::Interrupted));
         let report = self.report().unwrap_or(&bare);
         let amount = report.amount.or(self.amount);
@@ -125,11 +215,10 @@ impl Finished {
             state: verdict.state.map(State::word),
             decline_reason: self.decline().map(Decline::word),
             retryable: verdict.retryable,
-            attempts: [Attempt {
-                account: self.account.as_ref().map(AccountName::as_str),
-                gateway: self.gateway,
-                result: verdict.code,
-            }],
+            attempts: self.attempts.iter().map(AttemptItem::of).collect(),
+            address_check: report.address_check.map(AddressCheck::word),
+            cvv_check: report.cvv_check.map(CvvCheck::word),
+            network_transaction_id: report.network_transaction_id.as_deref(),
         };
         Reply::json(verdict.code.status(), &result)
     }
@@ -137,7 +226,7 @@ impl Finished {
     /// What the log and the metrics keep.
     pub(crate) fn summary(self) -> Summary {
         Summary {
-            code: self.verdict().code,
+            code: self.ending.code(self.kind),
             outcome: self.outcome_word(),
             account: self.account,
             key: self.key,
@@ -151,6 +240,7 @@ impl Finished {
     pub(crate) fn outcome_word(&self) -> &'static str {
         match &self.ending {
             Ending::Failed => "failed",
+            Ending::NotAllowed(_) => "not_allowed",
             Ending::NotSent => "not_sent",
             Ending::NotSupported => "not_supported",
             Ending::Reported(report) => report.outcome.word(),
@@ -169,7 +259,7 @@ impl Finished {
     fn report(&self) -> Option<&Report> {
         match &self.ending {
             Ending::Reported(report) => Some(report),
-            Ending::Failed | Ending::NotSent | Ending::NotSupported => None,
+            Ending::Failed | Ending::NotAllowed(_) | Ending::NotSent | Ending::NotSupported => None,
         }
     }
 
@@ -181,13 +271,18 @@ impl Finished {
             }
         }
     }
+}
 
+impl Ending {
     /// The one table from endings to what the merchant hears.
-    fn verdict(&self) -> Verdict {
+    fn verdict(&self, kind: Kind) -> Verdict {
         let new =
             |code, description, retryable, state| Verdict { code, description, retryable, state };
-        let report = match &self.ending {
-            Ending::Failed => {
+        let report = match self {
+            Self::NotAllowed(why) => {
+                return new(Code::Rejected, not_allowed(*why), *why == NotAllowed::Unknown, None);
+            }
+            Self::Failed => {
                 return new(
                     Code::FatalFailure,
                     "No money can have moved: an internal error.",
@@ -195,19 +290,19 @@ impl Finished {
                     None,
                 );
             }
-            Ending::NotSent => {
+            Self::NotSent => {
                 let why = "No money can have moved: the gateway was not reached, or did not answer \
                            what came before the payment. It may be tried again.";
                 return new(Code::TemporaryFailure, why, true, None);
             }
-            Ending::NotSupported => {
+            Self::NotSupported => {
                 let why = "The gateway does not offer this operation.";
                 return new(Code::NotImplemented, why, false, None);
             }
-            Ending::Reported(report) => report,
+            Self::Reported(report) => report,
         };
         match report.outcome {
-            Outcome::Approved => new(Code::Success, success(self.kind), false, report.state),
+            Outcome::Approved => new(Code::Success, success(kind), false, report.state),
             Outcome::Pending => {
                 let why = "The gateway accepted the request and will process it later.";
                 new(Code::Accepted, why, false, report.state.or(Some(State::Pending)))
@@ -225,20 +320,42 @@ impl Finished {
                 new(Code::Rejected, refusal(rejected), false, report.state)
             }
             // To ask moves no money, so that not to know the answer is only a failure to ask.
-            Outcome::Unknown(_) if self.kind == Kind::Status => {
+            Outcome::Unknown(_) if kind == Kind::Status => {
                 let why = "The gateway gave no usable answer; it may be asked again.";
                 new(Code::TemporaryFailure, why, true, None)
             }
             Outcome::Unknown(_) => {
-                let why = "It is not known whether the gateway did it. Do not repeat it: ask for its status.";
+                let why = "It is not known whether the gateway did it. Do not repeat it: ask for it at /Transactions.";
                 new(Code::Accepted, why, false, Some(State::Unknown))
             }
         }
     }
 }
 
+/// Why a payment does not allow what was asked.
+fn not_allowed(why: NotAllowed) -> &'static str {
+    match why {
+        NotAllowed::Currency => "Nothing was sent: the payment is in another currency.",
+        NotAllowed::OverAuthorized => {
+            "Nothing was sent: more would be captured than was authorized."
+        }
+        NotAllowed::OverCaptured => "Nothing was sent: more would be refunded than was captured.",
+        NotAllowed::State => "Nothing was sent: the payment is not in a state that allows this.",
+        NotAllowed::TooMany => "Nothing was sent: too much was done to this payment already.",
+        NotAllowed::Unknown => {
+            "Nothing was sent: it is not known yet what became of the payment, or of what was asked \
+             of it before. Wait until it is."
+        }
+    }
+}
+
+/// The API's name of a provider's gateway.
+fn gateway_of(provider: &str) -> &'static str {
+    providers::by_gateway(provider).map(|provider| provider.gateway().id).unwrap_or_default()
+}
+
 /// The API's word for a kind; an authorization is called `PreAuth`.
-fn operation_type(kind: Kind) -> &'static str {
+pub(crate) fn operation_type(kind: Kind) -> &'static str {
     match kind {
         Kind::Authorize => "PreAuth",
         Kind::Capture => "Capture",
@@ -273,6 +390,15 @@ fn refusal(rejected: Rejected) -> &'static str {
     }
 }
 
+// === impl AttemptItem ===
+
+impl<'a> AttemptItem<'a> {
+    fn of(attempt: &'a Attempt) -> Self {
+        let Attempt { account, gateway, result } = attempt;
+        Self { account: account.as_ref().map(AccountName::as_str), gateway, result: *result }
+    }
+}
+
 // === impl Code ===
 
 impl Code {
@@ -302,21 +428,15 @@ impl Code {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ending, Finished};
-    use crate::upstream::Tally;
+    use super::{Attempt, Ending, Finished};
     use model::{Amount, Currency, Decline, Kind, Outcome, Rejected, Report, State, Unknown};
 
     fn finished(kind: Kind, ending: Ending) -> Finished {
-        Finished {
-            account: None,
-            amount: Some(Amount::new(1050, Currency::USD).unwrap()),
-            ending,
-            gateway: "Stripe",
-            key: "0123".into(),
-            kind,
-            provider: "stripe",
-            tally: Tally::default(),
-        }
+        let amount = Some(Amount::new(1050, Currency::USD).unwrap());
+        let attempts =
+            vec![Attempt { account: None, gateway: "Stripe", result: ending.code(kind) }];
+        let tried = Finished::new("0123".into(), kind, amount, ending);
+        Finished { attempts, gateway: "Stripe", provider: "stripe", ..tried }
     }
 
     fn reported(outcome: Outcome) -> Ending {
@@ -395,7 +515,8 @@ mod tests {
             r#""gatewayResultSubCode":null,"gatewayResultSubDescription":null,"#,
             r#""gatewayToken":null,"customGatewayResponse":null,"transactionId":"0123","#,
             r#""state":"Captured","declineReason":null,"retryable":false,"#,
-            r#""attempts":[{"account":null,"gateway":"Stripe","result":"Success"}]}"#,
+            r#""attempts":[{"account":null,"gateway":"Stripe","result":"Success"}],"#,
+            r#""addressCheck":null,"cvvCheck":null,"networkTransactionId":null}"#,
         );
         assert_eq!(std::str::from_utf8(&reply.body).unwrap(), expected);
     }

@@ -8,6 +8,7 @@ use crate::gateway::Gateway;
 use crate::guard::Guard;
 use crate::health::Operators;
 use crate::metrics::Metrics;
+use crate::resolver::Resolver;
 use crate::rotation::Rotations;
 use crate::shared::Shared;
 use crate::upstream::Upstreams;
@@ -19,6 +20,7 @@ use pingora::apps::HttpServerOptions;
 use pingora::listeners::tls::TlsSettings;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
+use pingora::services::background::background_service;
 use pingora::services::listening::Service;
 use pingora::tls::ssl::SslVersion;
 use pingora_proxy::{HttpProxy, http_proxy};
@@ -40,6 +42,7 @@ pub fn run(config: Config, vault: Arc<Vault>) -> Result<()> {
     server.bootstrap();
     server.add_service(merchants(&config, &server, &shared, certificates.as_ref())?);
     server.add_service(operators(&config, &shared));
+    server.add_service(background_service("resolver", Resolver::new(shared.clone())));
     let _tender = vault::Tender::start(&vault)?;
     let _sweeping = crate::sweep::spawn(vault.clone())?;
     let counter = counter(&config, vault, shared.rotations.clone(), shared.metrics.clone())?;
@@ -100,6 +103,7 @@ fn shared(config: &Config, server: &ServerConf, vault: Arc<Vault>) -> Result<Arc
             .chain(config.listen.plain)
             .collect(),
         metrics,
+        payments: config.payments.clone(),
         quota_policy: quota.policy().try_into().context("the quota has no header")?,
         quota,
         reveals: {

@@ -26,6 +26,7 @@ pub(crate) struct Shared {
     /// Where the merchants' listeners are.
     pub(crate) merchants: Vec<SocketAddr>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) payments: conf::Payments,
     pub(crate) quota: Quota,
     /// The value of `RateLimit-Policy`, which never changes.
     pub(crate) quota_policy: HeaderValue,

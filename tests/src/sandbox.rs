@@ -256,7 +256,8 @@ impl Sandbox {
         lock(&self.world.books.ledger).after(0)
     }
 
-    /// How many complete requests the providers have received since the last reset.
+    /// How many complete requests the providers have received since the last reset, without those
+    /// that only read.
     pub fn requests(&self) -> u64 {
         self.world.books.requests.load(Ordering::SeqCst)
     }
@@ -303,11 +304,13 @@ impl Drop for Sandbox {
 impl World {
     /// Reads a request up to the point where it would be executed.
     fn begin(&self, received: &Received) -> Result<Ticket, Answer> {
-        self.books.requests.fetch_add(1, Ordering::SeqCst);
-        if let Some(refused) = lock(&self.standings).refuse(received) {
-            return Err(refused);
+        let refused = lock(&self.standings).refuse(received);
+        let begun = refused.map_or_else(|| self.players.begin(received), Err);
+        let reads = begun.as_ref().is_ok_and(|ticket| ticket.operation == Operation::Read);
+        if !reads {
+            self.books.requests.fetch_add(1, Ordering::SeqCst);
         }
-        self.players.begin(received)
+        begun
     }
 
     /// Executes what was read.

@@ -21,6 +21,7 @@ mod e2e {
     pub(crate) mod keys;
     pub(crate) mod leaks;
     pub(crate) mod memory;
+    pub(crate) mod money;
     pub(crate) mod order;
     pub(crate) mod outage;
     pub(crate) mod refusals;

@@ -1,0 +1,101 @@
+//! The account that a payment goes to.
+
+use super::Stop;
+use crate::metrics::Phase;
+use crate::rotation::Taken;
+use crate::shared::Shared;
+use filters::decode::{AccountChoice, FieldError};
+use model::{AccountName, Credentials, MerchantId, Report};
+use providers::Provider;
+use std::sync::Arc;
+use std::time::Instant;
+use vault::Staged;
+
+/// The field that names an account.
+pub(super) const NAME: &str = "paymentGatewayAccountName";
+/// The field that brings an account along.
+pub(super) const INLINE: &str = "paymentGatewayAccount";
+const INLINE_CREDENTIALS: &str = "paymentGatewayAccount.credentials";
+
+/// The account that an operation goes to.
+pub(super) struct Account {
+    credentials: Held,
+    pub(super) name: Option<AccountName>,
+    pub(super) provider: &'static dyn Provider,
+}
+
+/// Where credentials are.
+enum Held {
+    /// In the vault's account, which lends them.
+    Stored(Arc<vault::Account>),
+    /// In the request.
+    Inline(Credentials),
+}
+
+/// Finds the account that the merchant named or brought along.
+pub(super) fn find(
+    shared: &Shared,
+    merchant: &MerchantId,
+    choice: AccountChoice,
+) -> Result<Account, Stop> {
+    match choice {
+        AccountChoice::Named(name) => named(shared, merchant, name, NAME),
+        AccountChoice::Inline { gateway, credentials } => inline(&gateway, credentials),
+        AccountChoice::OfPayment => Err(invalid(NAME, "is required")),
+    }
+}
+
+/// Finds the account of this name, which stands in `field` of the request.
+pub(super) fn named(
+    shared: &Shared,
+    merchant: &MerchantId,
+    name: AccountName,
+    field: &'static str,
+) -> Result<Account, Stop> {
+    let began = Instant::now();
+    let pick = |staged: &Staged| shared.rotations.pick(merchant, &name, staged, rand::random());
+    let found = shared.vault.account_by(merchant, &name, pick)?;
+    shared.metrics.phase(Phase::OpenAccount, began.elapsed());
+    let found = found.ok_or(invalid(field, "there is no such account"))?;
+    let provider = providers::by_gateway(&found.brief.gateway);
+    let provider = provider.ok_or(invalid(field, "has no known gateway"))?;
+    if provider.gateway().missing(&found.credentials).is_some() {
+        return Err(invalid(field, "lacks a credential that its gateway requires"));
+    }
+    Ok(Account { credentials: Held::Stored(found), name: Some(name), provider })
+}
+
+/// Checks the account that the merchant brought along, as one that is stored is checked.
+fn inline(gateway: &str, credentials: Credentials) -> Result<Account, Stop> {
+    let provider = providers::by_gateway(gateway).ok_or(invalid(INLINE, "has no known gateway"))?;
+    provider.gateway().check(&credentials).map_err(|fault| {
+        let field = fault.place.field(INLINE_CREDENTIALS);
+        Stop::Invalid(FieldError::new(field, fault.problem))
+    })?;
+    Ok(Account { credentials: Held::Inline(credentials), name: None, provider })
+}
+
+pub(super) fn invalid(field: &'static str, problem: &'static str) -> Stop {
+    Stop::Invalid(FieldError::new(field, problem))
+}
+
+// === impl Account ===
+
+impl Account {
+    /// The credentials.
+    pub(super) fn credentials(&self) -> &Credentials {
+        match &self.credentials {
+            Held::Stored(account) => &account.credentials,
+            Held::Inline(credentials) => credentials,
+        }
+    }
+
+    /// Counts the answer to a payment, where credentials are staged: refusals end their use.
+    pub(super) async fn used(&self, shared: &Shared, merchant: &MerchantId, report: &Report) {
+        let (Some(name), Held::Stored(account)) = (&self.name, &self.credentials) else { return };
+        let Some(staged) = &account.staged else { return };
+        let refused = self.provider.refuses_account(report);
+        let taken = if refused { Taken::No } else { Taken::Yes };
+        shared.desk().used((merchant, name), staged, (account.picked, taken)).await;
+    }
+}

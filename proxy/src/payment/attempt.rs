@@ -1,0 +1,151 @@
+//! One account is asked: open the card, write the request, exchange until there is an end.
+//!
+//! A card is in the clear from `Vault::open_card` to the end of `Provider::request`, in [`write`],
+//! and nowhere else.
+
+use super::account::Account;
+use super::{Case, Stop, Tried};
+use crate::exchange::Exchange;
+use crate::metrics::Phase;
+use crate::result::Ending;
+use model::{Action, CardRef, Gone, Operation, Outcome, Report, Unknown};
+use providers::wire::{Answer, Request};
+use providers::{Cx, EXCHANGES_MAX, Refusal};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+use vault::Use;
+
+/// What there is once the card is gone again.
+pub(super) struct Written {
+    /// Of the card, where there is one.
+    pub(super) last_four: Option<Box<str>>,
+    next: Next,
+}
+
+enum Next {
+    /// A provider inside this program has answered.
+    Answered(Report),
+    Request(Operation<Gone>, Request),
+}
+
+/// Why nothing can be sent to this account.
+pub(super) enum Unwritten {
+    /// The provider has no such operation.
+    NotSupported,
+    /// Nobody can be asked for it.
+    Stop(Stop),
+}
+
+/// Opens the card and writes the first request. The card lives as long as this function runs.
+pub(super) fn write(
+    case: &Case<'_>,
+    account: &Account,
+    operation: Operation<CardRef>,
+) -> Result<Written, Unwritten> {
+    let Case { shared, merchant, who, .. } = case;
+    let began = Instant::now();
+    let gateway = account.provider.gateway().id;
+    let account_name = account.name.as_ref();
+    let purpose = Use { who, gateway, account: account_name, now: crate::clock::now_millis() };
+    let opened = shared.vault.open_card(merchant, operation, purpose);
+    let operation = opened.map_err(|error| Unwritten::Stop(error.into()))?;
+    shared.metrics.phase(Phase::OpenCard, began.elapsed());
+    let last_four = match &operation.action {
+        Action::Authorize(authorization) => Some(authorization.card.pan.last_four().into()),
+        Action::Capture(_) | Action::Refund(_) | Action::Status(_) | Action::Void(_) => None,
+    };
+    let request = account.provider.request(&operation, &context(account));
+    let operation = operation.forget_card();
+    let next = match account.provider.instant(&operation) {
+        Some(report) => Next::Answered(report),
+        None => Next::Request(operation, request?),
+    };
+    Ok(Written { last_four, next })
+}
+
+/// Sends what was written, and goes on until the operation has an end at this account.
+pub(super) async fn send(
+    case: &Case<'_>,
+    account: &Account,
+    written: Written,
+    tried: &mut Tried,
+) -> Ending {
+    match written.next {
+        Next::Answered(report) => Ending::Reported(report),
+        Next::Request(operation, request) => {
+            converse(case, account, &operation, request, tried).await
+        }
+    }
+}
+
+/// What the provider may know about the world.
+pub(super) fn context(account: &Account) -> Cx<'_> {
+    let now = crate::clock::now_seconds();
+    Cx { credentials: account.credentials(), now, nonce: rand::random() }
+}
+
+/// Exchanges requests and answers with the provider until the operation has an end.
+async fn converse(
+    case: &Case<'_>,
+    account: &Account,
+    operation: &Operation<Gone>,
+    mut request: Request,
+    tried: &mut Tried,
+) -> Ending {
+    let provider = account.provider;
+    let cx = context(account);
+    for nth in 0..EXCHANGES_MAX {
+        let moves_money = request.moves_money;
+        if moves_money {
+            case.sent.store(true, Ordering::SeqCst);
+        }
+        let began = Instant::now();
+        let exchange = case.shared.upstreams.exchange(provider.name(), request).await;
+        tried.tally.add(&exchange, began.elapsed());
+        let answer = match exchange {
+            Exchange::Answer(answer) => answer,
+            Exchange::NotSent(error) => return not_sent(operation, &error),
+            Exchange::Unknown(error) if !moves_money => return not_sent(operation, &error),
+            Exchange::Unknown(error) => return unknown(operation, &error),
+        };
+        let answer = Answer { status: answer.status, body: &answer.body };
+        match provider.step(operation, nth, &answer, &cx) {
+            providers::Step::Send(next) => request = next,
+            providers::Step::Done(report) => return settled(report, moves_money),
+        }
+    }
+    log::error!("a provider asks for more exchanges than there may be: {}", provider.name());
+    Ending::Reported(Report::bare(Outcome::Unknown(Unknown::Unreadable)))
+}
+
+/// An answer without meaning to a request that moves no money leaves no doubt about the money.
+fn settled(report: Report, moves_money: bool) -> Ending {
+    match report.outcome {
+        Outcome::Unknown(_) if !moves_money => Ending::NotSent,
+        Outcome::Approved
+        | Outcome::Declined(_)
+        | Outcome::Pending
+        | Outcome::Rejected(_)
+        | Outcome::Unknown(_) => Ending::Reported(report),
+    }
+}
+
+/// Only the class of the error is logged: its text may quote what was sent or received.
+fn not_sent(operation: &Operation<Gone>, error: &pingora::Error) -> Ending {
+    log::warn!("attempt {}: not sent: {}", operation.key, error.etype().as_str());
+    Ending::NotSent
+}
+
+fn unknown(operation: &Operation<Gone>, error: &pingora::Error) -> Ending {
+    log::warn!("attempt {}: outcome unknown: {}", operation.key, error.etype().as_str());
+    Ending::Reported(Report::bare(Outcome::Unknown(Unknown::Interrupted)))
+}
+
+impl From<Refusal> for Unwritten {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Field { name, problem } => Self::Stop(super::account::invalid(name, problem)),
+            Refusal::Unsupported => Self::NotSupported,
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Making a payment: a charge or an authorization, at one account after another if need be.
+
+use super::account::{self, Account};
+use super::attempt::{self, Unwritten};
+use super::failover::may_go_on;
+use super::{Case, Done, Stop, Tried, settle};
+use crate::clock;
+use crate::result::{Ending, Finished};
+use filters::AccountChoice;
+use filters::decode::Fallback;
+use model::{
+    Action, Attempt, Authorization, Evidence, Operation, Payment, Standing, TransactionId,
+};
+use std::time::Instant;
+use vault::payments::{NewName, Ongoing, ReplayClaim};
+
+/// What is wanted.
+pub(super) struct Wanted {
+    pub(super) authorization: Box<Authorization>,
+    pub(super) merchant_reference: Option<Box<str>>,
+    pub(super) account: AccountChoice,
+    pub(super) fallbacks: Vec<Fallback>,
+}
+
+/// An account to be asked.
+struct Candidate {
+    account: Account,
+    pass_three_ds: bool,
+}
+
+/// A payment on its way through the accounts.
+struct Journey<'a> {
+    case: &'a Case<'a>,
+    payment: Payment,
+    /// What the journal has of it, once it has any.
+    begun: Begun,
+    tried: Tried,
+}
+
+enum Begun {
+    Not {
+        name: NewName,
+        replay: Option<ReplayClaim>,
+    },
+    Yes(Ongoing),
+    /// The journal failed.
+    Lost,
+}
+
+/// Makes the payment.
+pub(super) async fn make(
+    case: &Case<'_>,
+    wanted: Wanted,
+    replay: Option<ReplayClaim>,
+) -> Result<Done, Stop> {
+    let Wanted { authorization, merchant_reference, account, fallbacks } = wanted;
+    // All are looked up before any is asked, so that a wrong name is told while nothing is done.
+    let candidates = candidates(case, account, fallbacks)?;
+    let name = case.shared.vault.name_payment(case.merchant, clock::now_millis())?;
+    let id = name.id().clone();
+    let payment = draft(id, &authorization, merchant_reference);
+    let tried = Tried::default();
+    let mut journey = Journey { case, payment, begun: Begun::Not { name, replay }, tried };
+    let (last, ending) = journey.travel(&candidates, authorization).await?;
+    Ok(journey.end(last, ending).await)
+}
+
+fn candidates(
+    case: &Case<'_>,
+    account: AccountChoice,
+    fallbacks: Vec<Fallback>,
+) -> Result<Vec<Candidate>, Stop> {
+    const FALLBACKS: &str = "fallbackUpgs";
+    let first = account::find(case.shared, case.merchant, account)?;
+    let mut all = vec![Candidate { account: first, pass_three_ds: true }];
+    for Fallback { account, pass_three_ds } in fallbacks {
+        let account = account::named(case.shared, case.merchant, account, FALLBACKS)?;
+        all.push(Candidate { account, pass_three_ds });
+    }
+    Ok(all)
+}
+
+fn draft(
+    id: TransactionId,
+    authorization: &Authorization,
+    merchant_reference: Option<Box<str>>,
+) -> Payment {
+    Payment {
+        id,
+        capture: authorization.capture,
+        amount: authorization.amount,
+        merchant_reference,
+        adopted: false,
+        last_four: None,
+        memo: None,
+        attempts: Vec::with_capacity(1),
+        changes: Vec::new(),
+    }
+}
+
+// === impl Journey ===
+
+impl Journey<'_> {
+    /// Asks one account after another, and says at which it ended, and how.
+    async fn travel<'b>(
+        &mut self,
+        candidates: &'b [Candidate],
+        authorization: Box<Authorization>,
+    ) -> Result<(&'b Account, Ending), Stop> {
+        let began = Instant::now();
+        let mut spare = Some(authorization);
+        let mut last = None;
+        for (nth, candidate) in candidates.iter().enumerate() {
+            let is_last = nth.saturating_add(1) == candidates.len();
+            let again = |kept: &Authorization| Box::new(kept.again());
+            let next = if is_last { spare.take() } else { spare.as_deref().map(again) };
+            let Some(mut authorization) = next else { break };
+            if !candidate.pass_three_ds {
+                authorization.three_ds = None;
+            }
+            let ending = self.ask(&candidate.account, authorization).await?;
+            self.tried.add(&candidate.account, &ending, self.payment.kind());
+            let over = began.elapsed() >= self.case.shared.payments.failover_timeout;
+            let goes_on = may_go_on(&ending) && !over && !matches!(self.begun, Begun::Lost);
+            last = Some((&candidate.account, ending));
+            if !goes_on {
+                break;
+            }
+        }
+        last.ok_or(Stop::Failed)
+    }
+
+    /// Asks one account.
+    async fn ask(
+        &mut self,
+        account: &Account,
+        authorization: Box<Authorization>,
+    ) -> Result<Ending, Stop> {
+        let operation = Operation {
+            key: self.payment.id.attempt_key(self.payment.attempts.len()),
+            merchant_reference: self.payment.merchant_reference.clone(),
+            action: Action::Authorize(authorization),
+        };
+        let written = match attempt::write(self.case, account, operation) {
+            Ok(written) => written,
+            Err(Unwritten::NotSupported) => return Ok(Ending::NotSupported),
+            Err(Unwritten::Stop(stop)) if matches!(self.begun, Begun::Not { .. }) => {
+                return Err(stop);
+            }
+            // What was done so far is told, and that it did not go on.
+            Err(Unwritten::Stop(_)) => return Ok(Ending::Failed),
+        };
+        self.payment.last_four.clone_from(&written.last_four);
+        self.payment.attempts.push(Attempt {
+            account: account.name.clone(),
+            provider: account.provider.name().into(),
+            began: clock::now_millis(),
+            standing: Standing::Sending,
+            evidence: Evidence::default(),
+        });
+        if let Err(stop) = self.write_down().await {
+            // Nothing was sent at this account, because that could not be written down.
+            self.payment.attempts.pop();
+            return if self.payment.attempts.is_empty() { Err(stop) } else { Ok(Ending::Failed) };
+        }
+        let ending = attempt::send(self.case, account, written, &mut self.tried).await;
+        self.note(&ending);
+        if let Ending::Reported(report) = &ending {
+            account.used(self.case.shared, self.case.merchant, report).await;
+        }
+        Ok(ending)
+    }
+
+    /// Makes it durable that an attempt is about to be sent.
+    async fn write_down(&mut self) -> Result<(), Stop> {
+        let Case { shared, merchant, .. } = self.case;
+        let began = Instant::now();
+        let kept = match std::mem::replace(&mut self.begun, Begun::Lost) {
+            Begun::Not { name, replay } => {
+                let payment = self.payment.clone();
+                shared.vault.begin_payment(merchant, payment, replay, name).await
+            }
+            Begun::Yes(mut ongoing) => {
+                ongoing.payment.clone_from(&self.payment);
+                shared.vault.go_on(&mut ongoing).await.map(|()| ongoing)
+            }
+            Begun::Lost => return Err(Stop::Failed),
+        };
+        self.begun = Begun::Yes(kept?);
+        shared.metrics.phase(crate::metrics::Phase::Journal, began.elapsed());
+        Ok(())
+    }
+
+    /// Notes what became of the attempt.
+    fn note(&mut self, ending: &Ending) {
+        if let Ending::Reported(report) = ending {
+            self.payment.remember(report);
+        }
+        if let Some(attempt) = self.payment.attempts.last_mut() {
+            attempt.standing = ending.standing();
+            if let Ending::Reported(report) = ending {
+                attempt.evidence = Evidence::from(report);
+            }
+        }
+    }
+
+    /// Keeps how it ended, and answers.
+    async fn end(self, last: &Account, ending: Ending) -> Done {
+        let Self { case, payment, begun, tried, .. } = self;
+        let (id, kind, amount) = (payment.id.as_str().into(), payment.kind(), payment.amount);
+        let mut finished = Finished::new(id, kind, Some(amount), ending);
+        finished.take(tried, last);
+        let Begun::Yes(mut ongoing) = begun else { return Done::of(finished) };
+        let began = Instant::now();
+        ongoing.payment = payment;
+        let done = settle(case, ongoing, finished).await;
+        case.shared.metrics.phase(crate::metrics::Phase::Journal, began.elapsed());
+        done
+    }
+}

@@ -1,0 +1,326 @@
+//! Asks providers what became of payments whose answer was lost, until it is known.
+//!
+//! It only ever asks: nothing that it sends moves money, so that it can ask as often as it likes.
+//! What is in doubt is in the journal, so that it goes on after a crash. Nobody gets another answer
+//! than the one that was given: what is found out is told at `/Transactions`.
+
+use crate::clock;
+use crate::exchange::Exchange;
+use crate::shared::Shared;
+use async_trait::async_trait;
+use model::{AccountName, Evidence, Kind, Outcome, Payment, Report, Standing, TransactionId};
+use pingora::server::ShutdownWatch;
+use pingora::services::background::BackgroundService;
+use providers::wire::Answer;
+use providers::{Cx, Found, Lost, Provider};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use vault::payments::{Doubt, Ongoing};
+use vault::{SweepCursor, VaultError};
+
+/// How often it looks for what is due.
+const LOOK_PERIOD: Duration = Duration::from_millis(500);
+/// How long after the first question the second comes; the time doubles with each.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const WAIT_MAX: Duration = Duration::from_secs(300);
+/// How many questions are asked in one look.
+const QUESTIONS_MAX: usize = 64;
+/// How many doubts are looked through for those that are due.
+const DOUBTS_MAX: usize = 10_000;
+/// How often the journal remembers from where on it must look after a crash.
+const LOW_WATER_PERIOD: Duration = Duration::from_secs(10);
+/// How often a page of idempotency keys is looked through for those whose time is over.
+const SWEEP_PERIOD: Duration = Duration::from_secs(1);
+/// How long it rests after it has looked through all.
+const SWEPT_PERIOD: Duration = Duration::from_secs(3_600);
+
+/// The service.
+pub(crate) struct Resolver {
+    shared: Arc<Shared>,
+    waits: Mutex<HashMap<TransactionId, Wait>>,
+}
+
+/// When something in doubt is asked about again.
+#[derive(Clone, Copy, Debug)]
+struct Wait {
+    due: Instant,
+    next: Duration,
+    /// It has been told that this takes too long.
+    alarmed: bool,
+}
+
+/// What came of a question.
+#[derive(Debug)]
+enum Answered {
+    /// What became of it.
+    Known(Standing, Option<Report>),
+    /// Ask again later.
+    Later(&'static str),
+}
+
+// === impl Resolver ===
+
+impl Resolver {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, waits: Mutex::default() }
+    }
+
+    /// Asks about all that is due.
+    async fn look(&self) {
+        let doubts = self.shared.vault.doubts(DOUBTS_MAX);
+        self.forget_others(&doubts);
+        let due = doubts.into_iter().filter(|doubt| self.is_due(doubt)).take(QUESTIONS_MAX);
+        for doubt in due.collect::<Vec<_>>() {
+            if let Err(error) = self.resolve(&doubt).await {
+                log::warn!("transaction {} is not resolved: {error}", doubt.payment);
+            }
+        }
+    }
+
+    async fn resolve(&self, doubt: &Doubt) -> Result<(), VaultError> {
+        let Some(ongoing) = self.shared.vault.take_doubt(doubt)? else { return Ok(()) };
+        match self.ask(&ongoing).await {
+            Answered::Known(standing, report) => self.settle(ongoing, standing, report).await,
+            Answered::Later(why) => {
+                self.wait(doubt, &ongoing, why);
+                Ok(())
+            }
+        }
+    }
+
+    async fn ask(&self, ongoing: &Ongoing) -> Answered {
+        let Ongoing { merchant, payment, change, .. } = ongoing;
+        let Some(question) = Question::of(payment, change.as_ref()) else {
+            return Answered::Later("it has no attempt");
+        };
+        let Some(account) = question.account else {
+            return Answered::Later("its credentials came with the request and were not kept");
+        };
+        let found = self.shared.vault.account(merchant, account);
+        let Ok(Some(account)) = found else { return Answered::Later("its account is gone") };
+        let cx = Cx {
+            credentials: &account.credentials,
+            now: clock::now_seconds(),
+            nonce: rand::random(),
+        };
+        let Ok(request) = question.provider.inquiry(&question.lost(), &cx) else {
+            return Answered::Later("its provider cannot be asked");
+        };
+        if request.moves_money {
+            return Answered::Later("its provider cannot be asked without moving money");
+        }
+        let provider = question.provider.name();
+        let found = match self.shared.upstreams.exchange(provider, request).await {
+            Exchange::Answer(answer) => {
+                let answer = Answer { status: answer.status, body: &answer.body };
+                question.provider.found(&question.lost(), &answer)
+            }
+            Exchange::NotSent(_) | Exchange::Unknown(_) => Found::Unclear,
+        };
+        let known = question.read(found);
+        let word = match &known {
+            Answered::Known(Standing::NotDone, _) => "not_done",
+            Answered::Known(Standing::Ended(outcome), _) => outcome.word(),
+            Answered::Known(Standing::Sending, _) | Answered::Later(_) => "later",
+        };
+        self.shared.metrics.resolved(provider, word);
+        known
+    }
+
+    async fn settle(
+        &self,
+        mut ongoing: Ongoing,
+        standing: Standing,
+        report: Option<Report>,
+    ) -> Result<(), VaultError> {
+        if let Some(report) = &report {
+            ongoing.payment.remember(report);
+        }
+        let evidence = report.as_ref().map(Evidence::from).unwrap_or_default();
+        let change = ongoing.change.clone();
+        let payment = &mut ongoing.payment;
+        match change {
+            None => {
+                if let Some(attempt) = payment.attempts.last_mut() {
+                    (attempt.standing, attempt.evidence) = (standing, evidence);
+                }
+            }
+            Some(id) => {
+                if let Some(change) = payment.changes.iter_mut().find(|change| change.id == id) {
+                    change.standing = standing;
+                    change.evidence = report.as_ref().map(Evidence::brief).unwrap_or_default();
+                }
+            }
+        }
+        let id = payment.id.clone();
+        self.shared.vault.settle(ongoing, None).await?;
+        log::info!("transaction {id} is resolved");
+        Ok(())
+    }
+
+    fn waits(&self) -> std::sync::MutexGuard<'_, HashMap<TransactionId, Wait>> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_due(&self, doubt: &Doubt) -> bool {
+        let wait = self.waits().get(id_of(doubt)).copied();
+        wait.is_none_or(|wait| wait.due <= Instant::now())
+    }
+
+    /// Asks again later, and says so once it takes too long.
+    fn wait(&self, doubt: &Doubt, ongoing: &Ongoing, why: &'static str) {
+        let now = Instant::now();
+        let mut waits = self.waits();
+        let wait = waits.entry(id_of(doubt).clone()).or_insert(Wait {
+            due: now,
+            next: FIRST_WAIT,
+            alarmed: false,
+        });
+        wait.due = now.checked_add(wait.next).unwrap_or(now);
+        wait.next = wait.next.saturating_mul(2).min(WAIT_MAX);
+        let age = clock::now_millis().saturating_sub(id_of(doubt).millis());
+        let alarm = u128::from(age) >= self.shared.payments.resolve_alarm.as_millis();
+        if alarm && !wait.alarmed {
+            wait.alarmed = true;
+            self.shared.metrics.resolution_overdue();
+            log::error!(
+                "transaction {} of {} is not resolved after {} s: {why}",
+                ongoing.payment.id,
+                ongoing.merchant.as_str(),
+                age / 1_000
+            );
+        }
+    }
+
+    fn forget_others(&self, doubts: &[Doubt]) {
+        let mut waits = self.waits();
+        if waits.len() > doubts.len() {
+            let open: std::collections::HashSet<_> = doubts.iter().map(id_of).collect();
+            waits.retain(|id, _| open.contains(id));
+        }
+    }
+
+    /// Removes idempotency keys whose time is over, and says how long to rest.
+    async fn sweep(&self, cursor: &mut SweepCursor) -> Duration {
+        let keep = u64::try_from(self.shared.payments.idempotency_keep.as_millis());
+        let before = clock::now_millis().saturating_sub(keep.unwrap_or(u64::MAX));
+        match self.shared.vault.sweep_replays(cursor, before).await {
+            Ok((_, false)) => SWEEP_PERIOD,
+            Ok((_, true)) => {
+                *cursor = SweepCursor::default();
+                SWEPT_PERIOD
+            }
+            Err(error) => {
+                log::warn!("idempotency keys whose time is over could not be removed: {error}");
+                *cursor = SweepCursor::default();
+                SWEPT_PERIOD
+            }
+        }
+    }
+}
+
+fn id_of(doubt: &Doubt) -> &TransactionId {
+    doubt.change.as_ref().unwrap_or(&doubt.payment)
+}
+
+#[async_trait]
+impl BackgroundService for Resolver {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let mut cursor = SweepCursor::default();
+        let (mut low_water, mut sweep) = (Instant::now(), Instant::now());
+        loop {
+            tokio::select! {
+                _ = shutdown.changed() => return,
+                () = tokio::time::sleep(LOOK_PERIOD) => {}
+            }
+            self.look().await;
+            let now = Instant::now();
+            if now >= low_water {
+                low_water = now.checked_add(LOW_WATER_PERIOD).unwrap_or(now);
+                if let Err(error) = self.shared.vault.remember_low_water(clock::now_millis()).await
+                {
+                    log::warn!("the journal does not remember where it is: {error}");
+                }
+            }
+            if now >= sweep {
+                sweep = now.checked_add(self.sweep(&mut cursor).await).unwrap_or(now);
+            }
+        }
+    }
+}
+
+/// What is asked, and where.
+struct Question<'a> {
+    account: Option<&'a AccountName>,
+    provider: &'static dyn Provider,
+    kind: Kind,
+    key: Box<str>,
+    merchant_reference: Option<&'a str>,
+    amount: model::Amount,
+    earlier: Option<&'a str>,
+    memo: Option<&'a str>,
+    /// In seconds since 1970.
+    sent: u64,
+}
+
+// === impl Question ===
+
+impl<'a> Question<'a> {
+    fn of(payment: &'a Payment, change: Option<&'a TransactionId>) -> Option<Self> {
+        let attempt = payment.last_attempt()?;
+        let provider = providers::by_gateway(&attempt.provider)?;
+        let nth = payment.attempts.len().saturating_sub(1);
+        let (kind, key, amount, sent) = match change {
+            None => (payment.kind(), payment.id.attempt_key(nth), payment.amount, attempt.began),
+            Some(id) => {
+                let change = payment.change(id)?;
+                (change.kind.kind(), id.attempt_key(0), change.amount, id.millis())
+            }
+        };
+        Some(Self {
+            account: attempt.account.as_ref(),
+            provider,
+            kind,
+            key,
+            merchant_reference: payment.merchant_reference.as_deref(),
+            amount,
+            earlier: change.and(attempt.evidence.reference.as_deref()),
+            memo: payment.memo.as_deref(),
+            sent: sent.checked_div(1_000).unwrap_or_default(),
+        })
+    }
+
+    fn lost(&self) -> Lost<'_> {
+        Lost {
+            kind: self.kind,
+            key: &self.key,
+            reference: self.merchant_reference.unwrap_or(&self.key),
+            amount: self.amount,
+            payment: self.earlier,
+            memo: self.memo,
+            sent: self.sent,
+        }
+    }
+
+    /// What is known now. That there is nothing is believed only after the provider's lag.
+    fn read(&self, found: Found) -> Answered {
+        let age = clock::now_seconds().saturating_sub(self.sent);
+        match found {
+            Found::Report(report) => match report.outcome {
+                Outcome::Unknown(_) => Answered::Later("its provider does not know yet"),
+                _ if self.differs(&report) => Answered::Later("its provider tells another amount"),
+                outcome => Answered::Known(Standing::Ended(outcome), Some(report)),
+            },
+            Found::Absent if age >= self.provider.lag().as_secs() => {
+                Answered::Known(Standing::NotDone, None)
+            }
+            Found::Absent => Answered::Later("its provider may still show it"),
+            Found::Unclear => Answered::Later("its provider gives no usable answer"),
+        }
+    }
+
+    fn differs(&self, report: &Report) -> bool {
+        self.kind != Kind::Void && report.amount.is_some_and(|told| told != self.amount)
+    }
+}
