@@ -17,9 +17,9 @@ impl Vault {
     /// Finds what may be in doubt. Changes that ended lose their rows.
     pub(crate) fn find_open_payments(&self) -> Result<(), OpenError> {
         let from = self.low_water()?;
-        let failed = |error| match error {
-            VaultError::Store(error) => OpenError::Read(error),
-            _ => OpenError::Damaged { what: WHAT },
+        let failed = |error| {
+            let damaged = OpenError::Damaged { what: WHAT };
+            if let VaultError::Store(error) = error { OpenError::Read(error) } else { damaged }
         };
         let merchants = self.merchants().map_err(failed)?;
         self.journal.lock().millis = from;
