@@ -371,13 +371,15 @@ impl Reject {
             detail: self.detail(),
             code: self.code(),
             retryable: self.is_retryable(),
-            field: match self {
-                Self::IdempotencyMismatch { field } => Some(field),
-                _ => None,
-            },
+            field: self.field(),
             request_id,
         };
         serde_json::to_string(&problem).unwrap_or_default()
+    }
+
+    /// The field that differs, where that is what is wrong.
+    fn field(self) -> Option<&'static str> {
+        if let Self::IdempotencyMismatch { field } = self { Some(field) } else { None }
     }
 
     fn retry_after_s(self) -> Option<u64> {

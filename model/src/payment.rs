@@ -419,13 +419,13 @@ impl Evidence {
 
     /// What is kept of what was said of a change: there may be many, and they share one row.
     pub fn brief(report: &Report) -> Self {
-        let short = |code: &Box<str>| {
+        let short = |code: &str| {
             let end = code.floor_char_boundary(Self::BRIEF_CODE_BYTES_MAX);
             code.get(..end).map(Box::from)
         };
         Self {
             reference: report.reference.clone(),
-            code: report.code.as_ref().and_then(short),
+            code: report.code.as_deref().and_then(short),
             ..Self::default()
         }
     }

@@ -307,11 +307,13 @@ impl<'a> Question<'a> {
     fn read(&self, found: Found) -> Answered {
         let age = clock::now_seconds().saturating_sub(self.sent);
         match found {
-            Found::Report(report) => match report.outcome {
-                Outcome::Unknown(_) => Answered::Later("its provider does not know yet"),
-                _ if self.differs(&report) => Answered::Later("its provider tells another amount"),
-                outcome => Answered::Known(Standing::Ended(outcome), Some(report)),
-            },
+            Found::Report(report) if matches!(report.outcome, Outcome::Unknown(_)) => {
+                Answered::Later("its provider does not know yet")
+            }
+            Found::Report(report) if self.differs(&report) => {
+                Answered::Later("its provider tells another amount")
+            }
+            Found::Report(report) => Answered::Known(Standing::Ended(report.outcome), Some(report)),
             Found::Absent if age >= self.provider.lag().as_secs() => {
                 Answered::Known(Standing::NotDone, None)
             }

@@ -145,9 +145,10 @@ impl<'a> TransactionAttempt<'a> {
     fn of(attempt: &'a Attempt) -> Self {
         let Attempt { account, provider, began, standing, evidence } = attempt;
         let provider = providers::by_gateway(provider);
-        let decline_reason = match standing {
-            Standing::Ended(Outcome::Declined(why)) => Some(Decline::word(*why)),
-            _ => None,
+        let decline_reason = if let Standing::Ended(Outcome::Declined(why)) = standing {
+            Some(Decline::word(*why))
+        } else {
+            None
         };
         Self {
             account: account.as_ref().map(AccountName::as_str),

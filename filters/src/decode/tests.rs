@@ -426,7 +426,7 @@ fn accounts_to_fall_back_to_are_read_in_their_order() {
     let found: Vec<_> =
         request.fallbacks.iter().map(|one| (one.account.as_str(), one.pass_three_ds)).collect();
     assert_eq!(found, [("second", false), ("third", true)]);
-    let many = format!("[{}]", vec![r#"{"paymentGatewayAccountName":"abc"}"#; 8].join(","));
+    let many = format!("[{}]", [r#"{"paymentGatewayAccountName":"abc"}"#; 8].join(","));
     let error = read(Kind::Charge, &with(charge(), "fallbackUpgs", &many)).unwrap_err();
     assert_eq!(error, FieldError::new("fallbackUpgs", "has more items than documented"));
 }

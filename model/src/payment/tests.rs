@@ -34,7 +34,7 @@ fn payment(capture: Capture, standing: Standing) -> Payment {
 fn with(mut payment: Payment, changes: &[(ChangeKind, u64, Standing)]) -> Payment {
     for (kind, minor, standing) in changes {
         payment.changes.push(Change {
-            id: id(payment.changes.len() as u64 + 1),
+            id: id(u64::try_from(payment.changes.len()).unwrap().saturating_add(1)),
             kind: *kind,
             amount: euros(*minor),
             standing: *standing,
@@ -201,7 +201,7 @@ fn apply(payment: &mut Payment, deed: &Deed) {
 
 /// The most that can have been done, if everything in doubt was done.
 fn at_most(payment: &Payment, kind: ChangeKind) -> u64 {
-    payment.sum(kind, Standing::is_accepted) + payment.sum(kind, Standing::is_open)
+    payment.sum(kind, Standing::is_accepted).saturating_add(payment.sum(kind, Standing::is_open))
 }
 
 fn check(payment: &Payment) -> Result<(), TestCaseError> {

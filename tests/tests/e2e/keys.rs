@@ -73,7 +73,7 @@ struct Cuts {
 impl Cuts {
     /// Which rotation is begun next: each kind in its turn.
     fn next(&mut self) -> Kind {
-        let kind = if self.begun % 2 == 0 { Kind::Deks } else { Kind::Kek };
+        let kind = if self.begun.is_multiple_of(2) { Kind::Deks } else { Kind::Kek };
         self.begun += 1;
         self.last = Some(kind);
         kind
@@ -133,7 +133,7 @@ impl User {
         if self.known.texts.lock().unwrap().len() >= KEPT_MAX {
             return self.show(link, number).await;
         }
-        let is_card = number % 50 == 0;
+        let is_card = number.is_multiple_of(50);
         let text = if is_card { VISA.to_owned() } else { format!("{} {number}", self.name) };
         let body = json!({ "payload": text });
         let answer = self.ask(link, ("POST", "/StringTokens"), Some(&body), 201).await?;
@@ -175,7 +175,7 @@ impl User {
 
     /// Writes the account of its own, or reads that with which all pay.
     async fn account(&self, link: &mut Link, number: usize) -> Option<()> {
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             let path = "/PaymentGatewayAccounts/stripe-primary";
             self.ask(link, ("GET", path), None, 200).await?;
             self.known.opened.fetch_add(1, Ordering::Relaxed);
@@ -195,7 +195,7 @@ fn users(net: &Net, known: &Arc<Known>, dying: &Arc<AtomicBool>) -> Vec<JoinHand
         .map(|nth| {
             let (known, dying) = (Arc::clone(known), Arc::clone(dying));
             let user = User { name: format!("keys-{nth}"), known, dying };
-            let http = if nth % 2 == 0 { Http::One } else { Http::Two };
+            let http = if nth.is_multiple_of(2) { Http::One } else { Http::Two };
             tokio::spawn(user.live(net.client(http)))
         })
         .collect()
