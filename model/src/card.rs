@@ -110,10 +110,14 @@ impl CardRef {
 impl Pan {
     /// Reads a number without separators.
     pub fn parse(digits: &str) -> Result<Self, NotAPan> {
-        let well_formed = matches!(digits.len(), 12..=19)
+        Self::is_shaped(digits).then(|| Self(digits.into())).ok_or(NotAPan(()))
+    }
+
+    /// Whether these digits could be a number.
+    pub fn is_shaped(digits: &str) -> bool {
+        matches!(digits.len(), 12..=19)
             && digits.bytes().all(|b| b.is_ascii_digit())
-            && luhn(digits.as_bytes());
-        well_formed.then(|| Self(digits.into())).ok_or(NotAPan(()))
+            && luhn(digits.as_bytes())
     }
 
     /// The digits in the clear. Callers say why, in a comment, at each call.

@@ -34,7 +34,7 @@ pub(crate) fn network_id(text: &str) -> Option<Box<str>> {
 fn could_be_a_card(text: &str) -> bool {
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
     let amex = digits.starts_with("34") || digits.starts_with("37");
-    Pan::parse(&digits).is_ok() && (digits.len() != NETWORK_ID_DIGITS || amex)
+    Pan::is_shaped(&digits) && (digits.len() != NETWORK_ID_DIGITS || amex)
 }
 
 #[cfg(test)]

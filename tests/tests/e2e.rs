@@ -24,6 +24,7 @@ mod e2e {
     pub(crate) mod money;
     pub(crate) mod order;
     pub(crate) mod outage;
+    pub(crate) mod outcomes;
     pub(crate) mod refusals;
     pub(crate) mod rotation;
     pub(crate) mod routes;

@@ -1,6 +1,7 @@
 //! What a process finds of payments that another one left.
 
-use super::{Open, WHAT, pointer, record, row};
+use super::read::pointer;
+use super::{Open, WHAT, record, row};
 use crate::store::{Collection, Entry, PAGE_ENTRIES_MAX, Store, Write};
 use crate::{OpenError, StoreError, UnixMillis, Vault, VaultError};
 use model::{MerchantId, TransactionId};
