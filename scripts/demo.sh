@@ -65,6 +65,7 @@ vault:
 providers:
   stripe: {connect: "127.0.0.1:$sandbox", ca: ca.pem}
   adyen: {connect: "127.0.0.1:$sandbox", ca: ca.pem}
+  worldpay: {connect: "127.0.0.1:$sandbox", ca: ca.pem}
 grace_s: 35
 log: {access: access.log}
 END
@@ -158,7 +159,7 @@ interrupt() {
 }
 
 make_merchant() {
-    step "a merchant, an API key and four accounts"
+    step "a merchant, an API key and five accounts"
     orchestra merchants create demo
     if [ ! -s "$var/api-key" ]; then
         orchestra keys create --merchant demo --name "the demo" --test \
@@ -171,6 +172,8 @@ make_merchant() {
         orchestra accounts put stripe-primary --merchant demo --gateway Stripe
     printf '%s\n' 'ApiKey=AQEdemoOfOrchestra0123456789abcdefghij' 'MerchantAccount=OrchestraDemoECOM' |
         orchestra accounts put adyen-backup --merchant demo --gateway Adyen
+    printf '%s\n' 'Username=demo' 'Password=demo-of-orchestra' 'Entity=default' 'Narrative=Orchestra demo' |
+        orchestra accounts put worldpay-fallback --merchant demo --gateway Worldpay
     orchestra accounts put null-success --merchant demo --gateway NULLSuccess
     orchestra accounts put null-failure --merchant demo --gateway NULLFailure
 }

@@ -30,7 +30,7 @@ macro_rules! providers {
     };
 }
 
-providers! { adyen, null_failure, null_success, stripe }
+providers! { adyen, null_failure, null_success, stripe, worldpay }
 
 /// How many exchanges one operation may take.
 pub const EXCHANGES_MAX: usize = 3;

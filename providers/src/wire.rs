@@ -7,6 +7,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use std::{fmt, io};
 
+mod basic;
+
 /// How many bytes of a provider's own words are kept.
 pub const SAID_BYTES_MAX: usize = 255;
 

@@ -133,7 +133,7 @@ macro_rules! providers {
     };
 }
 
-providers! { Adyen = adyen, Stripe = stripe }
+providers! { Adyen = adyen, Stripe = stripe, Worldpay = worldpay }
 
 /// Where a sandbox listens, and as whom.
 #[derive(Clone, Debug)]

@@ -30,4 +30,5 @@ mod e2e {
     pub(crate) mod routes;
     pub(crate) mod start;
     pub(crate) mod upstream;
+    pub(crate) mod worldpay;
 }

@@ -14,4 +14,5 @@ mod sandbox {
     pub(crate) mod specs;
     pub(crate) mod stripe;
     pub(crate) mod talk;
+    pub(crate) mod worldpay;
 }

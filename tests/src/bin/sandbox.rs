@@ -7,12 +7,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use tests::sandbox::{Sandbox, Settings, Tls};
 
-/// Stripe and Adyen in miniature, for trying an integration without either.
+/// Payment providers in miniature, for trying an integration without any.
 ///
-/// Send what you would send to `api.stripe.com` or `checkout-test.adyen.com` to this address: the
-/// provider is chosen by the `Host` header, or by a path that begins with `/stripe/` or `/adyen/`.
-/// Only published test cards are approved. Declines are triggered as the providers document it, by
-/// card number (Stripe) or by holder name (Adyen). What was executed is shown at
+/// Send what you would send to `api.stripe.com`, `checkout-test.adyen.com` or another provider to this
+/// address: the provider is chosen by the `Host` header, or by a path that begins with its name, such
+/// as `/stripe/`. Only published test cards are approved. Declines are triggered as the providers
+/// document it, by card number (Stripe) or by holder name (Adyen, Worldpay). What was executed is shown at
 /// `GET /_sandbox/ledger`; faults are ordered at `POST /_sandbox/faults` or by amount
 /// (`GET /_sandbox/faults` lists them); `POST /_sandbox/reset` starts over.
 #[derive(Debug, Parser)]

@@ -99,6 +99,14 @@ pub(crate) async fn status(net: &Net, account: &str, name: &str, value: &str) ->
     net.send("POST", "/PaymentGateway/status", Some(&body)).await.unwrap()
 }
 
+/// Stores an account.
+pub(crate) async fn account(net: &Net, name: &str, gateway: &str, credentials: &Value) {
+    let body = serde_json::json!({"paymentGatewayName": gateway, "credentials": credentials});
+    let answer = net.send("PUT", &format!("/PaymentGatewayAccounts/{name}"), Some(&body)).await;
+    let answer = answer.unwrap();
+    assert_eq!(answer.status, 200, "{name}: {}", answer.text());
+}
+
 /// A text of an answer's body, which must be there.
 pub(crate) fn text(answer: &Answer, name: &str) -> String {
     let body = answer.json().unwrap();
@@ -141,11 +149,13 @@ pub(crate) fn same(name: &str, answer: &Answer) {
     assert_eq!(found, expected, "the body differs from {}", path.display());
 }
 
-/// Whether a provider made this up: an id of Stripe, or one of Adyen's 16 capitals and digits.
+/// Whether a provider made this up: an id of Stripe, one of Adyen's 16 capitals and digits, or one
+/// of Worldpay's 25 characters.
 fn is_reference(text: &str) -> bool {
     let stripe = ["pi_", "re_"].iter().any(|prefix| text.starts_with(prefix));
     let capital = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
-    stripe || (text.len() == 16 && text.bytes().all(capital))
+    let worldpay = ["pay", "cmd"].iter().any(|prefix| text.starts_with(prefix)) && text.len() == 25;
+    stripe || worldpay || (text.len() == 16 && text.bytes().all(capital))
 }
 
 #[expect(clippy::disallowed_methods, reason = "a switch for the person who runs the tests")]

@@ -52,6 +52,31 @@ impl Talk {
         self.client(Http::One).with_key(ADYEN_KEY)
     }
 
+    /// A client with the headers that Worldpay wants.
+    pub(crate) fn worldpay(&self, media: &str) -> Client {
+        // `exampleuser:example-password`
+        let basic = "Basic ZXhhbXBsZXVzZXI6ZXhhbXBsZS1wYXNzd29yZA==";
+        self.client(Http::One)
+            .with_header("authorization", basic)
+            .with_header("content-type", media)
+            .with_header("accept", media)
+    }
+
+    /// One request to Worldpay, at a path or at the link that it gave.
+    pub(crate) async fn ask_worldpay(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> (u16, Value) {
+        let path = path.strip_prefix("https://try.access.worldpay.com").unwrap_or(path);
+        let media = match path.starts_with("/paymentQueries") {
+            true => "application/vnd.worldpay.payment-queries-v1.hal+json",
+            false => "application/vnd.worldpay.payments-v7+json",
+        };
+        read(self.worldpay(media).send(method, &format!("/worldpay{path}"), body).await)
+    }
+
     /// One request to Stripe.
     pub(crate) async fn ask_stripe(&self, method: &str, path: &str, form: &str) -> (u16, Value) {
         read(self.stripe().send_bytes(method, &format!("/stripe{path}"), form.to_owned()).await)

@@ -1,0 +1,59 @@
+//! What an account at Worldpay consists of.
+
+use crate::credentials::{CredentialSpec, Form, Identity};
+
+pub(super) const LIVE: &str = "Live";
+pub(super) const TEST: &str = "Test";
+
+pub(super) const USERNAME: CredentialSpec = CredentialSpec {
+    aliases: &["User Name"],
+    required: true,
+    ..option(
+        "Username",
+        Form::Visible { min: 1, max: 128 },
+        "must be 1 to 128 visible characters without blanks",
+    )
+};
+
+pub(super) const PASSWORD: CredentialSpec = CredentialSpec {
+    required: true,
+    secret: true,
+    ..option(
+        "Password",
+        Form::Visible { min: 8, max: 128 },
+        "must be 8 to 128 visible characters without blanks",
+    )
+};
+
+/// The part of the merchant's business that is paid, such as `default`.
+pub(super) const ENTITY: CredentialSpec = CredentialSpec {
+    aliases: &["Merchant Entity"],
+    required: true,
+    identity: Identity::Whole,
+    ..option(
+        "Entity",
+        Form::Name { max: 32 },
+        "must be 1 to 32 printable characters, without blanks at its ends",
+    )
+};
+
+/// What the cardholder reads in the statement. Every payment must say it.
+pub(super) const NARRATIVE: CredentialSpec = CredentialSpec {
+    required: true,
+    ..option(
+        "Narrative",
+        Form::Name { max: 24 },
+        "must be 1 to 24 printable characters, without blanks at its ends",
+    )
+};
+
+/// [`TEST`] where nothing is said.
+pub(super) const ENVIRONMENT: CredentialSpec = CredentialSpec {
+    identity: Identity::Whole,
+    ..option("Environment", Form::Word(&[LIVE, TEST]), "must be Live or Test")
+};
+
+const fn option(name: &'static str, form: Form, form_text: &'static str) -> CredentialSpec {
+    let (aliases, identity) = (&[], Identity::None);
+    CredentialSpec { name, aliases, required: false, secret: false, form, form_text, identity }
+}

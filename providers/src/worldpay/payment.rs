@@ -1,0 +1,248 @@
+//! A payment, as Worldpay wants it written.
+
+use super::account::{ENTITY, NARRATIVE};
+use super::{refuse, units};
+use crate::three_ds::{self, Checked, Generation};
+use crate::{Cx, Refusal};
+use model::{Amount, Authorization, Capture, Card, Operation, Payer, ThreeDs};
+use serde::Serialize;
+
+/// How long the merchant's name for an order may be, in characters.
+const ORDER_REFERENCE_CHARS_MAX: usize = 64;
+
+/// How many characters a transaction's id at the directory server has (RFC 4122).
+const UUID_CHARS: usize = 36;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Payment<'a> {
+    /// Worldpay takes each only once, so it is ours: a merchant may use its own again.
+    transaction_reference: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order_reference: Option<&'a str>,
+    channel: &'static str,
+    merchant: Merchant<'a>,
+    instruction: Instruction<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authentication: Option<Authentication<'a>>,
+}
+
+#[derive(Serialize)]
+struct Merchant<'a> {
+    entity: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Instruction<'a> {
+    request_auto_settlement: AutoSettlement,
+    narrative: Narrative<'a>,
+    value: Money,
+    payment_instrument: Plain<'a>,
+}
+
+#[derive(Serialize)]
+struct AutoSettlement {
+    enabled: bool,
+}
+
+#[derive(Serialize)]
+struct Narrative<'a> {
+    line1: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct Money {
+    currency: String,
+    amount: u64,
+}
+
+/// A card. It lives as long as it takes to write the body, and borrows all that it names.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Plain<'a> {
+    r#type: &'static str,
+    card_holder_name: &'a str,
+    card_number: &'a str,
+    expiry_date: Expiry,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cvc: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    billing_address: Option<Address<'a>>,
+}
+
+#[derive(Serialize)]
+struct Expiry {
+    month: u8,
+    year: u16,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Address<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address1: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address2: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address3: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    city: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'a str>,
+    postal_code: &'a str,
+    country_code: &'a str,
+}
+
+#[derive(Serialize)]
+struct Authentication<'a> {
+    #[serde(rename = "threeDS")]
+    three_ds: Authenticated<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Authenticated<'a> {
+    version: &'a str,
+    eci: &'static str,
+    authentication_value: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transaction_id: Option<&'a str>,
+}
+
+// === impl Payment ===
+
+impl<'a> Payment<'a> {
+    pub(super) fn of(
+        operation: &'a Operation<Card>,
+        authorization: &'a Authorization<Card>,
+        cx: &Cx<'a>,
+    ) -> Result<Self, Refusal> {
+        if authorization.network_token.is_some() {
+            return Err(refuse("networkTokenBrand", "network tokens are not supported"));
+        }
+        let entity = cx.need(&ENTITY, "Entity is missing")?;
+        Ok(Self {
+            transaction_reference: &operation.key,
+            order_reference: order_reference(operation)?,
+            channel: "ecom",
+            // The entity is exposed because every payment names it; it is not a secret.
+            merchant: Merchant { entity: entity.expose() },
+            instruction: Instruction::of(authorization, cx)?,
+            authentication: authorization.three_ds.as_ref().map(Authentication::of).transpose()?,
+        })
+    }
+}
+
+/// The merchant's own name for it, as long as Worldpay can hold it.
+fn order_reference(operation: &Operation<Card>) -> Result<Option<&str>, Refusal> {
+    let Some(reference) = operation.merchant_reference.as_deref() else { return Ok(None) };
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_!@#$%()*=.:;?[]{}~/+".contains(&b);
+    let fits = reference.len() <= ORDER_REFERENCE_CHARS_MAX && reference.bytes().all(allowed);
+    if reference.is_empty() || !fits {
+        return Err(refuse("myRef", "must be 1 to 64 letters, digits and -_!@#$%()*=.:;?[]{}~/+"));
+    }
+    Ok(Some(reference))
+}
+
+// === impl Instruction ===
+
+impl<'a> Instruction<'a> {
+    fn of(authorization: &'a Authorization<Card>, cx: &Cx<'a>) -> Result<Self, Refusal> {
+        let narrative = cx.need(&NARRATIVE, "Narrative is missing")?;
+        Ok(Self {
+            request_auto_settlement: AutoSettlement {
+                enabled: authorization.capture == Capture::Now,
+            },
+            // The narrative is exposed because the cardholder is to read it.
+            narrative: Narrative { line1: narrative.expose() },
+            value: Money::of(authorization.amount)?,
+            payment_instrument: Plain::of(&authorization.card, authorization.payer.as_ref()),
+        })
+    }
+}
+
+// === impl Money ===
+
+impl Money {
+    pub(super) fn of(amount: Amount) -> Result<Self, Refusal> {
+        Ok(Self { currency: amount.currency().code().to_owned(), amount: units(amount)? })
+    }
+}
+
+// === impl Plain ===
+
+impl<'a> Plain<'a> {
+    fn of(card: &'a Card, payer: Option<&'a Payer>) -> Self {
+        Self {
+            r#type: "card/plain",
+            // The holder is exposed because this request is the one that carries the name.
+            card_holder_name: card.holder.expose(),
+            // The number is exposed because the provider can only charge a card that it is told.
+            card_number: card.pan.expose(),
+            expiry_date: Expiry { month: card.expiry.month(), year: card.expiry.year() },
+            // The value is exposed because the issuer checks it; it is in this request and no other.
+            cvc: card.cvv.as_ref().map(model::Cvv::expose),
+            billing_address: payer.and_then(Address::of),
+        }
+    }
+}
+
+// === impl Address ===
+
+impl<'a> Address<'a> {
+    /// The address as Worldpay takes it: not without a post code, and no lines without a city.
+    fn of(payer: &'a Payer) -> Option<Self> {
+        let city = payer.city.as_deref();
+        let [address1, address2, address3] =
+            payer.address.each_ref().map(|line| line.as_deref().filter(|_| city.is_some()));
+        Some(Self {
+            address1,
+            address2,
+            address3,
+            city,
+            state: payer.state.as_deref(),
+            postal_code: payer.post_code.as_deref()?,
+            country_code: &payer.country,
+        })
+    }
+}
+
+// === impl Authentication ===
+
+impl<'a> Authentication<'a> {
+    fn of(three_ds: &'a ThreeDs) -> Result<Self, Refusal> {
+        let Checked { value, eci, generation, transaction, version } = three_ds::check(three_ds)?;
+        let transaction_id = match generation {
+            // There is no place for the XID.
+            Generation::First => None,
+            Generation::Second => Some(uuid(transaction)?),
+        };
+        // The value is exposed because the issuer checks it; the provider passes it on.
+        let authentication_value = value.expose();
+        Ok(Self { three_ds: Authenticated { version, eci, authentication_value, transaction_id } })
+    }
+}
+
+fn uuid(text: &str) -> Result<&str, Refusal> {
+    let shaped = text.len() == UUID_CHARS
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        });
+    shaped.then_some(text).ok_or(refuse(three_ds::XID, "must be a UUID at Worldpay"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::uuid;
+
+    #[test]
+    fn a_uuid_has_its_dashes_in_their_places() {
+        assert!(uuid("c5b808e7-1de1-4069-a17b-f70d3b3b1645").is_ok());
+        for text in ["", "c5b808e71de14069a17bf70d3b3b16450000", "c5b808e7-1de1-4069-a17b-f70d3b3b164g"]
+        {
+            assert!(uuid(text).is_err(), "{text}");
+        }
+    }
+}
