@@ -128,7 +128,7 @@ async fn an_entity_of_somebody_else_is_seen_before_a_payment() {
     account(&net, "wrong", "Worldpay", &credentials("unknown")).await;
     for (name, expected) in [(ACCOUNT, "Valid"), ("wrong", "AccountUnknown")] {
         let path = format!("/PaymentGatewayAccounts/{name}/validate");
-        let answer = net.send("POST", &path, Some(&json!({}))).await.unwrap();
+        let answer = net.send("POST", &path, None).await.unwrap();
         assert!(answer.text().contains(&format!("\"{expected}\"")), "{}", answer.text());
     }
     assert_eq!(net.sandbox.ledger().len(), 0);
