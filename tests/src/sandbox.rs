@@ -183,6 +183,7 @@ struct Books {
     ledger: Mutex<Ledger>,
     connections: AtomicU64,
     requests: AtomicU64,
+    questions: AtomicU64,
 }
 
 /// A complete request to one of the providers.
@@ -256,6 +257,11 @@ impl Sandbox {
         lock(&self.world.books.ledger).after(0)
     }
 
+    /// How many requests that only read they have received since the last reset.
+    pub fn questions(&self) -> u64 {
+        self.world.books.questions.load(Ordering::SeqCst)
+    }
+
     /// How many complete requests the providers have received since the last reset, without those
     /// that only read.
     pub fn requests(&self) -> u64 {
@@ -307,9 +313,8 @@ impl World {
         let refused = lock(&self.standings).refuse(received);
         let begun = refused.map_or_else(|| self.players.begin(received), Err);
         let reads = begun.as_ref().is_ok_and(|ticket| ticket.operation == Operation::Read);
-        if !reads {
-            self.books.requests.fetch_add(1, Ordering::SeqCst);
-        }
+        let counter = if reads { &self.books.questions } else { &self.books.requests };
+        counter.fetch_add(1, Ordering::SeqCst);
         begun
     }
 
@@ -356,6 +361,7 @@ impl World {
         *lock(&self.standings) = Standings::default();
         self.faulty.store(false, Ordering::Release);
         self.books.requests.store(0, Ordering::SeqCst);
+        self.books.questions.store(0, Ordering::SeqCst);
         self.books.connections.store(0, Ordering::SeqCst);
     }
 }

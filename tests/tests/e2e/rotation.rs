@@ -74,9 +74,9 @@ async fn an_account_is_validated_at_its_gateway() {
     for name in ["stripe-primary", "adyen-backup"] {
         assert_eq!(validate(name).await, "Valid", "{name}");
     }
-    assert_eq!(net.sandbox.requests(), 2);
+    assert_eq!(net.sandbox.questions(), 2);
     assert_eq!(validate("null-failure").await, "Valid");
-    assert_eq!(net.sandbox.requests(), 2, "there is nobody to ask");
+    assert_eq!(net.sandbox.questions(), 2, "there is nobody to ask");
     for (standing, result) in
         [(Standing::Revoked, "CredentialsRefused"), (Standing::Restricted, "PermissionMissing")]
     {

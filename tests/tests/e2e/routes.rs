@@ -20,7 +20,8 @@ async fn gateways(client: &Client) {
     let list = ask(client, "GET", "/PaymentGateway", None).await.json().unwrap();
     let ids: Vec<&str> =
         list.as_array().unwrap().iter().filter_map(|g| g["name"].as_str()).collect();
-    assert_eq!(ids, ["Adyen", "NULLFailure", "NULLSuccess", "Stripe"]);
+    let built_in = ["Adyen", "NULLFailure", "NULLSuccess", "Stripe"];
+    assert!(built_in.iter().all(|id| ids.contains(id)) && ids.is_sorted(), "{ids:?}");
     let documented = [
         "credentials",
         "credentialsNames",
