@@ -16,8 +16,8 @@ pub(crate) enum Ending {
     Failed,
     /// Nothing that moves money can have reached the provider.
     NotSent,
-    /// The payment does not allow it; nobody was asked.
-    NotAllowed(NotAllowed),
+    /// The payment, which is in this state, does not allow it; nobody was asked.
+    NotAllowed(NotAllowed, State),
     /// The provider has no such operation.
     NotSupported,
     /// The provider answered, or we do not know.
@@ -124,7 +124,7 @@ impl Ending {
     /// How it stands in the journal.
     pub(crate) fn standing(&self) -> Standing {
         match self {
-            Self::Failed | Self::NotAllowed(_) | Self::NotSent | Self::NotSupported => {
+            Self::Failed | Self::NotAllowed(..) | Self::NotSent | Self::NotSupported => {
                 Standing::NotDone
             }
             Self::Reported(report) => Standing::Ended(report.outcome),
@@ -240,7 +240,7 @@ impl Finished {
     pub(crate) fn outcome_word(&self) -> &'static str {
         match &self.ending {
             Ending::Failed => "failed",
-            Ending::NotAllowed(_) => "not_allowed",
+            Ending::NotAllowed(..) => "not_allowed",
             Ending::NotSent => "not_sent",
             Ending::NotSupported => "not_supported",
             Ending::Reported(report) => report.outcome.word(),
@@ -259,7 +259,9 @@ impl Finished {
     fn report(&self) -> Option<&Report> {
         match &self.ending {
             Ending::Reported(report) => Some(report),
-            Ending::Failed | Ending::NotAllowed(_) | Ending::NotSent | Ending::NotSupported => None,
+            Ending::Failed | Ending::NotAllowed(..) | Ending::NotSent | Ending::NotSupported => {
+                None
+            }
         }
     }
 
@@ -279,8 +281,9 @@ impl Ending {
         let new =
             |code, description, retryable, state| Verdict { code, description, retryable, state };
         let report = match self {
-            Self::NotAllowed(why) => {
-                return new(Code::Rejected, not_allowed(*why), *why == NotAllowed::Unknown, None);
+            Self::NotAllowed(why, state) => {
+                let later = *why == NotAllowed::Unknown;
+                return new(Code::Rejected, not_allowed(*why), later, Some(*state));
             }
             Self::Failed => {
                 return new(

@@ -41,7 +41,7 @@ pub(super) async fn change(
     };
     let finish = |ending| finished(&payment, kind, amount, ending);
     if let Err(why) = payment.allows(kind, amount) {
-        return Ok(told(finish(Ending::NotAllowed(why)), &account));
+        return Ok(told(finish(Ending::NotAllowed(why, payment.state())), &account));
     }
     // Written once before it is in the journal: what cannot be asked for is not begun.
     match attempt::write(case, &account, operation(&payment.id)) {
@@ -55,7 +55,7 @@ pub(super) async fn change(
     let ongoing = match begun {
         Ok(ongoing) => ongoing,
         Err(ChangeError::NotAllowed(why)) => {
-            return Ok(told(finish(Ending::NotAllowed(why)), &account));
+            return Ok(told(finish(Ending::NotAllowed(why, payment.state())), &account));
         }
         Err(ChangeError::NoPayment) => return Err(no_payment()),
         Err(ChangeError::Vault(error)) => return Err(error.into()),

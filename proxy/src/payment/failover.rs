@@ -19,7 +19,7 @@ pub(super) fn may_go_on(ending: &Ending) -> bool {
             }
         },
         // Our own fault would meet the next account as well.
-        Ending::Failed | Ending::NotAllowed(_) => false,
+        Ending::Failed | Ending::NotAllowed(..) => false,
     }
 }
 

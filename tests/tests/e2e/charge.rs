@@ -55,7 +55,7 @@ async fn stripe_holds_captures_in_part_refunds_in_part_and_tells() {
     assert_eq!(verdict(&again), "409 Rejected null null false");
     same("stripe-refund-part", &order("25.00").of(&payment).refund(&net).await);
     let too_much = order("35.01").of(&payment).refund(&net).await;
-    assert_eq!(verdict(&too_much), "409 Rejected null null false");
+    assert_eq!(verdict(&too_much), "409 Rejected Refunded null false");
     same("stripe-status-captured", &status(&net, "stripe-primary", "refTransId", &payment).await);
     let found = status(&net, "stripe-primary", "myRef", "ORD-1").await;
     assert_eq!((found.status, text(&found, "gatewayReference")), (200, payment));
@@ -78,7 +78,7 @@ async fn adyen_holds_and_takes_every_change_for_later() {
     same("adyen-refund-part", &order("25.00").of(&payment).refund(&net).await);
     // What was captured is not voided, and nobody is asked.
     let late = order("100.00").of(&payment).void(&net).await;
-    assert_eq!(verdict(&late), "409 Rejected null null false");
+    assert_eq!(verdict(&late), "409 Rejected Refunded null false");
     let other = text(&order("100.00").authorize(&net).await, "gatewayReference");
     same("adyen-void", &order("100.00").of(&other).void(&net).await);
     same("adyen-status", &status(&net, "adyen-backup", "refTransId", &payment).await);
@@ -99,7 +99,7 @@ async fn a_hold_is_voided_once() {
     let payment = text(&order.authorize(&net).await, "gatewayReference");
     same("stripe-void", &order.clone().of(&payment).void(&net).await);
     let again = order.of(&payment).void(&net).await;
-    assert_eq!(verdict(&again), "409 Rejected null null false");
+    assert_eq!(verdict(&again), "409 Rejected Voided null false");
     let expected = ["stripe authorize Approved 1200 EUR", "stripe void Approved 1200 EUR"];
     assert_eq!(ledger(&net), expected);
 }

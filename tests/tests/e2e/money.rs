@@ -187,7 +187,7 @@ async fn a_payment_is_captured_in_parts_refunded_in_parts_and_never_more() {
     let id = text(&held, "transactionId");
     assert_eq!(transaction(&net, &id).await["state"], "Authorized");
     let over = change(&net, "capture", &id, "10.51").await;
-    assert_eq!(verdict(&over), "409 Rejected null null false");
+    assert_eq!(verdict(&over), "409 Rejected Authorized null false");
     assert!(over.text().contains("more would be captured than was authorized"));
     assert_eq!(change(&net, "refund", &id, "1").await.status, 409);
     let requests = net.sandbox.requests();
@@ -315,7 +315,7 @@ async fn while_it_is_not_known_nothing_is_done_to_a_payment() {
     assert_eq!(verdict(&answer), "202 Accepted Unknown null false");
     let requests = net.sandbox.requests();
     let refund = change(&net, "refund", &id, "1").await;
-    assert_eq!(verdict(&refund), "409 Rejected null null true", "{}", refund.text());
+    assert_eq!(verdict(&refund), "409 Rejected Unknown null true", "{}", refund.text());
     let again = charge(&net, "key", &order).await;
     assert_eq!((again.status, again.body), (answer.status, answer.body));
     assert_eq!(net.sandbox.requests(), requests);
