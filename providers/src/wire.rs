@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::{fmt, io};
 
 mod basic;
+pub(crate) mod xml;
 
 /// How many bytes of a provider's own words are kept.
 pub const SAID_BYTES_MAX: usize = 255;

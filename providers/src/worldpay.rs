@@ -12,7 +12,7 @@ use crate::{
 use account::{ENTITY, ENVIRONMENT, NARRATIVE, PASSWORD, USERNAME};
 use answer::Expected;
 use change::Change;
-use decline::DECLINES;
+pub(crate) use decline::DECLINES;
 use model::{
     Action, Amount, Card, Currency, Find, FollowUp, Gone, Kind, Operation,
     Outcome, Rejected, Report,

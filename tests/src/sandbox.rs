@@ -133,7 +133,7 @@ macro_rules! providers {
     };
 }
 
-providers! { Adyen = adyen, Stripe = stripe, Worldpay = worldpay }
+providers! { Adyen = adyen, Stripe = stripe, Worldpay = worldpay, WorldpayWpg = worldpay_wpg }
 
 /// Where a sandbox listens, and as whom.
 #[derive(Clone, Debug)]

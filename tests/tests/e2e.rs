@@ -31,4 +31,5 @@ mod e2e {
     pub(crate) mod start;
     pub(crate) mod upstream;
     pub(crate) mod worldpay;
+    pub(crate) mod worldpay_wpg;
 }

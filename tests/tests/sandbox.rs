@@ -15,4 +15,5 @@ mod sandbox {
     pub(crate) mod stripe;
     pub(crate) mod talk;
     pub(crate) mod worldpay;
+    pub(crate) mod worldpay_wpg;
 }

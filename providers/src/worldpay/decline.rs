@@ -5,7 +5,7 @@ use crate::Declines;
 use model::Decline;
 
 /// Most are those of ISO 8583 without leading zeros.
-pub(super) const DECLINES: Declines = Declines::new(&[
+pub(crate) const DECLINES: Declines = Declines::new(&[
     (Decline::AuthenticationRequired, &["65"]),
     // Refer to the issuer, do not honour, honour with identification, partly, customer's choice,
     // security violation, no reason told, policy.

@@ -161,7 +161,7 @@ pub(super) struct Put {
     /// Whose account it is.
     #[arg(long, value_name = "MERCHANT", value_parser = merchants::parse)]
     merchant: MerchantId,
-    /// The gateway: Adyen, NULLFailure, NULLSuccess, Stripe or Worldpay, in any case.
+    /// The gateway: Adyen, NULLFailure, NULLSuccess, Stripe, Worldpay or WorldpayWPG, in any case.
     #[arg(long, value_name = "GATEWAY")]
     gateway: Box<str>,
     /// A credential, and where it is: Name=file:PATH or Name=env:VARIABLE. May be repeated.

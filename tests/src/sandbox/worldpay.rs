@@ -4,7 +4,7 @@
 mod change;
 mod parameters;
 mod payment;
-mod refusal;
+pub(super) mod refusal;
 mod shown;
 
 use super::fault::Operation;
@@ -80,7 +80,7 @@ fn route(received: &Received) -> Option<(Route, String)> {
 }
 
 /// `prefix` and as many characters as Worldpay's own names have.
-fn new_id(prefix: &str) -> String {
+pub(super) fn new_id(prefix: &str) -> String {
     let tail = rand::rng().sample_iter(Alphanumeric).take(22).map(char::from);
     prefix.chars().chain(tail).collect()
 }

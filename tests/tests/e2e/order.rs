@@ -149,13 +149,15 @@ pub(crate) fn same(name: &str, answer: &Answer) {
     assert_eq!(found, expected, "the body differs from {}", path.display());
 }
 
-/// Whether a provider made this up: an id of Stripe, one of Adyen's 16 capitals and digits, or one
-/// of Worldpay's 25 characters.
+/// Whether a provider made this up: an id of Stripe, one of Adyen's 16 capitals and digits, one of
+/// Worldpay's 25 characters; or whether it is the id of another transaction.
 fn is_reference(text: &str) -> bool {
     let stripe = ["pi_", "re_"].iter().any(|prefix| text.starts_with(prefix));
     let capital = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
     let worldpay = ["pay", "cmd"].iter().any(|prefix| text.starts_with(prefix)) && text.len() == 25;
-    stripe || worldpay || (text.len() == 16 && text.bytes().all(capital))
+    let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let ours = text.len() == 32 && text.bytes().all(lower);
+    stripe || worldpay || ours || (text.len() == 16 && text.bytes().all(capital))
 }
 
 #[expect(clippy::disallowed_methods, reason = "a switch for the person who runs the tests")]

@@ -53,10 +53,12 @@ const CLOSED: &[(&str, &[&str], &str)] = &[
     (
         "providers",
         &[
+            "jiff",
             "jsonschema",
             "model",
             "percent-encoding",
             "proptest",
+            "quick-xml",
             "serde",
             "serde_json",
             "thiserror",

@@ -5,9 +5,9 @@ use serde_json::Value;
 
 /// One refusal: its code, and how Worldpay words it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) code: &'static str,
-    pub(super) description: &'static str,
+pub(in crate::sandbox) struct Refusal {
+    pub(in crate::sandbox) code: &'static str,
+    pub(in crate::sandbox) description: &'static str,
 }
 
 const fn refusal(code: &'static str, description: &'static str) -> Refusal {
@@ -15,7 +15,7 @@ const fn refusal(code: &'static str, description: &'static str) -> Refusal {
 }
 
 /// What becomes of any number that is no test card.
-pub(super) const NOT_A_TEST_CARD: Refusal = refusal("14", "INVALID CARD NUMBER");
+pub(in crate::sandbox) const NOT_A_TEST_CARD: Refusal = refusal("14", "INVALID CARD NUMBER");
 
 /// Those that a holder's name of `REFUSED` and the code asks for.
 const REFUSALS: &[Refusal] = &[
@@ -50,7 +50,12 @@ const SOFT: Refusal = refusal("65", "AUTHENTICATION REQUESTED");
 
 /// What the holder's name asks for.
 pub(super) fn asked_for(parameters: &Value) -> Option<Refusal> {
-    match text(parameters, "/instruction/paymentInstrument/cardHolderName")? {
+    by_holder(text(parameters, "/instruction/paymentInstrument/cardHolderName")?)
+}
+
+/// The same, by the name itself.
+pub(in crate::sandbox) fn by_holder(name: &str) -> Option<Refusal> {
+    match name {
         "SOFT_DECLINED" => Some(SOFT),
         "REFUSED" => find("5"),
         name => find(name.strip_prefix("REFUSED")?),
