@@ -81,7 +81,7 @@ impl Provider for Worldpay {
             Action::Capture(earlier) | Action::Refund(earlier) | Action::Void(earlier) => {
                 let id = payment_id(&earlier.reference)?;
                 let change = Change::of(operation, earlier)?;
-                match change.from_memo() {
+                match change.remembered() {
                     Some(link) => change.request(&link, cx),
                     None => by_id(id, cx),
                 }
@@ -171,7 +171,7 @@ fn follow(
     cx: &Cx<'_>,
 ) -> Option<Step> {
     let change = Change::of(operation, earlier).ok()?;
-    if nth > 0 || change.from_memo().is_some() {
+    if nth > 0 || change.remembered().is_some() {
         return None;
     }
     let queried = match answer::queried(answer, &earlier.reference) {

@@ -92,7 +92,7 @@ impl<'a> Change<'a> {
     }
 
     /// The link, where the memo has it.
-    pub(super) fn from_memo(&self) -> Option<Link> {
+    pub(super) fn remembered(&self) -> Option<Link> {
         let memo = self.memo?;
         self.find(|relation| links::in_memo(memo, relation))
     }
