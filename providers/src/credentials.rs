@@ -32,6 +32,8 @@ pub enum Form {
     HostLabel { max: usize },
     /// Letters, digits and `_` behind one of these beginnings.
     Prefixed { prefixes: &'static [&'static str], rest_min: usize, max: usize },
+    /// Visible characters behind one of these beginnings.
+    Marked { prefixes: &'static [&'static str], rest_min: usize, max: usize },
     /// Visible characters, none of them blank.
     Visible { min: usize, max: usize },
     /// A scheme, `://`, and visible characters.
@@ -48,6 +50,8 @@ pub enum Identity {
     None,
     /// All of it does.
     Whole,
+    /// Whether it begins so.
+    Begins(&'static str),
     /// What stands between the first two `_`, such as `test` in `sk_test_...`.
     Mode,
 }
@@ -177,6 +181,12 @@ impl Form {
                 length <= max
                     && rest.is_some_and(|rest| rest.len() >= rest_min && rest.bytes().all(word))
             }
+            Self::Marked { prefixes, rest_min, max } => {
+                let rest = prefixes.iter().find_map(|prefix| value.strip_prefix(prefix));
+                length <= max
+                    && rest.is_some_and(|rest| rest.len() >= rest_min)
+                    && value.bytes().all(|b| b.is_ascii_graphic())
+            }
             Self::Visible { min, max } => {
                 length >= min && length <= max && value.bytes().all(|b| b.is_ascii_graphic())
             }
@@ -198,6 +208,7 @@ impl Form {
             Self::Name { max }
             | Self::HostLabel { max }
             | Self::Prefixed { max, .. }
+            | Self::Marked { max, .. }
             | Self::Visible { max, .. }
             | Self::Url { max } => max,
             Self::Word(words) => words.iter().map(|word| word.len()).max().unwrap_or_default(),
@@ -211,6 +222,9 @@ impl Identity {
     fn of(self, value: &str) -> &str {
         match self {
             Self::None => "",
+            Self::Begins(with) => {
+                value.get(..with.len()).filter(|b| b == &with).unwrap_or_default()
+            }
             Self::Whole => value,
             Self::Mode => value.split('_').nth(1).unwrap_or_default(),
         }

@@ -30,7 +30,9 @@ macro_rules! providers {
     };
 }
 
-providers! { adyen, null_failure, null_success, stripe, worldpay, worldpay_wpg }
+providers! {
+    adyen, checkout, null_failure, null_success, stripe, worldpay, worldpay_wpg
+}
 
 /// How many exchanges one operation may take.
 pub const EXCHANGES_MAX: usize = 3;

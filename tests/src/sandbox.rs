@@ -6,6 +6,7 @@
 //! What belongs here: the providers' documented behaviour, and ways to look at it. What does not:
 //! anything that knows Orchestra.
 
+mod balance;
 mod cards;
 mod control;
 pub mod fault;
@@ -133,7 +134,13 @@ macro_rules! providers {
     };
 }
 
-providers! { Adyen = adyen, Stripe = stripe, Worldpay = worldpay, WorldpayWpg = worldpay_wpg }
+providers! {
+    Adyen = adyen,
+    Checkout = checkout,
+    Stripe = stripe,
+    Worldpay = worldpay,
+    WorldpayWpg = worldpay_wpg,
+}
 
 /// Where a sandbox listens, and as whom.
 #[derive(Clone, Debug)]

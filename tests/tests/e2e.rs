@@ -15,6 +15,7 @@ mod e2e {
     pub(crate) mod audit;
     pub(crate) mod backup;
     pub(crate) mod charge;
+    pub(crate) mod checkout;
     pub(crate) mod crash;
     pub(crate) mod declines;
     pub(crate) mod disconnect;
