@@ -66,6 +66,8 @@ providers:
   stripe: {connect: "127.0.0.1:$sandbox", ca: ca.pem}
   adyen: {connect: "127.0.0.1:$sandbox", ca: ca.pem}
   worldpay: {connect: "127.0.0.1:$sandbox", ca: ca.pem}
+  checkout: {connect: "127.0.0.1:$sandbox", ca: ca.pem}
+  cybersource: {connect: "127.0.0.1:$sandbox", ca: ca.pem}
 grace_s: 35
 log: {access: access.log}
 END

@@ -137,6 +137,7 @@ macro_rules! providers {
 providers! {
     Adyen = adyen,
     Checkout = checkout,
+    Cybersource = cybersource,
     Stripe = stripe,
     Worldpay = worldpay,
     WorldpayWpg = worldpay_wpg,

@@ -17,6 +17,7 @@ mod e2e {
     pub(crate) mod charge;
     pub(crate) mod checkout;
     pub(crate) mod crash;
+    pub(crate) mod cybersource;
     pub(crate) mod declines;
     pub(crate) mod disconnect;
     pub(crate) mod keys;

@@ -1,0 +1,535 @@
+//! CyberSource REST. <https://developer.cybersource.com/api-reference-assets/index.html>
+//!
+//! Every change of a payment is an object of its own, with an id of its own. There is no
+//! idempotency key; but every request carries our key as its reference, by which it can be found.
+
+use crate::credentials::{CredentialSpec, Form, Identity};
+use crate::three_ds;
+use crate::wire::{Answer, Body, HeaderText, Method, Request, path, query};
+use crate::{CREDENTIALS, Cx, Declines, Found, Gateway, Lost, Provider, Refusal, Step, Validity};
+use crate::agreed;
+use answer::Expected;
+use model::{
+    Action, Amount, Authorization, Capture, Card, Find, FollowUp, Gone, Kind, Known, Operation,
+    Payer, Report,
+};
+use serde::Serialize;
+use token::Speech;
+
+mod answer;
+mod brand;
+mod decline;
+mod lost;
+mod token;
+
+pub(crate) static PROVIDER: CyberSource = CyberSource;
+
+#[derive(Debug)]
+pub(crate) struct CyberSource;
+
+static GATEWAY: Gateway = Gateway {
+    id: "CyberSource",
+    display_name: "CyberSource",
+    url: "https://www.cybersource.com",
+    description: "Cards through the REST API, authenticated by JWT with a shared secret.",
+    credentials: &[MERCHANT_ID, KEY_ID, SHARED_SECRET, ENVIRONMENT],
+    supports_network_token: false,
+};
+
+const MERCHANT_ID: CredentialSpec = CredentialSpec {
+    name: "MerchantId",
+    aliases: &["Merchant ID"],
+    required: true,
+    secret: false,
+    form: Form::Visible { min: 1, max: 64 },
+    form_text: "must be 1 to 64 visible characters without blanks",
+    identity: Identity::Whole,
+};
+
+/// The name of the shared secret.
+const KEY_ID: CredentialSpec = CredentialSpec {
+    name: "KeyId",
+    aliases: &["Key ID", "ApiKey"],
+    required: true,
+    secret: false,
+    form: Form::Visible { min: 8, max: 64 },
+    form_text: "must be 8 to 64 visible characters without blanks",
+    identity: Identity::None,
+};
+
+const SHARED_SECRET: CredentialSpec = CredentialSpec {
+    name: "SharedSecret",
+    aliases: &["Shared Secret", "SecretKey"],
+    required: true,
+    secret: true,
+    form: Form::Visible { min: 16, max: 255 },
+    form_text: "must be base64, 16 to 255 characters",
+    identity: Identity::None,
+};
+
+/// Required, because neither of the two is a safe guess: the one charges cards in a trial, and the
+/// other approves payments that move no money.
+const ENVIRONMENT: CredentialSpec = CredentialSpec {
+    name: "Environment",
+    aliases: &[],
+    required: true,
+    secret: false,
+    form: Form::Word(&["Live", "Test"]),
+    form_text: "must be Live or Test",
+    identity: Identity::Whole,
+};
+
+const LIVE_AUTHORITY: &str = "api.cybersource.com";
+const TEST_AUTHORITY: &str = "apitest.cybersource.com";
+const JSON: &str = "application/json;charset=utf-8";
+const HAL: &str = "application/hal+json;charset=utf-8";
+
+/// How many digits an id has, at most.
+const ID_DIGITS_MAX: usize = 26;
+/// How long the name of a transaction may be that time-outs are reversed by, in characters.
+const TRANSACTION_CHARS_MAX: usize = 30;
+
+impl Provider for CyberSource {
+    fn name(&self) -> &'static str {
+        "cybersource"
+    }
+
+    fn gateway(&self) -> &'static Gateway {
+        &GATEWAY
+    }
+
+    fn request(&self, operation: &Operation<Card>, cx: &Cx<'_>) -> Result<Request, Refusal> {
+        let reference = ClientReference::of(operation);
+        match &operation.action {
+            Action::Authorize(authorization) => {
+                let payment = Payment::of(reference, authorization)?;
+                post(&["pts", "v2", "payments"], Body::json(&payment), cx)
+            }
+            Action::Capture(FollowUp { amount, reference: payment, .. }) => {
+                let change = Change::of(reference, *amount);
+                let path = ["pts", "v2", "payments", transaction(payment)?, "captures"];
+                post(&path, Body::json(&change), cx)
+            }
+            Action::Refund(FollowUp { amount, reference: payment, known }) => {
+                let change = Change::of(reference, *amount);
+                let (what, id) = refunded(transaction(payment)?, known.as_ref());
+                post(&["pts", "v2", what, id, "refunds"], Body::json(&change), cx)
+            }
+            Action::Void(earlier) => void(reference, earlier, cx),
+            Action::Status(Find::Reference(reference)) => {
+                get(&path(&["tss", "v2", "transactions", transaction(reference)?]), cx)
+            }
+            // What is looked for by is our key: a reference that two attempts share finds neither.
+            Action::Status(Find::MerchantReference(_)) => Err(Refusal::Unsupported),
+        }
+    }
+
+    fn outcome(&self, kind: Kind, answer: &Answer<'_>) -> Report {
+        answer::read(kind, answer, &Expected::default())
+    }
+
+    fn step(
+        &self,
+        operation: &Operation<Gone>,
+        _nth: usize,
+        answer: &Answer<'_>,
+        _cx: &Cx<'_>,
+    ) -> Step {
+        let report = answer::read(operation.kind(), answer, &Expected::of(operation));
+        Step::Done(agreed(operation, report))
+    }
+
+    /// Searches for nothing: who may read transactions is told so.
+    fn validation(&self, cx: &Cx<'_>) -> Result<Option<Request>, Refusal> {
+        let search = Body::json(&lost::Search::for_nothing());
+        post(&["tss", "v2", "searches"], search, cx).map(|request| Some(request.harmless()))
+    }
+
+    fn validity(&self, answer: &Answer<'_>) -> Validity {
+        answer::validity(answer)
+    }
+
+    fn declines(&self) -> Declines {
+        decline::DECLINES
+    }
+
+    fn inquiry(&self, lost: &Lost<'_>, cx: &Cx<'_>) -> Result<Request, Refusal> {
+        let search = lost::Search::of(lost)?;
+        post(&["tss", "v2", "searches"], Body::json(&search), cx).map(Request::harmless)
+    }
+
+    fn found(&self, lost: &Lost<'_>, answer: &Answer<'_>) -> Found {
+        lost::found(lost, answer)
+    }
+}
+
+// === writing ===
+
+/// Our name for the request. It is the key and not the merchant's reference, because several
+/// attempts may share that, and this is what a lost one is found by.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ClientReference<'a> {
+    code: &'a str,
+    transaction_id: &'a str,
+    comments: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Payment<'a> {
+    client_reference_information: ClientReference<'a>,
+    processing_information: Processing,
+    payment_information: PaymentInformation<'a>,
+    order_information: Order<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_information: Option<Device>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consumer_authentication_information: Option<Authentication<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Processing {
+    capture: bool,
+    commerce_indicator: &'static str,
+}
+
+#[derive(Serialize)]
+struct PaymentInformation<'a> {
+    card: CardInformation<'a>,
+}
+
+/// A card. It lives as long as it takes to write the body, and borrows all that it names.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CardInformation<'a> {
+    number: &'a str,
+    expiration_month: String,
+    expiration_year: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    security_code: Option<&'a str>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Order<'a> {
+    amount_details: Details,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bill_to: Option<BillTo<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Details {
+    total_amount: String,
+    currency: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BillTo<'a> {
+    first_name: &'a str,
+    last_name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address1: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address2: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    locality: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    administrative_area: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    postal_code: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    country: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Device {
+    ip_address: std::net::IpAddr,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Authentication<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cavv: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ucaf_authentication_data: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ucaf_collection_indicator: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    directory_server_transaction_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    xid: Option<&'a str>,
+    eci_raw: &'static str,
+    pa_specification_version: &'a str,
+}
+
+/// A capture or a refund.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Change<'a> {
+    client_reference_information: ClientReference<'a>,
+    order_information: Order<'a>,
+}
+
+/// A reversal of a hold.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Reversal<'a> {
+    client_reference_information: ClientReference<'a>,
+    reversal_information: ReversalInformation,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReversalInformation {
+    amount_details: Details,
+    reason: &'static str,
+}
+
+/// A void of what was taken and is not settled yet.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Undoing<'a> {
+    client_reference_information: ClientReference<'a>,
+}
+
+// === impl ClientReference ===
+
+impl<'a> ClientReference<'a> {
+    fn of<C>(operation: &'a Operation<C>) -> Self {
+        let key = &*operation.key;
+        let transaction_id = crate::wire::cut(key, TRANSACTION_CHARS_MAX);
+        Self { code: key, transaction_id, comments: operation.reference() }
+    }
+}
+
+// === impl Payment ===
+
+impl<'a> Payment<'a> {
+    fn of(
+        reference: ClientReference<'a>,
+        authorization: &'a Authorization<Card>,
+    ) -> Result<Self, Refusal> {
+        if authorization.network_token.is_some() {
+            return Err(refuse("networkTokenBrand", "network tokens are not supported"));
+        }
+        let card = &authorization.card;
+        let payer = authorization.payer.as_ref();
+        // The number is exposed for its scheme, by which authentications are named.
+        let brand = brand::of(card.pan.expose());
+        let checked = authorization.three_ds.as_ref().map(three_ds::check).transpose()?;
+        let indicator = checked.as_ref().map(|checked| brand::indicator(brand, checked.eci));
+        if authorization.amount.minor() == 0 && authorization.capture == Capture::Now {
+            return Err(refuse("amount", "must be more than zero"));
+        }
+        Ok(Self {
+            client_reference_information: reference,
+            processing_information: Processing {
+                capture: authorization.capture == Capture::Now,
+                commerce_indicator: indicator.unwrap_or("internet"),
+            },
+            payment_information: PaymentInformation { card: CardInformation::of(card, brand) },
+            order_information: Order {
+                amount_details: Details::of(authorization.amount)?,
+                bill_to: Some(BillTo::of(card, payer)),
+            },
+            device_information: payer.map(|payer| Device { ip_address: payer.ip }),
+            consumer_authentication_information: checked
+                .map(|checked| Authentication::of(brand, &checked)),
+        })
+    }
+}
+
+// === impl CardInformation ===
+
+impl<'a> CardInformation<'a> {
+    fn of(card: &'a Card, brand: Option<brand::Brand>) -> Self {
+        Self {
+            // The number is exposed because the provider can only charge a card that it is told.
+            number: card.pan.expose(),
+            expiration_month: format!("{:02}", card.expiry.month()),
+            expiration_year: card.expiry.year().to_string(),
+            // The value is exposed because the issuer checks it; it is in this request and no other.
+            security_code: card.cvv.as_ref().map(model::Cvv::expose),
+            kind: brand.map(brand::Brand::code),
+        }
+    }
+}
+
+// === impl Details ===
+
+impl Details {
+    fn of(amount: Amount) -> Result<Self, Refusal> {
+        let currency = amount.currency();
+        if !answer::is_listed(currency) {
+            return Err(refuse("currency", "is not a currency that CyberSource documents"));
+        }
+        Ok(Self { total_amount: amount.decimal(), currency: currency.code().to_owned() })
+    }
+}
+
+// === impl BillTo ===
+
+impl<'a> BillTo<'a> {
+    /// CyberSource wants two names and has two lines: the last word of the holder's name is the
+    /// last name, and the second and the third line of ours share one.
+    fn of(card: &'a Card, payer: Option<&'a Payer>) -> Self {
+        // The holder is exposed because this request is the one that carries the name.
+        let name = card.holder.expose();
+        let (first_name, last_name) = name.rsplit_once(' ').unwrap_or((name, name));
+        let line = |nth: usize| payer.and_then(|payer| payer.address.get(nth)?.as_deref());
+        let rest: Vec<&str> = [line(1), line(2)].into_iter().flatten().collect();
+        Self {
+            first_name,
+            last_name,
+            address1: line(0),
+            address2: (!rest.is_empty()).then(|| rest.join(", ")),
+            locality: payer.and_then(|payer| payer.city.as_deref()),
+            administrative_area: payer.and_then(|payer| payer.state.as_deref()),
+            postal_code: payer.and_then(|payer| payer.post_code.as_deref()),
+            country: payer.map(|payer| &*payer.country),
+        }
+    }
+}
+
+// === impl Authentication ===
+
+impl<'a> Authentication<'a> {
+    fn of(brand: Option<brand::Brand>, checked: &three_ds::Checked<'a>) -> Self {
+        // The value is exposed because the issuer checks it; the provider passes it on.
+        let value = checked.value.expose();
+        let is_mastercard = brand == Some(brand::Brand::Mastercard);
+        let second = checked.generation == three_ds::Generation::Second;
+        let full = checked.eci == "02";
+        Self {
+            cavv: (!is_mastercard).then_some(value),
+            ucaf_authentication_data: is_mastercard.then_some(value),
+            ucaf_collection_indicator: is_mastercard.then_some(if full { "2" } else { "1" }),
+            directory_server_transaction_id: second.then_some(checked.transaction),
+            xid: (!second).then_some(checked.transaction),
+            eci_raw: checked.eci,
+            pa_specification_version: checked.version,
+        }
+    }
+}
+
+// === impl Change ===
+
+impl<'a> Change<'a> {
+    fn of(reference: ClientReference<'a>, amount: Amount) -> Self {
+        let currency = amount.currency().code().to_owned();
+        let amount_details = Details { total_amount: amount.decimal(), currency };
+        let order_information = Order { amount_details, bill_to: None };
+        Self { client_reference_information: reference, order_information }
+    }
+}
+
+/// What is refunded: the capture, where there was one by itself, else the payment.
+fn refunded<'a>(payment: &'a str, known: Option<&'a Known>) -> (&'static str, &'a str) {
+    let capture = known.and_then(|known| known.memo.as_deref()).filter(|memo| is_id(memo));
+    match capture {
+        Some(capture) => ("captures", capture),
+        None => ("payments", payment),
+    }
+}
+
+/// A hold is reversed; what was taken, and is known to have been, is voided.
+fn void(
+    reference: ClientReference<'_>,
+    earlier: &FollowUp,
+    cx: &Cx<'_>,
+) -> Result<Request, Refusal> {
+    let id = transaction(&earlier.reference)?;
+    if earlier.known.as_ref().is_some_and(|known| known.captured.minor() > 0) {
+        let (what, id) = refunded(id, earlier.known.as_ref());
+        let body = Body::json(&Undoing { client_reference_information: reference });
+        return post(&["pts", "v2", what, id, "voids"], body, cx);
+    }
+    let held = earlier.known.as_ref().map_or(earlier.amount, |known| known.authorized);
+    let reversal = Reversal {
+        client_reference_information: reference,
+        reversal_information: ReversalInformation {
+            amount_details: Details::of(held)?,
+            reason: "void",
+        },
+    };
+    post(&["pts", "v2", "payments", id, "reversals"], Body::json(&reversal), cx)
+}
+
+fn post(segments: &[&str], body: Body, cx: &Cx<'_>) -> Result<Request, Refusal> {
+    signed(Request::post(authority(cx)?, path(segments), body), cx)
+}
+
+fn get(path: &str, cx: &Cx<'_>) -> Result<Request, Refusal> {
+    signed(Request::get(authority(cx)?, query(path, &[])), cx)
+}
+
+fn signed(request: Request, cx: &Cx<'_>) -> Result<Request, Refusal> {
+    let method = match request.method {
+        Method::Get => "get",
+        Method::Post => "post",
+    };
+    let speech = Speech {
+        method,
+        host: &request.authority,
+        path: request.path.split('?').next().unwrap_or_default(),
+        body: request.body.as_ref(),
+    };
+    let bearer = token::bearer(&speech, cx)?;
+    let has_body = method == "post";
+    let request =
+        request.header("authorization", bearer).header("accept", HeaderText::of(HAL));
+    if has_body { Ok(request.header("content-type", HeaderText::of(JSON))) } else { Ok(request) }
+}
+
+fn authority(cx: &Cx<'_>) -> Result<&'static str, Refusal> {
+    let environment = cx.need(&ENVIRONMENT, "Environment is missing")?;
+    // The environment is exposed to be compared with the words; it is not a secret.
+    let environment = environment.expose();
+    if environment.eq_ignore_ascii_case("Live") {
+        Ok(LIVE_AUTHORITY)
+    } else if environment.eq_ignore_ascii_case("Test") {
+        Ok(TEST_AUTHORITY)
+    } else {
+        Err(refuse(CREDENTIALS, "Environment is neither Live nor Test"))
+    }
+}
+
+fn transaction(reference: &str) -> Result<&str, Refusal> {
+    let wrong = refuse("refTransId", "is not a payment of CyberSource");
+    if is_id(reference) { Ok(reference) } else { Err(wrong) }
+}
+
+/// Digits, and more than a card number has.
+fn is_id(text: &str) -> bool {
+    (20..=ID_DIGITS_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn refuse(name: &'static str, problem: &'static str) -> Refusal {
+    Refusal::Field { name, problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_id;
+
+    #[test]
+    fn ids_are_digits_and_no_card_numbers() {
+        for (text, expected) in [
+            ("7500000000000000000000", true),
+            ("4242424242424242", false),
+            ("", false),
+            ("750000000000000000000a", false),
+            ("750000000000000000000000000", false),
+        ] {
+            assert_eq!(is_id(text), expected, "{text}");
+        }
+    }
+}
