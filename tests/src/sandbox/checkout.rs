@@ -228,10 +228,8 @@ impl Route {
         let object = body.as_object().ok_or_else(|| invalid("body_malformed"))?;
         shape::check(object, self.fields(), Written::Json).map_err(|problem| {
             let field = problem.dotted().replace('.', "_");
-            invalid(&match problem.fault {
-                shape::Fault::Missing => format!("{field}_required"),
-                _ => format!("{field}_invalid"),
-            })
+            let missing = matches!(problem.fault, shape::Fault::Missing);
+            invalid(&if missing { format!("{field}_required") } else { format!("{field}_invalid") })
         })?;
         Ok(body)
     }
