@@ -190,9 +190,11 @@ fn a_data_file_that_was_cut_short_is_refused_by_name() {
         db.set_len(rng.random_range(0..length)).unwrap();
     });
     println!("cut short: {counts:?}");
-    // Where the log has come round to segments at the front, what is cut off is one in its midst.
-    let named = |found: &String| found.starts_with("Refused") || found == "Whole";
-    assert!(counts.contains_key("Refused(\"lost\")") && counts.keys().all(named), "{counts:?}");
+    // Where the log has come round to segments at the front, what is cut off is one in its midst:
+    // the layout decides by which name it is refused.
+    let refused = |found: &String| found.starts_with("Refused");
+    assert!(counts.keys().any(refused), "{counts:?}");
+    assert!(counts.keys().all(|found| refused(found) || found == "Whole"), "{counts:?}");
 }
 
 /// A copy of a store that is open, as after a kill: the mark is not that of the end.
