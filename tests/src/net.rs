@@ -6,6 +6,7 @@
 
 pub mod certificates;
 pub mod client;
+mod token;
 
 use crate::sandbox::{Provider, Sandbox, Settings, Tls};
 use anyhow::{Context as _, bail, ensure};
@@ -66,6 +67,7 @@ pub struct Net {
     plain: SocketAddr,
     metrics: SocketAddr,
     child: Option<Child>,
+    token: Option<token::TokenFile>,
 }
 
 /// The program that is tested, as cargo built it.
@@ -170,9 +172,11 @@ impl Net {
             plain: free_address()?,
             metrics: free_address()?,
             child: None,
+            token: None,
         };
         net.write_files(&options)?;
         net.run(&["vault", "init", "--create-token", "--so-pin", &net.file_reference("so-pin")])?;
+        net.token = Some(token::TokenFile::keep(&net.directory.join("tokens"))?);
         net.serve().await?;
         net.run(&["merchants", "create", MERCHANT])?;
         net.key = net.new_key("net", "accounts,payments,reveal,tokens")?;
@@ -312,6 +316,7 @@ impl Net {
         let mut child = self.child.take().context("the program is not running")?;
         child.kill()?;
         child.wait()?;
+        self.token.as_ref().map_or(Ok(()), token::TokenFile::mend)?;
         Ok(())
     }
 

@@ -72,9 +72,9 @@ async fn checkout_holds_takes_changes_for_later_and_tells() {
     assert_eq!(verdict(&order("60.00").of(&payment).capture(&net).await), pending);
     assert_eq!(verdict(&order("25.00").of(&payment).refund(&net).await), pending);
     let too_much = order("40.01").of(&payment).capture(&net).await;
-    assert_eq!(verdict(&too_much), "409 Rejected null null false");
+    assert_eq!(verdict(&too_much), "409 Rejected Refunded null false");
     let void = order("100.00").of(&payment).void(&net).await;
-    assert_eq!(verdict(&void), "409 Rejected null null false");
+    assert_eq!(verdict(&void), "409 Rejected Refunded null false");
     for (name, value) in [("refTransId", &*payment), ("myRef", "ORD-1")] {
         let told = status(&net, ACCOUNT, name, value).await;
         assert_eq!(verdict(&told), "200 Success Captured null false", "{}", told.text());

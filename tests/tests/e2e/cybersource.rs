@@ -82,7 +82,7 @@ async fn cybersource_holds_captures_refunds_voids_and_tells() {
     let refunded = order("25.00").of(&payment).refund(&net).await;
     assert_eq!(verdict(&refunded), "200 Success Refunded null false", "{}", refunded.text());
     let too_much = order("40.01").of(&payment).capture(&net).await;
-    assert_eq!(verdict(&too_much), "409 Rejected null null false");
+    assert_eq!(verdict(&too_much), "409 Rejected Refunded null false");
     let second = text(&order("5.00").authorize(&net).await, "gatewayReference");
     let voided = order("5.00").of(&second).void(&net).await;
     assert_eq!(verdict(&voided), "200 Success Voided null false", "{}", voided.text());
