@@ -46,7 +46,7 @@ async fn wpg_holds_and_takes_every_change_for_later() {
     same("worldpay-wpg-capture-part", &order("60.00").of(&payment).capture(&net).await);
     same("worldpay-wpg-refund-part", &order("25.00").of(&payment).refund(&net).await);
     let too_much = order("60.00").of(&payment).refund(&net).await;
-    assert_eq!(verdict(&too_much), "409 Rejected null null false");
+    assert_eq!(verdict(&too_much), "409 Rejected Refunded null false");
     same("worldpay-wpg-status", &status(&net, ACCOUNT, "refTransId", &payment).await);
     let second = text(&order("12.00").authorize(&net).await, "gatewayReference");
     same("worldpay-wpg-void", &order("12.00").of(&second).void(&net).await);
