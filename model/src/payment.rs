@@ -168,7 +168,7 @@ impl fmt::Display for TransactionId {
 
 impl Payment {
     /// How many accounts one payment may try.
-    pub const ATTEMPTS_MAX: usize = 8;
+    pub const ATTEMPTS_MAX: usize = 6;
     /// How much may be done to one payment.
     pub const CHANGES_MAX: usize = 32;
 
