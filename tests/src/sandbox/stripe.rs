@@ -45,6 +45,8 @@ pub(super) struct Stripe {
 #[derive(Debug)]
 pub(super) struct Order {
     route: Route,
+    /// Whose payments these are.
+    account: String,
     /// The id in the path, or nothing.
     id: String,
     parameters: Value,
@@ -70,6 +72,7 @@ enum Route {
 #[derive(Clone, Copy, Debug)]
 struct Desk<'a> {
     books: &'a Books,
+    account: &'a str,
     key: Option<&'a str>,
 }
 
@@ -137,8 +140,7 @@ impl Stripe {
     }
 
     fn read(&mut self, received: &Received) -> Result<Ticket, Answer> {
-        let account = authenticate(received)?;
-        connected(received)?;
+        let account = whose(received, authenticate(received)?)?;
         let version = version(received)?;
         let Some((route, id)) = route(&received.method, &received.path) else {
             return Err(error::unrecognized(received));
@@ -149,7 +151,7 @@ impl Stripe {
             text(&parameters, "/amount").or_else(|| text(&parameters, "/amount_to_capture"));
         let amount = amount.and_then(|amount| amount.parse().ok());
         let operation = route.operation(&parameters);
-        let order = AnyOrder::Stripe(Order { route, id, parameters, version });
+        let order = AnyOrder::Stripe(Order { route, account, id, parameters, version });
         Ok(Ticket { operation, amount, key, order })
     }
 
@@ -172,7 +174,7 @@ impl Stripe {
     /// Executes an order, and remembers the answer under its key.
     pub(super) fn execute(&mut self, order: Order, claim: Option<Claim>, books: &Books) -> Answer {
         let key = claim.as_ref().map(|claim| claim.key.as_str());
-        let answer = match self.serve(&order, Desk { books, key }) {
+        let answer = match self.serve(&order, Desk { books, account: &order.account, key }) {
             Ok(value) => Answer::json(200, &value),
             Err(refused) => refused.into_answer(),
         };
@@ -194,7 +196,7 @@ impl Stripe {
     }
 
     fn serve(&mut self, order: &Order, desk: Desk<'_>) -> Result<Value, Refused> {
-        let Order { id, parameters, .. } = order;
+        let Order { account, id, parameters, .. } = order;
         match order.route {
             Route::CancelIntent => self.cancel_intent(id, parameters, desk),
             Route::CaptureIntent => self.capture_intent(id, parameters, desk),
@@ -204,9 +206,9 @@ impl Stripe {
             Route::GetIntent => self.intent(id).map(|intent| intent.shown(parameters, "")),
             Route::GetMethod => self.method(id).map(PaymentMethod::shown),
             Route::GetRefund => self.refund(id).map(Refund::shown),
-            Route::ListIntents => self.list_intents(parameters),
+            Route::ListIntents => self.list_intents(account, parameters),
             Route::ListRefunds => self.list_refunds(parameters),
-            Route::SearchIntents => self.search_intents(parameters),
+            Route::SearchIntents => self.search_intents(account, parameters),
         }
     }
 }
@@ -225,13 +227,15 @@ fn authenticate(received: &Received) -> Result<String, Answer> {
     }
 }
 
-/// The sandbox knows every connected account, but for those that are called unknown.
-fn connected(received: &Received) -> Result<(), Answer> {
+/// Whose payments a key is about: its own, or those of a connected account. The sandbox knows every
+/// connected account, but for those that are called unknown.
+fn whose(received: &Received, key: String) -> Result<String, Answer> {
     match received.header("stripe-account") {
         Some(account) if !account.starts_with("acct_") || account.contains("unknown") => {
             Err(error::no_account(account))
         }
-        Some(_) | None => Ok(()),
+        Some(account) => Ok(account.to_owned()),
+        None => Ok(key),
     }
 }
 

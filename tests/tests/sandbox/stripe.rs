@@ -290,3 +290,18 @@ async fn a_host_name_or_a_path_chooses_the_provider_also_over_h2() {
     let by_host = talk.client(Http::One).with_header("host", "api.stripe.com");
     assert_eq!(read(by_host.send("GET", "/v1/refunds", None).await).0, 401);
 }
+
+#[tokio::test]
+async fn nobody_lists_or_finds_the_payments_of_another_account() {
+    let talk = Talk::start();
+    talk.intent(GOOD, "amount=5000&currency=usd", "metadata[order_id]=ORD-3").await;
+    let search = "/v1/payment_intents/search?query=metadata%5B'order_id'%5D:'ORD-3'";
+    for path in ["/v1/payment_intents?limit=3", search] {
+        let own = talk.stripe();
+        let other = talk.stripe().with_header("stripe-account", "acct_other");
+        for (client, count) in [(own, 1), (other, 0)] {
+            let (_, page) = read(client.send_bytes("GET", &format!("/stripe{path}"), "").await);
+            assert_eq!(page["data"].as_array().map(Vec::len), Some(count), "{path}");
+        }
+    }
+}

@@ -25,6 +25,8 @@ const REFERENCES: [&str; 2] = ["order_id", "merchant_reference"];
 #[derive(Clone, Debug)]
 pub(super) struct Intent {
     pub(super) id: String,
+    /// Whose it is: nobody else's list shows it.
+    account: String,
     pub(super) amount: u64,
     pub(super) currency: Currency,
     pub(super) status: Status,
@@ -158,7 +160,7 @@ impl Stripe {
         parameters: &Value,
         desk: Desk<'_>,
     ) -> Result<Value, Refused> {
-        let mut intent = Intent::from_parameters(parameters)?;
+        let mut intent = Intent::from_parameters(parameters, desk.account)?;
         if let Some(id) = text(parameters, "/payment_method") {
             let confirms = text(parameters, "/confirm") == Some("true");
             intent.method =
@@ -223,7 +225,11 @@ impl Stripe {
     }
 
     /// One clause, `metadata['name']:'value'`. The real index is a minute behind; this one is not.
-    pub(super) fn list_intents(&self, parameters: &Value) -> Result<Value, Refused> {
+    pub(super) fn list_intents(
+        &self,
+        account: &str,
+        parameters: &Value,
+    ) -> Result<Value, Refused> {
         let limit = super::limit(parameters)?;
         let number = |name| text(parameters, name).and_then(|text| text.parse::<u64>().ok());
         let within = |created: u64| {
@@ -232,7 +238,10 @@ impl Stripe {
                 && number("/created/lt").is_none_or(|bound| created < bound)
                 && number("/created/lte").is_none_or(|bound| created <= bound)
         };
-        let mut found = self.intents.latest().filter(|intent| within(intent.created));
+        let mut found = self
+            .intents
+            .latest()
+            .filter(|intent| intent.account == account && within(intent.created));
         let data: Vec<Value> =
             found.by_ref().take(limit).map(|intent| intent.shown(parameters, "data.")).collect();
         let has_more = found.next().is_some();
@@ -240,16 +249,21 @@ impl Stripe {
         Ok(json!({"object": "list", "url": url, "has_more": has_more, "data": data}))
     }
 
-    pub(super) fn search_intents(&self, parameters: &Value) -> Result<Value, Refused> {
+    pub(super) fn search_intents(
+        &self,
+        account: &str,
+        parameters: &Value,
+    ) -> Result<Value, Refused> {
         let query = text(parameters, "/query").unwrap_or_default();
         let (name, value) = clause(query).ok_or_else(|| {
             let message = "We were unable to parse your search query.";
             Refused::invalid(None, Some("query"), message)
         })?;
-        let found = self
-            .intents
-            .latest()
-            .filter(|intent| intent.metadata.get(name).and_then(Value::as_str) == Some(value));
+        let has = |intent: &&Intent| {
+            intent.metadata.get(name).and_then(Value::as_str) == Some(value)
+        };
+        let own = self.intents.latest().filter(|intent| intent.account == account);
+        let found = own.filter(has);
         let data: Vec<Value> =
             found.take(10).map(|intent| intent.shown(parameters, "data.")).collect();
         Ok(json!({
@@ -300,7 +314,7 @@ fn currency(parameters: &Value) -> Result<Currency, Refused> {
 // === impl Intent ===
 
 impl Intent {
-    fn from_parameters(parameters: &Value) -> Result<Self, Refused> {
+    fn from_parameters(parameters: &Value, account: &str) -> Result<Self, Refused> {
         let currency = currency(parameters)?;
         let amount = amount(text(parameters, "/amount").unwrap_or_default(), "amount", currency)?;
         let least = AMOUNTS_MIN.iter().find(|(code, _)| *code == currency.code());
@@ -311,6 +325,7 @@ impl Intent {
         let own = |pointer| text(parameters, pointer).map(str::to_owned);
         Ok(Self {
             id: new_id("pi_3"),
+            account: account.to_owned(),
             amount,
             currency,
             status: Status::RequiresPaymentMethod,
