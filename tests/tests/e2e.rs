@@ -14,6 +14,7 @@
 mod e2e {
     pub(crate) mod audit;
     pub(crate) mod backup;
+    pub(crate) mod chaos;
     pub(crate) mod charge;
     pub(crate) mod checkout;
     pub(crate) mod crash;

@@ -176,6 +176,12 @@ impl Client {
 // === impl Link ===
 
 impl Link {
+    /// Sends this header from now on, in the place of an earlier one of its name.
+    pub fn set_header(&mut self, name: &'static str, value: &str) {
+        self.client.headers.retain(|(own, _)| *own != name);
+        self.client.headers.push((name, value.to_owned()));
+    }
+
     /// Sends one request, with a body of JSON or none.
     ///
     /// # Errors

@@ -1,0 +1,16 @@
+#!/bin/sh
+# The long form of the storm: faults at the providers and kills of the program for ten minutes, then
+# the journal beside the ledgers. It takes as long again until Stripe's silence is believed.
+set -eu
+cd "$(dirname "$0")/.."
+# shellcheck source=scripts/steps.sh
+. scripts/steps.sh
+
+scripts/packages.sh tests
+need_cargo
+step "building"
+cargo build --release --locked --workspace --bins --tests
+step "the storm"
+ORCHESTRA_SOAK_S=${ORCHESTRA_SOAK_S:-600}
+export ORCHESTRA_SOAK_S
+cargo test --release --locked --workspace --test e2e -- --nocapture in_a_storm_of_faults_and_kills
