@@ -70,8 +70,7 @@ impl Resolver {
     async fn look(&self) {
         let doubts = self.shared.vault.doubts(DOUBTS_MAX);
         self.forget_others(&doubts);
-        let due = doubts.into_iter().filter(|doubt| self.is_due(doubt)).take(QUESTIONS_MAX);
-        for doubt in due.collect::<Vec<_>>() {
+        for doubt in self.due(doubts) {
             if let Err(error) = self.resolve(&doubt).await {
                 log::warn!("transaction {} is not resolved: {error}", doubt.payment);
             }
@@ -163,9 +162,9 @@ impl Resolver {
         self.waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_due(&self, doubt: &Doubt) -> bool {
-        let wait = self.waits().get(id_of(doubt)).copied();
-        wait.is_none_or(|wait| wait.due <= Instant::now())
+    fn due(&self, doubts: Vec<Doubt>) -> Vec<Doubt> {
+        let waits = self.waits();
+        fairly(doubts, |doubt| waits.get(id_of(doubt)).map(|wait| wait.due), Instant::now())
     }
 
     /// Asks again later, and says so once it takes too long.
@@ -218,6 +217,16 @@ impl Resolver {
             }
         }
     }
+}
+
+/// Those that are due, as many as one look asks about: what was never asked about first, then what
+/// has been due for longest. What has no answer does not keep the others waiting.
+fn fairly<T>(all: Vec<T>, due: impl Fn(&T) -> Option<Instant>, now: Instant) -> Vec<T> {
+    let with_time = all.into_iter().map(|one| (due(&one), one));
+    let is_due = |(due, _): &(Option<Instant>, T)| due.is_none_or(|due| due <= now);
+    let mut found: Vec<_> = with_time.filter(is_due).collect();
+    found.sort_by_key(|(due, _)| *due);
+    found.into_iter().map(|(_, one)| one).take(QUESTIONS_MAX).collect()
 }
 
 fn id_of(doubt: &Doubt) -> &TransactionId {
@@ -324,5 +333,30 @@ impl<'a> Question<'a> {
 
     fn differs(&self, report: &Report) -> bool {
         self.kind != Kind::Void && report.amount.is_some_and(|told| told != self.amount)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{QUESTIONS_MAX, fairly};
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn what_has_no_answer_does_not_keep_the_others_waiting() {
+        let now = Instant::now();
+        // Older than the others, more than one look asks about, and due again already.
+        let stuck = 2 * QUESTIONS_MAX;
+        let due = |nth: &usize| (*nth < stuck).then_some(now);
+        let found = fairly((0..stuck + 3).collect(), due, now);
+        assert_eq!(found.len(), QUESTIONS_MAX);
+        assert_eq!(found[..4], [stuck, stuck + 1, stuck + 2, 0]);
+    }
+
+    #[test]
+    fn what_is_not_due_is_not_asked_about_and_the_longest_due_comes_first() {
+        let began = Instant::now();
+        let at = |second: &u64| began.checked_add(Duration::from_secs(*second));
+        let now = began + Duration::from_secs(3);
+        assert_eq!(fairly(vec![3, 1, 4, 2], at, now), [1, 2, 3]);
     }
 }
