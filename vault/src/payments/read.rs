@@ -54,9 +54,8 @@ impl Vault {
         id: &TransactionId,
     ) -> Result<Option<Payment>, VaultError> {
         let _keys = self.keys_of(merchant)?;
-        let Some((mut payment, _)) = self.read_payment(merchant, id)? else { return Ok(None) };
-        self.heal(&mut payment);
-        Ok(Some(payment))
+        let Some((payment, _)) = self.read_payment(merchant, id)? else { return Ok(None) };
+        self.healed(merchant, payment).map(Some)
     }
 
     /// The payment that a provider calls so.
@@ -102,8 +101,8 @@ impl Vault {
                 page.next = page.payments.last().map(|payment: &Payment| payment.id.clone());
                 return Ok(page);
             }
-            let Some(mut payment) = self.open_payment(merchant, &id, sealed)? else { continue };
-            self.heal(&mut payment);
+            let Some(payment) = self.open_payment(merchant, &id, sealed)? else { continue };
+            let payment = self.healed(merchant, payment)?;
             if filter.takes(&payment) {
                 page.payments.push(payment);
             }
@@ -136,6 +135,20 @@ impl Vault {
     pub(super) fn id_of(&self, merchant: &MerchantId, key: &[u8]) -> Option<TransactionId> {
         let name = key.get(prefix(merchant).len()..)?;
         TransactionId::parse(str::from_utf8(name).ok()?).ok()
+    }
+
+    /// The payment as it stands. What looks as if it had never been sent is read again, because it
+    /// may have ended between the reading and the looking: an outcome is written before it ends.
+    fn healed(&self, merchant: &MerchantId, payment: Payment) -> Result<Payment, VaultError> {
+        let mut again = payment.clone();
+        self.heal(&mut again);
+        if again == payment {
+            return Ok(payment);
+        }
+        let newest = self.read_payment(merchant, &payment.id)?;
+        let mut newest = newest.map_or(payment, |(newest, _)| newest);
+        self.heal(&mut newest);
+        Ok(newest)
     }
 
     /// What was begun by a process that ended before all of its rows were durable was never sent.

@@ -2,9 +2,10 @@
 
 use super::read::pointer;
 use super::{Open, WHAT, record, row};
-use crate::store::{Collection, Entry, PAGE_ENTRIES_MAX, Store, Write};
+use crate::seal::Purpose;
+use crate::store::{Collection, Entry, PAGE_ENTRIES_MAX, Store, Write, wait};
 use crate::{OpenError, StoreError, UnixMillis, Vault, VaultError};
-use model::{MerchantId, TransactionId};
+use model::{MerchantId, Payment, TransactionId};
 
 /// The row of [`Collection::Meta`] with the moment before which nothing is in doubt.
 const LOW_WATER_ROW: &[u8] = b"journal";
@@ -68,6 +69,7 @@ impl Vault {
         let merchant = merchant.clone();
         let Some(of) = pointer(&text) else {
             let payment = record::read(id.clone(), &text).ok_or_else(|| self.refused(WHAT))?;
+            self.mend_reference(&merchant, &payment)?;
             let last = payment.last_attempt().map(|attempt| attempt.standing);
             let open = last.is_some_and(model::Standing::is_open);
             let found = open.then_some((id, Open { merchant, payment: None, busy: false }));
@@ -79,8 +81,19 @@ impl Vault {
             return Ok(vec![(id, Open { merchant, payment: Some(of), busy: false })]);
         }
         // It ended, or was never written into the payment, so that nothing was sent.
-        crate::store::wait(self.delete(Collection::Payments, key.clone()))?;
+        wait(self.delete(Collection::Payments, key.clone()))?;
         Ok(Vec::new())
+    }
+
+    /// Writes the row with the provider's name for a payment, if it was cut off from the outcome
+    /// that it belongs to: whoever names the payment so must find it.
+    fn mend_reference(&self, merchant: &MerchantId, payment: &Payment) -> Result<(), VaultError> {
+        let Some((provider, reference)) = payment.reference_to_keep() else { return Ok(()) };
+        if self.payment_by_reference(merchant, &provider, &reference)?.is_some() {
+            return Ok(());
+        }
+        let claim = wait(self.claim(Some(merchant), Purpose::Payment, 1))?;
+        wait(self.write_reference(&claim, merchant, &payment.id, Some((provider, reference))))
     }
 
     fn low_water(&self) -> Result<UnixMillis, StoreError> {

@@ -316,6 +316,23 @@ on_stage!(2 a_request_that_was_cut_short_is_not_done_again(stage) {
     assert_eq!(again, answer);
 });
 
+on_stage!(1 a_name_that_was_cut_off_from_its_outcome_is_written_again(stage) {
+    let (vault, shop) = two(stage);
+    let one = authorized(&vault, &shop, "one");
+    vault.close();
+    drop(vault);
+    // As a power cut may leave it: the outcome was written, and the provider's name was not.
+    let store = stage.store();
+    let rows = store.page(Collection::Payments, None, b"shop\0r", 10).unwrap();
+    assert_eq!(rows.len(), 1);
+    for (key, row) in rows {
+        assert!(wait(store.compare_and_swap(Collection::Payments, key, Some(row), None)).unwrap());
+    }
+    drop(store);
+    let vault = stage.open();
+    assert_eq!(vault.payment_by_reference(&shop, "stripe", "pi_one"), Ok(Some(one)));
+});
+
 on_stage!(1 a_key_whose_payment_was_never_written_is_free(stage) {
     let (vault, shop) = two(stage);
     let fields = [("amount", "10.00")];
