@@ -72,7 +72,7 @@ async fn in_a_storm_of_faults_and_kills_every_payment_is_made_once_and_known() {
     let (journal, books) = (journal::read(&net).await, Books::new(net.sandbox.ledger()));
     let wrong = books.check(&journal);
     let seen = count(&merchants, &journal, kills);
-    report(&world, &merchants, &journal, &seen, wrong.len());
+    println!("{}", report(&world, &merchants, &journal, &seen, wrong.len()));
     assert!(wrong.is_empty(), "seed {seed}: {} wrong:\n{}", wrong.len(), wrong.join("\n"));
     assert_busy(&world, &seen);
 }
@@ -174,13 +174,13 @@ fn report(
     journal: &[Payment],
     seen: &Seen,
     differences: usize,
-) {
+) -> String {
     let counts = &world.counts;
     let keys: usize = merchants.iter().map(|merchant| merchant.book.len()).sum();
     let changes: usize = journal.iter().map(|payment| payment.changes.len()).sum();
     let Seen { kills, unknown, waiting, left } = seen;
     let resolved = seen.resolved();
-    println!(
+    format!(
         "{} requests, {keys} keys, {} payments, {changes} changes, {} faults, {kills} kills; {} \
          answers lost, {} replayed, {} in flight, {} not begun; {unknown} unknown, {resolved} \
          resolved, {waiting} not done and not believed yet, {left} left where nobody can be asked; \
@@ -192,7 +192,7 @@ fn report(
         of(&counts.replayed),
         of(&counts.in_flight),
         of(&counts.not_begun),
-    );
+    )
 }
 
 /// A storm in which nothing happened shows nothing.
