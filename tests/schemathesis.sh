@@ -128,6 +128,9 @@ every_route_over_h2() {
     ask POST /PaymentGateway/authorize /PaymentGateway/authorize 200 $json "$payment"
     reference="\"refTransId\":\"$(answered gatewayReference)\",$account"
     ask DELETE /PaymentGateway/void /PaymentGateway/void 200 $json "{$money,$reference}"
+    transaction=$(answered transactionId)
+    ask GET '/Transactions/{id}' "/Transactions/$transaction" 200 $json
+    ask GET /Transactions '/Transactions?state=Voided&account=stripe-primary' 200 $json
     ask POST /PaymentGateway/status /PaymentGateway/status 200 $json "{$reference}"
     ask PUT '/PaymentGatewayAccounts/{name}' /PaymentGatewayAccounts/over-h2 200 $json \
         '{"paymentGatewayName":"NULLSuccess"}'

@@ -11,6 +11,7 @@ that were made to be wrong are left alone: a hook that mended them would hide wh
 import datetime
 import decimal
 import os
+import uuid
 import zlib
 
 import requests
@@ -85,7 +86,11 @@ class Fixtures:
             self.session.headers["X-Api-Key"] = file.read().strip()
         self.card = self.token("4242424242424242")
         accounts = {ACCOUNTS[name]: name for name in ("stripe-primary", "adyen-backup")}
-        self.payments = {gateway: self.payment(name) for gateway, name in accounts.items()}
+        self.payments = {
+            gateway: self.payment(name)["gatewayReference"] for gateway, name in accounts.items()
+        }
+        # One that captures, refunds and voids may ask for, and be refused.
+        self.transaction = self.payment("null-success")["transactionId"]
 
     def token(self, payload):
         return self.post("/StringTokens", {"payload": payload})["token"]
@@ -98,7 +103,7 @@ class Fixtures:
             "expirationYear": next_year(),
         }
         body = {"currency": "EUR", "amount": 10, "card": card, "paymentGatewayAccountName": account}
-        return self.post("/PaymentGateway/authorize", body)["gatewayReference"]
+        return self.post("/PaymentGateway/authorize", body)
 
     def post(self, path, body):
         answer = self.session.post(URL + path, json=body, timeout=TIMEOUT_S)
@@ -138,12 +143,17 @@ def before_call(context, case, kwargs):
     if operation.startswith("StagedCredentials") and is_sound(case):
         # Something to be switched, asked about or retired, at an account that nothing else needs.
         case.path_parameters = {"name": FIXTURES.staged(operation)}
+    elif operation == "TransactionsGet" and is_sound(case):
+        case.path_parameters = {"id": FIXTURES.transaction}
     elif operation == "PaymentGatewayAccountValidate" and is_sound(case):
         case.path_parameters = {"name": known(case.path_parameters["name"], ACCOUNTS)}
     elif case.method in ("PUT", "DELETE") and case.path_parameters:
         # What the fixtures are made of is neither overwritten nor deleted.
         names = case.path_parameters.items()
         case.path_parameters = {key: FIXTURES.spared(name) for key, name in names}
+    if is_sound(case) and case.headers and "Idempotency-Key" in case.headers:
+        # Each request has a key of its own, as it should.
+        case.headers["Idempotency-Key"] = uuid.uuid4().hex
     if is_sound(case) and isinstance(case.body, dict):
         case.body = meaningful(operation, case.body)
 
@@ -193,6 +203,16 @@ def plain(text):
 
 def payment(operation, body):
     body = dict(body)
+    if body.get("transactionId") is not None:
+        # A payment of ours goes through its own account.
+        body["transactionId"] = FIXTURES.transaction
+        body["paymentGatewayAccount"] = None
+        body["paymentGatewayAccountName"] = "null-success"
+    if body.get("fallbackUpgs"):
+        body["fallbackUpgs"] = [
+            {**one, "paymentGatewayAccountName": known(one["paymentGatewayAccountName"], ACCOUNTS)}
+            for one in body["fallbackUpgs"]
+        ]
     inline = body.get("paymentGatewayAccount")
     if inline is not None:
         body["paymentGatewayAccount"] = inline = account(inline)
