@@ -3,10 +3,11 @@
 use crate::clock;
 use crate::reply::Reply;
 use crate::resource::Refused;
+use crate::result::operation_type;
 use filters::query::{self, TransactionsQuery};
 use filters::reject::Reject;
 use model::{
-    AccountName, Amount, Attempt, Change, Decline, Kind, MerchantId, Outcome, Payment, Standing,
+    AccountName, Amount, Attempt, Change, Decline, MerchantId, Outcome, Payment, Standing,
     TransactionId,
 };
 use serde::Serialize;
@@ -105,10 +106,6 @@ fn outcome_word(standing: Standing) -> &'static str {
         Standing::NotDone => "not_done",
         Standing::Ended(outcome) => outcome.word(),
     }
-}
-
-fn operation_type(kind: Kind) -> &'static str {
-    crate::result::operation_type(kind)
 }
 
 // === impl TransactionModel ===
