@@ -73,8 +73,6 @@ pub struct Figures {
     pub verifies_failed: u64,
     /// How often the ledger was written.
     pub ledger: u64,
-    /// Rows that were neither old nor new when the vault was opened: someone should look.
-    pub rows_in_doubt: u64,
 }
 
 /// Whether the parts of the vault work.

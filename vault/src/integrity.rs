@@ -7,7 +7,7 @@
 use crate::keyring::{Keyring, SYSTEM};
 use crate::seal::{Dek, Deks, Place, same};
 use crate::store::{
-    Collection, Digest, Follow, LedgerError, RawRow, Resumed, SledStore, Step, Store, Witness,
+    Collection, Digest, Follow, LedgerError, RawRow, SledStore, Step, Store, Witness,
 };
 use crate::{OpenError, StoreError, Vault, VaultError};
 use std::fmt;
@@ -35,8 +35,6 @@ pub struct VerifyReport {
     pub refused: u64,
     /// The first of them.
     pub findings: Vec<Finding>,
-    /// How many rows were neither old nor new when the vault was opened after it had been cut short.
-    pub unexplained: u64,
 }
 
 /// A row that is not what the vault wrote.
@@ -53,23 +51,13 @@ pub(crate) fn begin(store: &SledStore, keys: Deks) -> Result<(), StoreError> {
 }
 
 /// Takes up the ledger of a vault.
-pub(crate) fn resume(
-    store: &SledStore,
-    keyring: &Keyring,
-) -> Result<(Arc<Keeper>, Resumed), OpenError> {
+pub(crate) fn resume(store: &SledStore, keyring: &Keyring) -> Result<Arc<Keeper>, OpenError> {
     let keeper = Arc::new(Keeper::of(keyring)?);
-    let resumed = store.resume_ledger(keeper.clone()).map_err(|error| match error {
+    store.resume_ledger(keeper.clone()).map_err(|error| match error {
         LedgerError::Missing | LedgerError::Unreadable => OpenError::Damaged { what: "ledger" },
         LedgerError::Store(error) => OpenError::Read(error),
     })?;
-    if resumed.unexplained > 0 {
-        log::error!(
-            "{} rows that were being written when the vault was last open are neither what they \
-             were nor what they were to be: run `orchestra vault verify`",
-            resumed.unexplained
-        );
-    }
-    Ok((keeper, resumed))
+    Ok(keeper)
 }
 
 fn place(counter: u64, record: &str) -> Place<'_> {
@@ -138,7 +126,7 @@ impl Vault {
     /// The store failed. What does not open is no error but a finding.
     pub fn verify(&self, mut progress: impl FnMut(u64)) -> Result<VerifyReport, VaultError> {
         let mut walk = self.store.walk(Follow::Once)?;
-        let mut report = VerifyReport { unexplained: self.unexplained, ..Default::default() };
+        let mut report = VerifyReport::default();
         let mut read: u64 = 0;
         loop {
             // Before rows are read: see `keys_of`.
@@ -226,7 +214,7 @@ fn shown(collection: Collection, key: &[u8]) -> Box<str> {
 impl VerifyReport {
     /// Whether everything is as the vault wrote it.
     pub fn is_whole(&self) -> bool {
-        self.apart.is_empty() && self.refused == 0 && self.unexplained == 0
+        self.apart.is_empty() && self.refused == 0
     }
 
     fn count(&mut self, tree: &'static str) {

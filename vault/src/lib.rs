@@ -140,8 +140,6 @@ pub struct Vault {
     _sweeper: Sweeper,
     counts: Counts,
     keeper: Arc<Keeper>,
-    /// How many rows were neither old nor new when this was opened.
-    unexplained: u64,
     settings: KeySettings,
     rotations: Rotations,
     custodian_wrongs: custodians::Wrong,
@@ -225,7 +223,7 @@ impl Vault {
     fn open_as(settings: &Settings, age: Age) -> Result<Self, OpenError> {
         let store = Arc::new(SledStore::open(&settings.directory, settings.cache_bytes)?);
         let (hsm, keyring) = open_keys(&*store, settings, age)?;
-        let (keeper, resumed) = integrity::resume(&store, &keyring)?;
+        let keeper = integrity::resume(&store, &keyring)?;
         merchants::check(&*store, &keyring)?;
         let api_keys = ApiKeys::open(&*store, &keyring)?;
         let cvvs = Arc::new(Cvvs::default());
@@ -247,7 +245,6 @@ impl Vault {
             _sweeper: sweeper,
             counts: Counts::default(),
             keeper,
-            unexplained: u64::try_from(resumed.unexplained).unwrap_or(u64::MAX),
             settings: settings.keys.clone(),
             rotations,
             custodian_wrongs: custodians::Wrong::default(),
@@ -308,7 +305,6 @@ impl Vault {
             verifies: self.counts.verifies.total(),
             verifies_failed: self.counts.verifies_failed.total(),
             ledger: self.store.ledger_counter().unwrap_or_default(),
-            rows_in_doubt: self.unexplained,
             ..Figures::default()
         };
         (figures.payments_open, figures.payments_in_doubt) = self.journal.counts();

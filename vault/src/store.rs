@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
+mod checkpoint;
 mod commit;
 mod engine;
 mod examination;
@@ -23,11 +24,13 @@ mod mark;
 mod opening;
 mod record;
 mod restore;
-mod single;
+mod rows;
 mod space;
+mod stage;
 mod survey;
 mod sync;
 mod trees;
+mod wal;
 mod walk;
 
 #[cfg(test)]
@@ -38,8 +41,9 @@ pub(crate) mod scratch;
 
 pub use engine::SledStore;
 pub use examination::Accepted;
-pub use ledger::{Digest, LedgerError, Resumed, Witness};
+pub use ledger::{Digest, LedgerError, Witness};
 pub use restore::Restore;
+pub use wal::FILE_BYTES as LOG_BYTES;
 pub use walk::{Follow, RawRow, Step, Walk, WalkEnd};
 
 /// The longest key, in bytes.
@@ -63,9 +67,9 @@ pub const SEGMENT_BYTES: usize = 512 * 1024;
 /// Keeps bytes. `Ok` from a write means that it survives power loss.
 ///
 /// A write begins when its future is first polled, and a future that is dropped before it is ready
-/// leaves the write undecided: it may or may not have happened. A *read* may show a write that is
-/// not durable yet, so whoever answers from a read (a duplicate, a replay) awaits
-/// [`durable`](Store::durable) before answering.
+/// leaves the write undecided: it may or may not have happened. With another engine a *read* might
+/// show a write that is not durable yet, so whoever answers from a read (a duplicate, a replay)
+/// awaits [`durable`](Store::durable) before answering.
 ///
 /// The futures need no runtime: [`wait`] drives them from an ordinary thread.
 pub trait Store: Send + Sync + fmt::Debug + 'static {
@@ -116,9 +120,11 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 pub struct Tuning {
     /// How much memory it may use for pages.
     pub cache_bytes: u64,
-    /// How long a segment of its log is. A store is opened with what it was made with. Tests make it
-    /// short, so that segments are used again soon; a record must be far below a quarter of it.
+    /// How long a segment of sled's log is. A store is opened with what it was made with. Tests make
+    /// it short, so that segments are used again soon; a record must be far below a quarter of it.
     pub segment_bytes: usize,
+    /// How long a file of our log becomes before the other is used. Tests make it short as well.
+    pub log_bytes: u64,
 }
 
 /// What a write returns: a future that is ready when the write is durable.
@@ -227,12 +233,12 @@ pub enum OpenError {
     )]
     Lost { directory: PathBuf, found: u64, promised: u64 },
     #[error(
-        "the store in {directory} is damaged: the data file cannot be read at byte {at}, in a part \
+        "the store in {directory} is damaged: its file `{file}` cannot be read at byte {at}, in a part \
          that was acknowledged. Nothing was changed. Keep a copy of the directory, check the disk, \
          and restore a backup. Without one, `touch {directory}/accept-loss` has the next start \
          open what is left"
     )]
-    Damaged { directory: PathBuf, at: u64 },
+    Damaged { directory: PathBuf, file: &'static str, at: u64 },
     #[error(
         "the file `mark` of the store in {0} is missing or damaged, and without it nobody can say \
          whether the end of the log is. Put the file back if the directory was copied in part, or \
@@ -298,7 +304,7 @@ struct Unpark(Thread);
 
 impl From<u64> for Tuning {
     fn from(cache_bytes: u64) -> Self {
-        Self { cache_bytes, segment_bytes: SEGMENT_BYTES }
+        Self { cache_bytes, segment_bytes: SEGMENT_BYTES, log_bytes: LOG_BYTES }
     }
 }
 

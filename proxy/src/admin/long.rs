@@ -37,8 +37,6 @@ pub struct Verified {
     /// How many rows do not open, and the first of them.
     pub refused: u64,
     pub findings: Vec<Found>,
-    /// How many rows were in doubt when the vault was opened after a crash.
-    pub unexplained: u64,
 }
 
 /// How many rows a collection has.
@@ -169,7 +167,7 @@ pub(super) async fn verify_aside(vault: Arc<Vault>, actor: Actor) -> Result<Answ
 impl From<VerifyReport> for Verified {
     fn from(report: VerifyReport) -> Self {
         let is_whole = report.is_whole();
-        let VerifyReport { counter, rows, apart, refused, findings, unexplained } = report;
+        let VerifyReport { counter, rows, apart, refused, findings } = report;
         let row = |(collection, rows): (&str, u64)| Rows { collection: collection.into(), rows };
         let found =
             |found: vault::Finding| Found { collection: found.collection.into(), row: found.row };
@@ -180,7 +178,6 @@ impl From<VerifyReport> for Verified {
             apart: apart.into_iter().map(Box::from).collect(),
             refused,
             findings: findings.into_iter().map(found).collect(),
-            unexplained,
         }
     }
 }

@@ -210,7 +210,7 @@ fn status_text(status: &Status) -> String {
 }
 
 fn verified_text(verified: &Verified) -> String {
-    let Verified { is_whole, rows, apart, refused, findings, unexplained, counter: _ } = verified;
+    let Verified { is_whole, rows, apart, refused, findings, counter: _ } = verified;
     let state = |name: &str| {
         let own = findings.iter().filter(|found| &*found.collection == name).count();
         match (apart.iter().any(|apart| &**apart == name), own) {
@@ -231,9 +231,6 @@ fn verified_text(verified: &Verified) -> String {
     }
     if *refused > findings.len().try_into().unwrap_or(u64::MAX) {
         text.push_str(&format!("\n{refused} rows do not open in all"));
-    }
-    if *unexplained > 0 {
-        text.push_str(&format!("\n{unexplained} rows were in doubt when the vault was opened"));
     }
     text.push_str(if *is_whole { "\nThe vault is whole." } else { "\nThe vault is NOT whole." });
     text

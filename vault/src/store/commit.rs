@@ -1,15 +1,13 @@
-//! One thread that makes everybody's writes durable.
+//! One thread that makes everybody's writes, and makes them durable.
 //!
-//! Whoever wrote waits here. The thread takes all that wait, flushes once for all of them, and
-//! wakes them; who comes while it flushes is taken by the next round, because a flush vouches only
-//! for what was written before it began. Changes that need a transaction are made by this thread
-//! as well, between two flushes: sled's transactions and its flush exclude each other by one lock
-//! for the whole process, and a writer that waited for it would hold up every reader behind it.
+//! Whoever writes waits here. The thread takes those that wait, makes their changes durable with one
+//! sync, and wakes them; who comes while it syncs is taken by the next round. As it is the only
+//! writer, what it has read is what it changes.
 
 use super::figures::Counters;
 use super::{Collection, StoreError, Write};
+use std::collections::VecDeque;
 use std::fmt;
-use std::mem;
 use std::process;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -25,19 +23,22 @@ const IDLE_PERIOD: Duration = Duration::from_secs(1);
 /// How long a closing store waits for its last flush before it leaves the thread behind.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The most bytes that the changes of one round write, but for those of its last.
+const ROUND_BYTES_MAX: usize = 1 << 20;
+
 /// What the committer works on.
 pub(super) trait Engine: Send + 'static {
-    /// Makes the changes, in their order and each of them all or nothing, and says of each
-    /// whether its condition held.
-    fn apply(&self, changes: &[&Change]) -> Vec<Result<bool, StoreError>>;
-
-    /// Makes durable what was applied before the call. An error ends the process.
-    fn flush(&self) -> Result<(), String>;
+    /// Makes the changes, in their order and each of them all or nothing, makes them durable, and
+    /// says of each whether its condition held. An error ends the process.
+    fn commit(&mut self, changes: &[&Change]) -> Result<Vec<Result<bool, StoreError>>, String>;
 
     /// Looks at what may have changed while nothing was written. An error ends the process.
-    fn look(&self) -> Result<(), String> {
+    fn look(&mut self) -> Result<(), String> {
         Ok(())
     }
+
+    /// Nothing more is to be written.
+    fn finish(&mut self) {}
 }
 
 /// What the thread does next.
@@ -73,7 +74,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Queue {
-    commits: Vec<Commit>,
+    commits: VecDeque<Commit>,
     closing: bool,
     finished: bool,
 }
@@ -81,13 +82,13 @@ struct Queue {
 #[derive(Debug)]
 struct Commit {
     since: Instant,
-    /// What is still to be applied, if anything.
+    /// None for who waits for what others write.
     change: Option<Change>,
     answer: oneshot::Sender<Result<bool, StoreError>>,
 }
 
 /// Ends the process when the thread panics: nobody would ever be woken again.
-struct AbortOnPanic;
+pub(super) struct AbortOnPanic(pub(super) &'static str);
 
 /// Ends the process, because what was written cannot be vouched for any more.
 ///
@@ -99,8 +100,8 @@ pub(super) fn abort(what: &str, error: &str) -> ! {
     process::abort()
 }
 
-fn run(shared: &Shared, engine: &impl Engine) {
-    let _guard = AbortOnPanic;
+fn run(shared: &Shared, engine: &mut impl Engine) {
+    let _guard = AbortOnPanic("the committer failed");
     loop {
         match shared.next() {
             Next::Commit(commits) => round(&shared.counters, engine, commits),
@@ -108,15 +109,12 @@ fn run(shared: &Shared, engine: &impl Engine) {
             Next::End => break,
         }
     }
-    flush(&shared.counters, engine);
-    shared.lock().finished = true;
-    shared.finished.notify_all();
+    engine.finish();
 }
 
-fn round(counters: &Counters, engine: &impl Engine, commits: Vec<Commit>) {
+fn round(counters: &Counters, engine: &mut impl Engine, commits: Vec<Commit>) {
     let changes: Vec<_> = commits.iter().filter_map(|commit| commit.change.as_ref()).collect();
-    let mut results = engine.apply(&changes).into_iter();
-    flush(counters, engine);
+    let mut results = commit(counters, engine, &changes).into_iter();
     for Commit { since, change, answer } in commits {
         counters.committed(since.elapsed());
         let result = match change {
@@ -128,24 +126,27 @@ fn round(counters: &Counters, engine: &impl Engine, commits: Vec<Commit>) {
     }
 }
 
-fn look(engine: &impl Engine) {
+fn look(engine: &mut impl Engine) {
     if let Err(error) = engine.look() {
         abort("the idle store failed", &error);
     }
 }
 
-fn flush(counters: &Counters, engine: &impl Engine) {
+fn commit(
+    counters: &Counters,
+    engine: &mut impl Engine,
+    changes: &[&Change],
+) -> Vec<Result<bool, StoreError>> {
     counters.flush_begins();
-    if let Err(error) = engine.flush() {
-        abort("a flush failed", &error);
-    }
+    let results = engine.commit(changes);
     counters.flush_ends();
+    results.unwrap_or_else(|error| abort("a write failed", &error))
 }
 
 // === impl Committer ===
 
 impl Committer {
-    pub(super) fn start(engine: impl Engine, counters: Arc<Counters>) -> std::io::Result<Self> {
+    pub(super) fn start(mut engine: impl Engine, counters: Arc<Counters>) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             filled: Condvar::new(),
@@ -155,7 +156,10 @@ impl Committer {
         let thread = {
             let shared = Arc::clone(&shared);
             thread::Builder::new().name("committer".into()).spawn(move || {
-                run(&shared, &engine);
+                run(&shared, &mut engine);
+                // It may have threads of its own, and files.
+                drop(engine);
+                shared.finish();
             })?
         };
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
@@ -165,8 +169,8 @@ impl Committer {
         !self.shared.lock().closing
     }
 
-    /// Waits until everything that was written before the call is durable.
-    pub(super) async fn durable(&self) -> Result<(), StoreError> {
+    /// Waits for a round, which has nothing to do for this.
+    pub(super) async fn nothing(&self) -> Result<(), StoreError> {
         self.commit(None).await.map(|_| ())
     }
 
@@ -213,7 +217,7 @@ impl Shared {
         if queue.closing || queue.commits.len() >= WAITING_MAX {
             return Err(StoreError::Unavailable);
         }
-        queue.commits.push(commit);
+        queue.commits.push_back(commit);
         self.counters.commit_begins();
         drop(queue);
         self.filled.notify_one();
@@ -228,7 +232,7 @@ impl Shared {
             .wait_timeout_while(self.lock(), IDLE_PERIOD, idle)
             .unwrap_or_else(PoisonError::into_inner);
         match (queue.commits.is_empty(), queue.closing) {
-            (false, _) => Next::Commit(mem::take(&mut queue.commits)),
+            (false, _) => Next::Commit(queue.round()),
             (true, true) => Next::End,
             (true, false) => Next::Look,
         }
@@ -239,12 +243,33 @@ impl Shared {
         self.filled.notify_all();
     }
 
+    fn finish(&self) {
+        self.lock().finished = true;
+        self.finished.notify_all();
+    }
+
     fn wait_finished(&self, timeout: Duration) -> bool {
         let (queue, _) = self
             .finished
             .wait_timeout_while(self.lock(), timeout, |queue| !queue.finished)
             .unwrap_or_else(PoisonError::into_inner);
         queue.finished
+    }
+}
+
+// === impl Queue ===
+
+impl Queue {
+    /// Takes those at the front that are made together: one at least.
+    fn round(&mut self) -> Vec<Commit> {
+        let mut bytes: usize = 0;
+        let fits = |commit: &&Commit| {
+            let before = bytes;
+            bytes = bytes.saturating_add(commit.change.as_ref().map_or(0, Change::bytes));
+            before < ROUND_BYTES_MAX
+        };
+        let many = self.commits.iter().take_while(fits).count();
+        self.commits.drain(..many).collect()
     }
 }
 
@@ -277,7 +302,7 @@ impl fmt::Debug for Change {
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {
         if thread::panicking() {
-            abort("the committer failed", "it panicked");
+            abort(self.0, "it panicked");
         }
     }
 }
@@ -289,7 +314,7 @@ mod tests {
     use std::sync::mpsc;
     use std::task::{Context, Poll, Waker};
 
-    /// An engine whose flushes begin and end when the test says so.
+    /// An engine whose commits begin and end when the test says so.
     #[derive(Debug)]
     struct Stepped {
         begun: mpsc::Sender<()>,
@@ -297,15 +322,11 @@ mod tests {
     }
 
     impl Engine for Stepped {
-        fn apply(&self, changes: &[&Change]) -> Vec<Result<bool, StoreError>> {
-            changes.iter().map(|_| Ok(true)).collect()
-        }
-
-        fn flush(&self) -> Result<(), String> {
+        fn commit(&mut self, changes: &[&Change]) -> Result<Vec<Result<bool, StoreError>>, String> {
             // A test that has failed and gone must not take the process with it.
             self.begun.send(()).ok();
             self.end.recv().ok();
-            Ok(())
+            Ok(changes.iter().map(|_| Ok(true)).collect())
         }
     }
 
@@ -327,13 +348,13 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_vouches_only_for_what_came_before_it() {
+    fn a_sync_vouches_only_for_what_came_before_it() {
         let (committer, counters, begins, ends) = stepped();
-        let mut first = pin!(committer.durable());
+        let mut first = pin!(committer.nothing());
         assert!(!ready(first.as_mut()));
         await_flush(&begins);
         // The flush has begun: who comes now needs the next one.
-        let mut second = pin!(committer.durable());
+        let mut second = pin!(committer.nothing());
         assert!(!ready(second.as_mut()));
         ends.send(()).unwrap();
         await_flush(&begins);
@@ -344,18 +365,16 @@ mod tests {
         ends.send(()).unwrap();
         super::super::wait(second).unwrap();
         assert_eq!((counters.read().flushes, counters.read().commits), (2, 2));
-        // The one of closing.
-        ends.send(()).unwrap();
         committer.close();
     }
 
     #[test]
-    fn all_that_wait_share_one_flush() {
+    fn all_that_wait_share_one_sync() {
         let (committer, counters, begins, ends) = stepped();
-        let mut opener = pin!(committer.durable());
+        let mut opener = pin!(committer.nothing());
         assert!(!ready(opener.as_mut()));
         await_flush(&begins);
-        let mut waiters: Vec<_> = (0..100).map(|_| Box::pin(committer.durable())).collect();
+        let mut waiters: Vec<_> = (0..100).map(|_| Box::pin(committer.nothing())).collect();
         assert!(waiters.iter_mut().all(|waiter| !ready(waiter.as_mut())));
         ends.send(()).unwrap();
         ends.send(()).unwrap();
@@ -363,20 +382,18 @@ mod tests {
             super::super::wait(waiter).unwrap();
         }
         assert_eq!((counters.read().flushes, counters.read().commits), (2, 101));
-        ends.send(()).unwrap();
         committer.close();
     }
 
     #[test]
     fn a_closed_committer_has_finished_what_waited_and_takes_nothing() {
         let (committer, counters, _begins, ends) = stepped();
-        let mut waiter = pin!(committer.durable());
+        let mut waiter = pin!(committer.nothing());
         assert!(!ready(waiter.as_mut()));
-        ends.send(()).unwrap();
         ends.send(()).unwrap();
         assert!(committer.close());
         assert!(ready(waiter.as_mut()));
-        assert_eq!(super::super::wait(committer.durable()), Err(StoreError::Unavailable));
+        assert_eq!(super::super::wait(committer.nothing()), Err(StoreError::Unavailable));
         assert_eq!(counters.read().waiting, 0);
         assert!(!committer.is_open());
         committer.close();
@@ -386,16 +403,15 @@ mod tests {
     fn who_no_longer_waits_stops_nobody() {
         let (committer, _, begins, ends) = stepped();
         {
-            let mut gone = pin!(committer.durable());
+            let mut gone = pin!(committer.nothing());
             assert!(!ready(gone.as_mut()));
         }
         await_flush(&begins);
-        let mut stays = pin!(committer.durable());
+        let mut stays = pin!(committer.nothing());
         assert!(!ready(stays.as_mut()));
         ends.send(()).unwrap();
         ends.send(()).unwrap();
         super::super::wait(stays).unwrap();
-        ends.send(()).unwrap();
         committer.close();
     }
 }

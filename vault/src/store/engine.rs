@@ -1,24 +1,28 @@
-//! The store on sled 0.34.7, as one machine's disk allows it.
+//! The store of one machine: a log, and behind it sled 0.34.7.
 
-use super::commit::{self, Change, Committer, Engine};
+use super::checkpoint::{self, Checkpointer, Target};
+use super::commit::{Change, Committer, Engine};
 use super::examination::{self, Accepted};
 use super::figures::Counters;
-use super::ledger::{Ledger, LedgerError, Resumed, Witness};
-use super::mark::MarkFile;
+use super::ledger::{Ledger, LedgerError, Move, Witness};
+use super::mark::{Mark, MarkFile};
 use super::opening::{self, Lock, Opened};
 use super::record::{self, Head, Record};
-use super::single;
+use super::rows::{Rows, View};
 use super::space::Space;
-use super::sync::{DataFile, Progress};
-use super::trees::{self, NotMade, Trees};
+use super::stage::Stage;
+use super::sync::DataFile;
+use super::trees::{LEDGER_KEY, TreeName};
+use super::wal::Wal;
 use super::walk::{Follow, Walk};
 use super::{
     BATCH_BYTES_MAX, BATCH_WRITES_MAX, Collection, Entry, KEY_BYTES_MAX, OpenError,
-    PAGE_ENTRIES_MAX, Pending, Position, Store, StoreError, StoreFigures, Tuning, VALUE_BYTES_MAX,
-    Write,
+    PAGE_ENTRIES_MAX, Pending, Store, StoreError, StoreFigures, Tuning, VALUE_BYTES_MAX, Write,
+    wait,
 };
-use sled::{Db, IVec, Tree};
+use sled::IVec;
 use std::fmt;
+use std::future::ready;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,22 +30,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// How often a read begins anew because the value was replaced under its hands.
 const READ_TRIES_MAX: usize = 1_000;
 
-/// How much is changed in one transaction. Each costs sled two syncs of its own, so that changes
-/// that wait together share one; but no read gets through while it is made.
-const GROUP_CHANGES_MAX: usize = 32;
-const GROUP_BYTES_MAX: usize = BATCH_BYTES_MAX;
-
 /// The store of one machine, in a directory that belongs to it alone.
 ///
 /// It has threads: open it after any fork. Dropping it closes it.
 pub struct SledStore {
     committer: Committer,
     counters: Arc<Counters>,
-    trees: Trees<Tree>,
-    /// Held by the committer while it writes.
+    view: Arc<View>,
+    /// Held by the committer while it shows what it wrote.
     ledger: Arc<Mutex<Option<Ledger>>>,
     space: Arc<Space>,
-    /// After the trees, with which the last writes to the log go.
+    /// After the trees, with which the last writes to sled's log go.
     last: LastMark,
     accepted: Option<Accepted>,
     /// Held as long as anything above may touch the files.
@@ -49,13 +48,13 @@ pub struct SledStore {
 }
 
 /// What the committer thread has of the store.
-struct Sled {
-    db: Db,
-    trees: Trees<Tree>,
+struct Writer {
+    view: Arc<View>,
     ledger: Arc<Mutex<Option<Ledger>>>,
+    wal: Wal,
+    checkpointer: Checkpointer,
     space: Arc<Space>,
-    progress: Progress,
-    mark: MarkFile,
+    mark: Arc<Mutex<MarkFile>>,
 }
 
 /// Writes down, when everything else of the store is gone, that it was closed in order.
@@ -88,23 +87,35 @@ impl SledStore {
     }
 
     fn start(directory: &Path, opened: Opened) -> Result<Self, OpenError> {
-        let Opened { trees, db, data, gap, accepted, mark, space, lock } = opened;
+        let Opened { trees, db, data, gap, accepted, mark, wal, recovered, space, lock } = opened;
         let (counters, space) = (Arc::new(Counters::default()), Arc::new(space));
-        let progress = data.progress();
         let ledger = Arc::<Mutex<Option<Ledger>>>::default();
-        let engine = Sled {
+        let frozen = recovered.map(|rows| (rows, wal.last()));
+        let (rows, upto) = frozen.unzip();
+        let (view, mark) = (Arc::new(View::new(trees, rows)), Arc::new(Mutex::new(mark)));
+        let target = Target {
             db,
-            trees: trees.clone(),
-            ledger: Arc::clone(&ledger),
+            view: Arc::clone(&view),
             space: Arc::clone(&space),
-            progress,
+            progress: data.progress(),
+            mark: Arc::clone(&mark),
+        };
+        let failed = |source| {
+            let (what, path) = ("start a thread for", directory.to_owned());
+            OpenError::Io { what, path, source }
+        };
+        let checkpointer = Checkpointer::start(target, upto).map_err(failed)?;
+        let writer = Writer {
+            view: Arc::clone(&view),
+            ledger: Arc::clone(&ledger),
+            wal,
+            checkpointer,
+            space: Arc::clone(&space),
             mark,
         };
-        let committer = Committer::start(engine, Arc::clone(&counters)).map_err(|source| {
-            OpenError::Io { what: "start a thread for", path: directory.to_owned(), source }
-        })?;
+        let committer = Committer::start(writer, Arc::clone(&counters)).map_err(failed)?;
         let last = LastMark { directory: directory.to_owned(), data, gap, in_order: false };
-        Ok(Self { committer, counters, trees, ledger, space, last, accepted, _lock: lock })
+        Ok(Self { committer, counters, view, ledger, space, last, accepted, _lock: lock })
     }
 
     /// Whether writes get through: the store is open, and no flush is stuck.
@@ -143,26 +154,25 @@ impl SledStore {
     }
 
     /// Begins to keep account of all rows, with those that are there. From here on every row that
-    /// is changed in another way than through this store is noticed by a [`Walk`].
+    /// is changed in another way than through this store is noticed by a [`Walk`]. Nothing may be
+    /// written meanwhile.
     ///
     /// # Errors
     /// The store failed.
     pub fn begin_ledger(&self, witness: Arc<dyn Witness>, counter: u64) -> Result<(), StoreError> {
-        let mut ledger = self.ledger();
-        let begun = Ledger::begin(witness, &self.trees, counter);
-        *ledger = Some(begun.map_err(|error| trees::of_sled(&error))?);
-        self.trees.ledger.flush().map(|_| ()).map_err(|error| trees::of_sled(&error))
+        let begun = Ledger::begin(witness, &self.view, counter)?;
+        *self.ledger() = Some(begun);
+        wait(self.committer.nothing())
     }
 
     /// Goes on keeping account of all rows, from what the last process left.
     ///
     /// # Errors
     /// There is no account, or it is not this witness's.
-    pub fn resume_ledger(&self, witness: Arc<dyn Witness>) -> Result<Resumed, LedgerError> {
-        let mut ledger = self.ledger();
-        let (resumed, found) = Ledger::resume(witness, &self.trees)?;
-        *ledger = Some(resumed);
-        Ok(found)
+    pub fn resume_ledger(&self, witness: Arc<dyn Witness>) -> Result<(), LedgerError> {
+        let resumed = Ledger::resume(witness, &self.view)?;
+        *self.ledger() = Some(resumed);
+        Ok(())
     }
 
     /// How often the ledger was written.
@@ -182,8 +192,8 @@ impl SledStore {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn trees(&self) -> &Trees<Tree> {
-        &self.trees
+    pub(super) fn view(&self) -> &View {
+        &self.view
     }
 
     /// Whether a write may begin.
@@ -238,11 +248,11 @@ impl SledStore {
     }
 
     fn record(&self, collection: Collection, key: &[u8]) -> Result<Option<IVec>, StoreError> {
-        self.trees.of(collection).get(key).map_err(|error| trees::of_sled(&error))
+        self.view.get(TreeName::Of(collection), key)
     }
 
     fn assemble(&self, head: Head) -> Result<Option<Vec<u8>>, StoreError> {
-        head.assemble(|key| self.trees.parts.get(key).map_err(|error| trees::of_sled(&error)))
+        head.assemble(|key| self.view.get(TreeName::Parts, key))
     }
 }
 
@@ -254,11 +264,12 @@ impl SledStore {
     }
 
     pub(super) fn parts_len(&self) -> usize {
-        self.trees.parts.len()
+        self.view.page(TreeName::Parts, Bound::Unbounded, b"", PAGE_ENTRIES_MAX).unwrap().len()
     }
 
+    /// Takes a part away that was put into sled before.
     pub(super) fn lose_a_part(&self) {
-        self.trees.parts.pop_min().unwrap();
+        self.view.trees().of(TreeName::Parts).pop_min().unwrap().unwrap();
     }
 }
 
@@ -283,14 +294,10 @@ impl Store for SledStore {
         };
         let limit = limit.min(PAGE_ENTRIES_MAX);
         let mut page = Vec::new();
-        for entry in self.trees.of(collection).range::<&[u8], _>((from, Bound::Unbounded)) {
-            let (key, record) = entry.map_err(|error| trees::of_sled(&error))?;
-            if page.len() >= limit || !key.starts_with(prefix) {
-                break;
-            }
+        for (key, record) in self.view.page(TreeName::Of(collection), from, prefix, limit)? {
             // What was deleted in the meantime is left out.
             if let Some(value) = self.value(collection, &key, record)? {
-                page.push((key.to_vec(), value));
+                page.push((key, value));
             }
         }
         Ok(page)
@@ -320,7 +327,8 @@ impl Store for SledStore {
     }
 
     fn durable(&self) -> Pending<'_, ()> {
-        Box::pin(self.committer.durable())
+        // Nothing is shown before it is.
+        Box::pin(ready(Ok(())))
     }
 }
 
@@ -344,8 +352,11 @@ impl Drop for LastMark {
         if !self.in_order {
             return;
         }
-        let reached = self.data.progress().reached();
-        let written = MarkFile::open(&self.directory).and_then(|mark| mark.write(reached, true));
+        let durable = self.data.progress().reached();
+        let written = MarkFile::open(&self.directory).and_then(|mut mark| {
+            let last = mark.last();
+            mark.write(Mark { durable, closed: true, ..last })
+        });
         if let Err(error) = written {
             log::error!("store: closed, but that could not be written down: {error}");
         }
@@ -375,87 +386,69 @@ fn check_batch(writes: &[Write]) -> Result<(), StoreError> {
     if fits { Ok(()) } else { Err(StoreError::TooLarge) }
 }
 
-/// How many of `changes` go into one transaction: one at least.
-fn group_len(changes: &[&Change]) -> usize {
-    let mut bytes: usize = 0;
-    let fits = |change: &&&Change| {
-        bytes = bytes.saturating_add(change.bytes());
-        bytes <= GROUP_BYTES_MAX && single::Single::of(change).is_none()
-    };
-    changes.iter().take(GROUP_CHANGES_MAX).take_while(fits).count().max(1)
-}
+// === impl Writer ===
 
-// === impl Sled ===
-
-impl Sled {
-    /// Makes the changes of `group` in one transaction, or, if one of them is refused, each in one
-    /// of its own.
-    fn transact(
-        &self,
-        ledger: &mut Option<Ledger>,
-        group: &[&Change],
-        results: &mut Vec<Result<bool, StoreError>>,
-    ) {
-        match self.trees.apply(ledger.as_mut(), group) {
-            Ok(made) => results.extend(made.into_iter().map(Ok)),
-            Err(NotMade::Refused(error)) => match group {
-                [_] => results.push(Err(error)),
-                group => {
-                    group.chunks(1).for_each(|change| self.transact(ledger, change, results));
-                }
-            },
-            Err(NotMade::Torn(error)) => torn(&error),
+impl Writer {
+    /// Makes rows durable, with the ledger if there is one, and then shows them.
+    fn write(&mut self, mut rows: Rows, moves: &[Move]) -> Result<(), String> {
+        if let Some(ledger) = self.ledger().as_ref() {
+            let row = ledger.row_after(moves);
+            rows.put(TreeName::Ledger, LEDGER_KEY.to_vec(), Some(IVec::from(row)));
         }
-    }
-
-    /// Flushes the log, and says up to where all of it is durable now.
-    fn flush_log(&self) -> Result<Position, String> {
-        let reached = self.progress.reached();
-        self.db.flush().map_err(|error| error.to_string())?;
-        Ok(reached)
-    }
-}
-
-/// Ends the process: memory may hold half of what was to be written.
-fn torn(error: &sled::Error) -> ! {
-    commit::abort("a write was cut short", &error.to_string())
-}
-
-impl Engine for Sled {
-    fn apply(&self, changes: &[&Change]) -> Vec<Result<bool, StoreError>> {
-        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut results = Vec::with_capacity(changes.len());
-        let mut rest = changes;
-        while !rest.is_empty() {
-            let singles = single::group(rest);
-            let made = singles.len();
-            rest = if made > 0 {
-                let held = single::apply(&self.trees, ledger.as_mut(), &singles);
-                results.extend(held.unwrap_or_else(|error| torn(&error)));
-                rest.get(made..).unwrap_or_default()
-            } else {
-                let (group, later) = rest.split_at(group_len(rest));
-                self.transact(&mut ledger, group, &mut results);
-                later
-            };
+        if self.wal.is_full() {
+            self.checkpointer.freeze(&self.view, self.wal.last());
+            self.wal.turn();
         }
-        let settled = ledger.as_mut().map(|ledger| ledger.settle(&self.trees.ledger));
-        settled.transpose().unwrap_or_else(|error| torn(&error));
-        results
+        self.wal.append(&rows).map_err(|error| error.to_string())?;
+        let mut ledger = self.ledger();
+        if let Some(ledger) = ledger.as_mut() {
+            ledger.made(moves);
+        }
+        // A walk, which holds the ledger, sees both or neither.
+        self.view.publish(rows);
+        Ok(())
     }
 
-    fn flush(&self) -> Result<(), String> {
-        let reached = self.flush_log()?;
+    fn ledger(&self) -> MutexGuard<'_, Option<Ledger>> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn witness(&self) -> Option<Arc<dyn Witness>> {
+        self.ledger().as_ref().map(|ledger| ledger.witness().clone())
+    }
+
+    fn ledger_is_new(&self) -> bool {
+        self.ledger().as_ref().is_some_and(|ledger| !ledger.is_written())
+    }
+
+    fn keep_up(&self) -> Result<(), String> {
         self.space.look();
-        self.mark.keep_up(reached).map_err(|error| error.to_string())
+        let kept = checkpoint::lock(&self.mark).keep_up(self.wal.last());
+        kept.map_err(|error| error.to_string())
+    }
+}
+
+impl Engine for Writer {
+    fn commit(&mut self, changes: &[&Change]) -> Result<Vec<Result<bool, StoreError>>, String> {
+        let witness = self.witness();
+        let mut stage = Stage::new(&self.view, witness.as_deref());
+        let results = changes.iter().map(|change| stage.make(change)).collect();
+        let (rows, moves) = stage.done();
+        if !rows.is_empty() || self.ledger_is_new() {
+            self.write(rows, &moves)?;
+        }
+        self.keep_up()?;
+        Ok(results)
     }
 
-    fn look(&self) -> Result<(), String> {
-        self.space.look();
-        if self.progress.reached() == self.mark.durable() {
-            return Ok(());
+    fn look(&mut self) -> Result<(), String> {
+        self.keep_up()
+    }
+
+    /// Puts all that there is into sled, if there is room for it. What is not put stays in the log.
+    fn finish(&mut self) {
+        if !self.view.has_settled() && self.space.check().is_ok() {
+            self.checkpointer.freeze(&self.view, self.wal.last());
         }
-        let reached = self.flush_log()?;
-        self.mark.keep_up(reached).map_err(|error| error.to_string())
     }
 }

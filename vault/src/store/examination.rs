@@ -7,7 +7,10 @@
 //! step.
 
 use super::mark::{self, Mark};
+use super::opening::FORMAT;
+use super::rows::Rows;
 use super::survey::{self, Survey};
+use super::wal::{self, FrameNumber, Recovered};
 use super::{OpenError, Position};
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -30,12 +33,15 @@ const HALF: &str = "generating";
 const SNAPSHOT_LENGTH_BYTES: usize = 8;
 
 /// What was found out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Examined {
-    /// Up to where the log is known to have been durable.
+    /// Up to where sled's log is known to have been durable.
     pub(super) promised: Position,
     /// Whether something before its end cannot be read.
     pub(super) gap: bool,
+    /// The rows of our log that may not be in sled, and its last frame.
+    pub(super) recovered: Rows,
+    pub(super) last: FrameNumber,
     /// That whatever is lost is accepted.
     pub(super) accepted: Option<Accepted>,
 }
@@ -51,6 +57,10 @@ pub struct Accepted {
 
 /// Examines the directory, puts right what can be, and refuses what cannot.
 pub(super) fn before(directory: &Path, segment_bytes: usize) -> Result<Examined, OpenError> {
+    if mark::is_of_format_1(directory) {
+        let directory = directory.to_owned();
+        return Err(OpenError::Format { directory, found: "1".to_owned(), expected: FORMAT });
+    }
     let accepted = acceptance(directory)?;
     remove_half_snapshots(directory)?;
     repair_settings(directory)?;
@@ -60,8 +70,13 @@ pub(super) fn before(directory: &Path, segment_bytes: usize) -> Result<Examined,
     let survey = File::open(&path).and_then(|db| survey::survey(&db, segment_bytes, from));
     let survey = survey.map_err(failed("read", &path))?;
     let accepted = accept(judge(directory, mark, survey), accepted)?;
-    let promised = mark.map_or(0, |mark| mark.durable);
-    Ok(Examined { promised, gap: survey.damage.is_some(), accepted })
+    let recovered = wal::recover(directory, mark.map(|mark| mark.applied));
+    let recovered = recovered.map_err(failed("read the log in", directory))?;
+    let mark = mark.unwrap_or_default();
+    let accepted = accept(judge_wal(directory, mark, &recovered), accepted)?;
+    let (promised, gap) = (mark.durable, survey.damage.is_some());
+    let last = recovered.highest.max(mark.logged);
+    Ok(Examined { promised, gap, recovered: recovered.rows, last, accepted })
 }
 
 /// Whether the file is there by which losses are accepted, and whose it is.
@@ -104,9 +119,19 @@ fn judge(directory: &Path, mark: Option<Mark>, survey: Survey) -> Result<(), Ope
             log::warn!("store: the data file cannot be read at byte {at}; it was not closed");
             Ok(())
         }
-        Some(at) => Err(OpenError::Damaged { directory, at }),
+        Some(at) => Err(OpenError::Damaged { directory, file: "db", at }),
         None => Ok(()),
     }
+}
+
+/// What the mark and our log say together.
+fn judge_wal(directory: &Path, mark: Mark, log: &Recovered) -> Result<(), OpenError> {
+    let directory = directory.to_owned();
+    if let Some((file, at)) = log.damage {
+        return Err(OpenError::Damaged { directory, file, at });
+    }
+    let (found, promised) = (log.end, mark.logged);
+    if found < promised { Err(OpenError::Lost { directory, found, promised }) } else { Ok(()) }
 }
 
 /// Lets a loss pass that an operator has accepted, and says which.
@@ -118,7 +143,7 @@ fn accept(
         (Err(error), Some(accepted)) => {
             log::error!("store: opened as the file {ACCEPT} says, although {error}");
             let loss = if matches!(error, OpenError::Damaged { .. }) {
-                "the data file is damaged"
+                "a file is damaged"
             } else if matches!(error, OpenError::NoMark(_)) {
                 "the mark is missing"
             } else {

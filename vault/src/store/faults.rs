@@ -189,6 +189,8 @@ fn a_lost_part_is_damage_and_not_absence() {
     let (collection, key) = (Collection::Accounts, b"key".to_vec());
     let long = vec![1; 10_000];
     assert_eq!(wait(store.put_if_absent(collection, key.clone(), long.clone())), Ok(true));
+    drop(store);
+    let store = SledStore::open(scratch.path(), CACHE).unwrap();
     store.lose_a_part();
     assert_eq!(store.get(collection, &key), Err(StoreError::Corrupt));
     assert_eq!(store.page(collection, None, b"", 10), Err(StoreError::Corrupt));

@@ -7,28 +7,22 @@
 //! none. The digests must stay secret, because with many known ones other rows could be found that
 //! make the same sum: the row of the ledger is sealed.
 //!
-//! sled's log comes back after a crash as far as it was whole, and no further. A group of writes
-//! that needs no transaction is announced in the ledger before it is made: whatever part of it
-//! survives, the next opening sees of each announced row whether it was changed, and puts the sums
-//! right. Before the flush the ledger is written once more, without announcements, so that no row
-//! that was acknowledged is in doubt. A transaction writes the ledger with its own rows.
+//! The ledger is a row as well, which each frame of the log has with the rows that it is about: so the
+//! two are never apart.
 
-use super::trees::{PARTS, Trees};
-use super::{Collection, StoreError};
+use super::StoreError;
+use super::rows::View;
+use super::trees::{LEDGER_KEY, TreeName, Trees};
 use crate::frame::{Fields, frame};
-use sled::{IVec, Tree};
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Bound;
 use std::sync::Arc;
 
-/// The name of the tree that holds the ledger, which is in no sum.
-pub(super) const LEDGER: &str = "ledger";
-/// The key of its only row.
-const ROW: &[u8] = b"ledger";
 const DIGEST_BYTES: usize = 32;
-/// How much of a digest tells whether an announced row was written.
-const TAG_BYTES: usize = 16;
-const FORM: &[u8] = b"orchestra/1 ledger";
+/// How many rows are read at a time when a ledger begins.
+const PAGE_ROWS: usize = 1_000;
+const FORM: &[u8] = b"orchestra/2 ledger";
 /// How many changed rows a walk that follows changes may be behind with.
 pub(super) const DIRTY_MAX: usize = 262_144;
 
@@ -61,27 +55,17 @@ pub enum LedgerError {
     Store(#[from] StoreError),
 }
 
-/// What taking up the ledger found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Resumed {
-    /// How many rows were announced last, and may have been cut short.
-    pub announced: usize,
-    /// How many of them are neither what they were nor what they were to be.
-    pub unexplained: usize,
-}
-
 /// A sum modulo 2^256.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Sum([u64; 4]);
 
-/// The sums of all trees, by name.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Sums(Vec<(&'static str, Sum)>);
+/// The sums of all trees.
+#[derive(Clone, Default)]
+pub(super) struct Sums(Trees<Sum>);
 
 /// A row that changes: from one digest to another, or from or to absence.
-#[derive(Clone)]
 pub(super) struct Move {
-    tree: &'static str,
+    tree: TreeName,
     key: Vec<u8>,
     old: Option<Digest>,
     new: Option<Digest>,
@@ -93,8 +77,8 @@ pub(super) struct Ledger {
     /// How often it was written.
     counter: u64,
     sums: Sums,
-    /// The row on the disk announces changes that are made by now.
-    unsettled: bool,
+    /// Whether it was ever written.
+    written: bool,
     walks: Vec<Tracker>,
     next_walk: u64,
 }
@@ -102,58 +86,12 @@ pub(super) struct Ledger {
 /// A walk over all rows, as the writers see it.
 pub(super) struct Tracker {
     id: u64,
-    /// The tree it is in, as a position, and the last key it has read there.
-    at: (usize, Option<Vec<u8>>),
+    /// The place of the tree it is in, and the last key it has read there.
+    at: (u8, Option<Vec<u8>>),
     /// What the writers changed behind it.
     behind: Sums,
     /// The rows they changed there, if anybody wants to know.
-    dirty: Option<BTreeSet<(usize, Vec<u8>)>>,
-}
-
-/// A ledger as it was written.
-struct Written {
-    counter: u64,
-    sums: Sums,
-    announced: Vec<Announced>,
-}
-
-struct Announced {
-    tree: &'static str,
-    key: Vec<u8>,
-    old: Option<Digest>,
-    new: Option<[u8; TAG_BYTES]>,
-}
-
-/// The names of the trees that are in the sums, in the order of a walk: what refers to other rows
-/// comes after them nowhere, since a walk ends at one moment for all.
-pub(super) const TREES: [&str; 8] = [
-    Collection::Meta.name(),
-    Collection::Keys.name(),
-    Collection::Merchants.name(),
-    Collection::ApiKeys.name(),
-    Collection::Accounts.name(),
-    Collection::Tokens.name(),
-    Collection::Payments.name(),
-    PARTS,
-];
-
-fn position(tree: &str) -> usize {
-    TREES.iter().position(|name| *name == tree).unwrap_or(TREES.len())
-}
-
-fn tag(digest: &Digest) -> [u8; TAG_BYTES] {
-    let mut tag = [0; TAG_BYTES];
-    tag.iter_mut().zip(digest).for_each(|(to, from)| *to = *from);
-    tag
-}
-
-fn digest_of(
-    witness: &dyn Witness,
-    tree: &str,
-    key: &[u8],
-    record: Option<&[u8]>,
-) -> Option<Digest> {
-    record.map(|record| witness.digest(tree, key, record))
+    dirty: Option<BTreeSet<(u8, Vec<u8>)>>,
 }
 
 // === impl Sum ===
@@ -207,25 +145,22 @@ impl fmt::Debug for Sum {
 // === impl Sums ===
 
 impl Sums {
-    pub(super) fn zero() -> Self {
-        Self(TREES.map(|tree| (tree, Sum::default())).to_vec())
+    pub(super) fn moved(&mut self, tree: TreeName, old: Option<&Digest>, new: Option<&Digest>) {
+        let sum = self.0.of_mut(tree);
+        *sum = sum.moved(old, new);
     }
 
-    pub(super) fn moved(&mut self, tree: &str, old: Option<&Digest>, new: Option<&Digest>) {
-        if let Some((_, sum)) = self.0.iter_mut().find(|(name, _)| *name == tree) {
-            *sum = sum.moved(old, new);
+    pub(super) fn plus(mut self, other: &Self) -> Self {
+        for (tree, sum) in self.0.each_mut() {
+            *sum = sum.plus(*other.0.of(tree));
         }
-    }
-
-    pub(super) fn plus(&self, other: &Self) -> Self {
-        let pairs = self.0.iter().zip(&other.0);
-        Self(pairs.map(|((name, one), (_, two))| (*name, one.plus(*two))).collect())
+        self
     }
 
     /// The names of the trees in which the two differ.
     pub(super) fn apart(&self, other: &Self) -> Vec<&'static str> {
-        let pairs = self.0.iter().zip(&other.0);
-        pairs.filter(|(one, two)| one != two).map(|((name, _), _)| *name).collect()
+        let differ = |tree: &TreeName| self.0.of(*tree) != other.0.of(*tree);
+        TreeName::summed().filter(differ).map(TreeName::name).collect()
     }
 }
 
@@ -240,19 +175,19 @@ impl fmt::Debug for Sums {
 impl Move {
     pub(super) fn new(
         witness: &dyn Witness,
-        tree: &'static str,
+        tree: TreeName,
         key: &[u8],
         old: Option<&[u8]>,
         new: Option<&[u8]>,
     ) -> Self {
-        let digest = |record| digest_of(witness, tree, key, record);
-        Self { tree, key: key.to_vec(), old: digest(old), new: digest(new) }
+        let digest = |record: &[u8]| witness.digest(tree.name(), key, record);
+        Self { tree, key: key.to_vec(), old: old.map(digest), new: new.map(digest) }
     }
 }
 
 impl fmt::Debug for Move {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Move({}, {} bytes)", self.tree, self.key.len())
+        write!(f, "Move({:?}, {} bytes)", self.tree, self.key.len())
     }
 }
 
@@ -262,53 +197,29 @@ impl Ledger {
     /// Begins a ledger with what is in the store now.
     pub(super) fn begin(
         witness: Arc<dyn Witness>,
-        trees: &Trees<Tree>,
+        view: &View,
         counter: u64,
-    ) -> sled::Result<Self> {
-        let mut sums = Sums::zero();
-        for (name, tree) in trees.each() {
-            for row in tree {
-                let (key, record) = row?;
-                sums.moved(name, None, Some(&witness.digest(name, &key, &record)));
+    ) -> Result<Self, StoreError> {
+        let mut sums = Sums::default();
+        for tree in TreeName::summed() {
+            let mut from = Bound::Unbounded;
+            loop {
+                let page = view.page(tree, from.as_ref().map(Vec::as_slice), b"", PAGE_ROWS)?;
+                for (key, record) in &page {
+                    sums.moved(tree, None, Some(&witness.digest(tree.name(), key, record)));
+                }
+                let Some((last, _)) = page.into_iter().next_back() else { break };
+                from = Bound::Excluded(last);
             }
         }
-        let mut ledger =
-            Self { witness, counter, sums, unsettled: false, walks: Vec::new(), next_walk: 0 };
-        ledger.announce(&trees.ledger, &[])?;
-        Ok(ledger)
+        Ok(Self { witness, counter, sums, written: false, walks: Vec::new(), next_walk: 0 })
     }
 
-    /// Takes up the ledger where it was left, also in the middle of a group of writes.
-    pub(super) fn resume(
-        witness: Arc<dyn Witness>,
-        trees: &Trees<Tree>,
-    ) -> Result<(Self, Resumed), LedgerError> {
-        let row = trees.ledger.get(ROW).map_err(|error| super::trees::of_sled(&error))?;
-        let row = row.ok_or(LedgerError::Missing)?;
-        let written = Written::read(&*witness, &row).ok_or(LedgerError::Unreadable)?;
-        let Written { counter, sums, announced } = written;
-        let mut ledger =
-            Self { witness, counter, sums, unsettled: false, walks: Vec::new(), next_walk: 0 };
-        let mut resumed = Resumed { announced: announced.len(), unexplained: 0 };
-        for one in announced {
-            let explained = ledger.resolve(trees, &one)?;
-            resumed.unexplained = resumed.unexplained.saturating_add(usize::from(!explained));
-        }
-        Ok((ledger, resumed))
-    }
-
-    /// Counts an announced row as changed if it is, and says whether it is one or the other.
-    fn resolve(&mut self, trees: &Trees<Tree>, one: &Announced) -> Result<bool, StoreError> {
-        let record = match trees.named(one.tree) {
-            Some(tree) => tree.get(&one.key).map_err(|error| super::trees::of_sled(&error))?,
-            None => None,
-        };
-        let found = digest_of(&*self.witness, one.tree, &one.key, record.as_deref());
-        let is_new = found.as_ref().map(tag) == one.new;
-        if is_new {
-            self.sums.moved(one.tree, one.old.as_ref(), found.as_ref());
-        }
-        Ok(is_new || found == one.old)
+    /// Takes up the ledger where it was left.
+    pub(super) fn resume(witness: Arc<dyn Witness>, view: &View) -> Result<Self, LedgerError> {
+        let row = view.get(TreeName::Ledger, LEDGER_KEY)?.ok_or(LedgerError::Missing)?;
+        let (counter, sums) = read(&*witness, &row).ok_or(LedgerError::Unreadable)?;
+        Ok(Self { witness, counter, sums, written: true, walks: Vec::new(), next_walk: 0 })
     }
 
     pub(super) fn counter(&self) -> u64 {
@@ -323,57 +234,37 @@ impl Ledger {
         &self.witness
     }
 
-    /// Says on the disk which rows are about to change, before they do.
-    pub(super) fn announce(&mut self, tree: &Tree, moves: &[Move]) -> sled::Result<()> {
-        self.counter = self.counter.saturating_add(1);
-        self.unsettled = !moves.is_empty();
-        let row = self.row(self.counter, &self.sums, moves);
-        tree.insert(ROW, row).map(|_| ())
+    /// Whether it was ever written.
+    pub(super) fn is_written(&self) -> bool {
+        self.written
     }
 
-    /// Says on the disk that what was announced is made, before it is flushed: of rows that were
-    /// acknowledged there is no doubt.
-    pub(super) fn settle(&mut self, tree: &Tree) -> sled::Result<()> {
-        if self.unsettled { self.announce(tree, &[]) } else { Ok(()) }
-    }
-
-    /// The row that a transaction which makes `moves` writes with them, under [`Self::key`].
+    /// The row that goes with these moves.
     pub(super) fn row_after(&self, moves: &[Move]) -> Vec<u8> {
         let mut sums = self.sums.clone();
         for Move { tree, old, new, .. } in moves {
-            sums.moved(tree, old.as_ref(), new.as_ref());
+            sums.moved(*tree, old.as_ref(), new.as_ref());
         }
-        self.row(self.counter.saturating_add(1), &sums, &[])
+        self.row(self.counter.saturating_add(1), &sums)
     }
 
-    /// Where the ledger's row is.
-    pub(super) fn key() -> &'static [u8] {
-        ROW
-    }
-
-    /// A transaction wrote the ledger with these changes.
-    pub(super) fn transacted(&mut self, moves: &[Move]) {
-        self.counter = self.counter.saturating_add(1);
-        self.unsettled = false;
-        self.made(moves);
-    }
-
-    /// The rows are changed.
+    /// The rows are changed, and the ledger is written with them.
     pub(super) fn made(&mut self, moves: &[Move]) {
+        self.counter = self.counter.saturating_add(1);
+        self.written = true;
         for one in moves {
             self.sums.moved(one.tree, one.old.as_ref(), one.new.as_ref());
             self.walks.iter_mut().for_each(|walk| walk.see(one));
         }
     }
 
-    /// The row as it is when nothing is under way.
-    pub(super) fn settled_row(&self) -> Vec<u8> {
-        self.row(self.counter, &self.sums, &[])
+    /// The row as it is now.
+    pub(super) fn row_now(&self) -> Vec<u8> {
+        self.row(self.counter, &self.sums)
     }
 
-    fn row(&self, counter: u64, sums: &Sums, moves: &[Move]) -> Vec<u8> {
-        let text = written(sums, moves);
-        let sealed = self.witness.seal(counter, &text);
+    fn row(&self, counter: u64, sums: &Sums) -> Vec<u8> {
+        let sealed = self.witness.seal(counter, &written(sums));
         [&counter.to_be_bytes()[..], &sealed].concat()
     }
 
@@ -383,7 +274,7 @@ impl Ledger {
         let id = self.next_walk;
         self.next_walk = id.wrapping_add(1);
         let dirty = follows.then(BTreeSet::new);
-        self.walks.push(Tracker { id, at: (0, None), behind: Sums::zero(), dirty });
+        self.walks.push(Tracker { id, at: (0, None), behind: Sums::default(), dirty });
         id
     }
 
@@ -393,7 +284,7 @@ impl Ledger {
     }
 
     /// Moves a walk on to the key `after` of the tree at this position.
-    pub(super) fn walk_on(&mut self, id: u64, at: (usize, Option<Vec<u8>>)) {
+    pub(super) fn walk_on(&mut self, id: u64, at: (u8, Option<Vec<u8>>)) {
         if let Some(walk) = self.walks.iter_mut().find(|walk| walk.id == id) {
             walk.at = at;
         }
@@ -401,7 +292,7 @@ impl Ledger {
 
     /// Up to `max` rows that were changed behind a walk, which are no longer remembered after that.
     /// Nothing at all when there were more than can be.
-    pub(super) fn take_dirty(&mut self, id: u64, max: usize) -> Option<Vec<(usize, Vec<u8>)>> {
+    pub(super) fn take_dirty(&mut self, id: u64, max: usize) -> Option<Vec<(u8, Vec<u8>)>> {
         let walk = self.walks.iter_mut().find(|walk| walk.id == id);
         let Some(dirty) = walk.and_then(|walk| walk.dirty.as_mut()) else {
             return Some(Vec::new());
@@ -421,7 +312,7 @@ impl fmt::Debug for Ledger {
 
 impl Tracker {
     fn see(&mut self, one: &Move) {
-        let tree = position(one.tree);
+        let tree = one.tree.place();
         if !self.is_behind(tree, &one.key) {
             return;
         }
@@ -432,73 +323,42 @@ impl Tracker {
     }
 
     /// Whether the walk has passed this key.
-    fn is_behind(&self, tree: usize, key: &[u8]) -> bool {
+    fn is_behind(&self, tree: u8, key: &[u8]) -> bool {
         let (at, after) = &self.at;
         tree < *at || (tree == *at && after.as_deref().is_some_and(|after| key <= after))
     }
 }
 
-// === impl Written ===
-
-fn written(sums: &Sums, moves: &[Move]) -> Vec<u8> {
-    let count = |many: usize| u32::try_from(many).unwrap_or(u32::MAX).to_be_bytes().to_vec();
-    let mut parts = vec![FORM.to_vec(), count(sums.0.len())];
-    for (name, sum) in &sums.0 {
-        parts.push(name.as_bytes().to_vec());
-        parts.push(sum.bytes().to_vec());
-    }
-    for Move { tree, key, old, new } in moves {
-        parts.push(tree.as_bytes().to_vec());
-        parts.push(key.clone());
-        parts.push(old.map(Vec::from).unwrap_or_default());
-        parts.push(new.as_ref().map(|new| tag(new).to_vec()).unwrap_or_default());
+fn written(sums: &Sums) -> Vec<u8> {
+    let mut parts = vec![FORM.to_vec()];
+    for tree in TreeName::summed() {
+        parts.push(tree.name().as_bytes().to_vec());
+        parts.push(sums.0.of(tree).bytes().to_vec());
     }
     frame(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
 
-impl Written {
-    fn read(witness: &dyn Witness, row: &IVec) -> Option<Self> {
-        let (counter, sealed) = row.split_first_chunk()?;
-        let counter = u64::from_be_bytes(*counter);
-        let text = witness.open(counter, sealed)?;
-        let mut fields = Fields::new(&text);
-        if fields.bytes()? != FORM {
-            return None;
-        }
-        let mut sums = Sums::zero();
-        for _ in 0..u32::from_be_bytes(fields.array()?) {
-            let name = fields.text()?;
-            let sum = Sum::of(&fields.array()?);
-            // A tree that this version does not know cannot be vouched for.
-            sums.0.iter_mut().find(|(known, _)| *known == name)?.1 = sum;
-        }
-        let mut announced = Vec::new();
-        while fields.end().is_none() {
-            announced.push(Announced::read(&mut fields)?);
-        }
-        Some(Self { counter, sums, announced })
+/// Reads a row of the ledger: how often it was written, and the sums.
+fn read(witness: &dyn Witness, row: &[u8]) -> Option<(u64, Sums)> {
+    let (counter, sealed) = row.split_first_chunk()?;
+    let counter = u64::from_be_bytes(*counter);
+    let text = witness.open(counter, sealed)?;
+    let mut fields = Fields::new(&text);
+    (fields.bytes()? == FORM).then_some(())?;
+    let mut sums = Sums::default();
+    while fields.end().is_none() {
+        // A tree that this version does not know cannot be vouched for.
+        let tree = TreeName::named(fields.text()?)?;
+        *sums.0.of_mut(tree) = Sum::of(&fields.array()?);
     }
-}
-
-impl Announced {
-    fn read(fields: &mut Fields<'_>) -> Option<Self> {
-        let name = fields.text()?;
-        let tree = TREES.into_iter().find(|tree| *tree == name)?;
-        let key = fields.bytes()?.to_vec();
-        let old = optional(fields.bytes()?)?;
-        let new = optional(fields.bytes()?)?;
-        Some(Self { tree, key, old, new })
-    }
-}
-
-/// Nothing for no bytes, and nothing at all for another length.
-fn optional<const N: usize>(bytes: &[u8]) -> Option<Option<[u8; N]>> {
-    if bytes.is_empty() { Some(None) } else { Some(Some(bytes.try_into().ok()?)) }
+    Some((counter, sums))
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Sum, Sums};
+    use crate::store::Collection;
+    use crate::store::trees::TreeName;
     use proptest::prelude::*;
 
     proptest! {
@@ -525,9 +385,9 @@ mod tests {
 
     #[test]
     fn a_difference_is_named_by_its_tree() {
-        let (one, mut two) = (Sums::zero(), Sums::zero());
-        two.moved("tokens", None, Some(&[7; 32]));
+        let (one, mut two) = (Sums::default(), Sums::default());
+        two.moved(TreeName::Of(Collection::Tokens), None, Some(&[7; 32]));
         assert_eq!(one.apart(&two), ["tokens"]);
-        assert!(one.apart(&Sums::zero()).is_empty());
+        assert!(one.apart(&Sums::default()).is_empty());
     }
 }

@@ -1,10 +1,12 @@
 //! Creating and opening: everything that must hold before the first write is acknowledged.
 
 use super::examination::{self, Accepted, Examined, failed, snapshots};
-use super::mark::{self, MarkFile};
+use super::mark::{self, Mark, MarkFile};
+use super::rows::Rows;
 use super::space::{OPEN_BYTES_MIN, Space};
 use super::sync::DataFile;
 use super::trees::Trees;
+use super::wal::{self, Wal};
 use super::{OpenError, Tuning};
 use sled::{Db, Tree};
 use std::fs::{self, DirBuilder, File, TryLockError};
@@ -16,7 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 /// How the collections are laid out. It changes when an older program must not write here.
-pub(super) const FORMAT: &str = "1";
+pub(super) const FORMAT: &str = "2";
 
 /// Under which key of `Meta` the format stands.
 pub(super) const FORMAT_KEY: &[u8] = b"format";
@@ -44,6 +46,9 @@ pub(super) struct Opened {
     /// That whatever was lost was accepted.
     pub(super) accepted: Option<Accepted>,
     pub(super) mark: MarkFile,
+    pub(super) wal: Wal,
+    /// The rows of the log that may not be in sled.
+    pub(super) recovered: Option<Rows>,
     pub(super) space: Space,
     pub(super) lock: Lock,
 }
@@ -54,12 +59,14 @@ pub(super) struct Lock(File);
 
 /// Makes a store in a directory that is missing or empty.
 pub(super) fn create(directory: &Path, tuning: Tuning) -> Result<Opened, OpenError> {
-    let opened = begin(directory, tuning)?;
-    // Last, so that what has a format is complete.
-    opened.trees.write_format().map_err(of_sled(directory))?;
-    opened.db.flush().map_err(of_sled(directory))?;
-    opened.mark_reached(directory)?;
-    Ok(opened)
+    guarded(directory, || {
+        let mut opened = begin(directory, tuning)?;
+        // Last, so that what has a format is complete.
+        opened.trees.write_format().map_err(of_sled(directory))?;
+        opened.db.flush().map_err(of_sled(directory))?;
+        opened.mark_reached(directory)?;
+        Ok(opened)
+    })
 }
 
 /// Begins a store, which has no format yet, in a directory that is missing or empty.
@@ -73,10 +80,10 @@ pub(super) fn begin(directory: &Path, tuning: Tuning) -> Result<Opened, OpenErro
         // Another process was faster.
         return Err(OpenError::Exists(directory.to_owned()));
     }
-    // First, so that what has data has a mark; it says that nothing was promised.
-    let path = directory.join(mark::NAME);
-    let mark = MarkFile::open(directory).and_then(|mark| mark.write(0, false).map(|()| mark));
-    let mark = mark.map_err(failed("write", &path))?;
+    // First, so that what has data has a mark, which says that nothing was promised, and a log.
+    let mut mark = open_mark(directory)?;
+    mark.write(Mark::default()).map_err(failed("write", &directory.join(mark::NAME)))?;
+    wal::create(directory).map_err(failed("make the log in", directory))?;
     sync(directory)?;
     let db = open_sled(directory, tuning)?;
     prove(directory, (db, tuning), mark, (space, lock))
@@ -92,11 +99,16 @@ pub(super) fn open(directory: &Path, tuning: Tuning) -> Result<Opened, OpenError
     let examined = examination::before(directory, tuning.segment_bytes)?;
     let db = open_sled(directory, tuning)?;
     let examined = examined.after(directory)?;
-    check_format(directory, &db, examined)?;
-    let mark = MarkFile::open(directory).map_err(failed("open", &directory.join(mark::NAME)))?;
-    let opened = prove(directory, (db, tuning), mark, (space, lock))?;
+    check_format(directory, &db, &examined)?;
+    let mut opened = prove(directory, (db, tuning), open_mark(directory)?, (space, lock))?;
+    opened.wal.go_on_after(examined.last);
+    opened.recovered = Some(examined.recovered).filter(|rows| !rows.is_empty());
     opened.mark_reached(directory)?;
     Ok(Opened { gap: examined.gap, accepted: examined.accepted, ..opened })
+}
+
+fn open_mark(directory: &Path) -> Result<MarkFile, OpenError> {
+    MarkFile::open(directory).map_err(failed("open", &directory.join(mark::NAME)))
 }
 
 /// Takes the lock, before anything in the directory is touched, and looks for room.
@@ -124,7 +136,10 @@ fn prove(
     test_flush(directory, &db, &data)?;
     check_blobs(directory)?;
     sync_files(directory)?;
-    Ok(Opened { trees, db, data, gap: false, accepted: None, mark, space, lock })
+    let wal = Wal::open(directory, tuning.log_bytes);
+    let wal = wal.map_err(failed("open the log in", directory))?;
+    let (gap, accepted, recovered) = (false, None, None);
+    Ok(Opened { trees, db, data, gap, accepted, mark, wal, recovered, space, lock })
 }
 
 /// Refuses when a flush does not reach our sync, in which case it reaches nothing that lasts.
@@ -138,7 +153,7 @@ fn test_flush(directory: &Path, db: &Db, data: &DataFile) -> Result<(), OpenErro
     if data.syncs() == before { Err(OpenError::NotDurable) } else { Ok(()) }
 }
 
-fn check_format(directory: &Path, db: &Db, examined: Examined) -> Result<(), OpenError> {
+fn check_format(directory: &Path, db: &Db, examined: &Examined) -> Result<(), OpenError> {
     match Trees::read_format(db).map_err(of_sled(directory))? {
         Some(found) if found == FORMAT => Ok(()),
         Some(found) => Err(foreign(directory, found)),
@@ -185,8 +200,9 @@ fn check_blobs(directory: &Path) -> Result<(), OpenError> {
 
 /// sled syncs its log only: not its settings, not its snapshots, and no directory.
 fn sync_files(directory: &Path) -> Result<(), OpenError> {
-    let named = ["conf", "db", "blobs", mark::NAME].map(|name| directory.join(name));
-    named.into_iter().chain(snapshots(directory)?).try_for_each(|path| sync(&path))?;
+    let named = ["conf", "db", "blobs", mark::NAME].into_iter().chain(wal::NAMES);
+    let named = named.map(|name| directory.join(name));
+    named.chain(snapshots(directory)?).try_for_each(|path| sync(&path))?;
     sync(directory)?;
     sync_parent(directory)
 }
@@ -231,12 +247,18 @@ fn pause() {
     thread::sleep(STRAGGLER_PAUSE);
 }
 
-/// sled answers some kinds of damage with a panic. Its text may quote records: it is not kept.
 fn open_once(directory: &Path, config: &sled::Config) -> Result<Db, OpenError> {
-    match catch_unwind(AssertUnwindSafe(|| config.open())) {
-        Ok(opened) => opened.map_err(of_sled(directory)),
-        Err(_) => Err(damaged(directory, "the engine panicked while it read it")),
-    }
+    guarded(directory, || config.open().map_err(of_sled(directory)))
+}
+
+/// sled answers some kinds of damage with a panic, and a disk that fails when it is dropped. The
+/// text may quote records: it is not kept.
+fn guarded<T>(
+    directory: &Path,
+    act: impl FnOnce() -> Result<T, OpenError>,
+) -> Result<T, OpenError> {
+    let panicked = |_| Err(damaged(directory, "the engine panicked while it read or made it"));
+    catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(panicked)
 }
 
 pub(super) fn of_sled(directory: &Path) -> impl Fn(sled::Error) -> OpenError {
@@ -263,11 +285,14 @@ pub(super) fn damaged(directory: &Path, detail: &'static str) -> OpenError {
 // === impl Opened ===
 
 impl Opened {
-    /// Writes down how far the log has come. All of it is flushed, and nobody else writes yet.
-    pub(super) fn mark_reached(&self, directory: &Path) -> Result<(), OpenError> {
-        let reached = self.data.progress().reached();
+    /// Writes down how far both logs have come. Nobody else writes yet.
+    pub(super) fn mark_reached(&mut self, directory: &Path) -> Result<(), OpenError> {
+        let durable = self.data.progress().reached();
         self.db.flush().map_err(of_sled(directory))?;
-        self.mark.write(reached, false).map_err(failed("write", &directory.join(mark::NAME)))
+        let (last, logged) = (self.mark.last(), self.wal.last());
+        let applied = if self.recovered.is_none() { logged } else { last.applied };
+        let mark = Mark { durable, logged, applied, closed: false, ..last };
+        self.mark.write(mark).map_err(failed("write", &directory.join(mark::NAME)))
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! The format is written last: what was cut short before has none, and does not open.
 
+use super::Collection;
 use super::OpenError;
 use super::opening::{self, FORMAT_KEY, Opened};
-use super::{Collection, StoreError};
+use super::trees::{LEDGER_KEY, TreeName};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -40,14 +41,10 @@ impl Restore {
             self.format = record.map(<[u8]>::to_vec);
             return Ok(());
         }
-        let tree = self.opened.trees.named(tree).ok_or(StoreError::Corrupt);
-        let tree =
-            tree.map_err(|_| opening::damaged(&self.directory, "a row is of no collection"))?;
-        match record {
-            Some(record) => tree.insert(key, record),
-            None => tree.remove(key),
-        }
-        .map_err(opening::of_sled(&self.directory))?;
+        let unknown = || opening::damaged(&self.directory, "a row is of no collection");
+        let tree = TreeName::named(tree).ok_or_else(unknown)?;
+        let put = self.opened.trees.put(tree, key, record);
+        put.map_err(opening::of_sled(&self.directory))?;
         let bytes = record.map_or(0, <[u8]>::len).saturating_add(key.len());
         self.unflushed = self.unflushed.saturating_add(bytes);
         if self.unflushed > FLUSH_BYTES { self.flush() } else { Ok(()) }
@@ -60,13 +57,15 @@ impl Restore {
     pub fn finish(mut self, ledger: &[u8]) -> Result<(), OpenError> {
         let no_format = || opening::damaged(&self.directory, "the format is missing");
         let format = self.format.take().ok_or_else(no_format)?;
-        let trees = &self.opened.trees;
-        trees.put_ledger(ledger).map_err(opening::of_sled(&self.directory))?;
-        self.flush()?;
-        let written = self.opened.trees.meta.insert(FORMAT_KEY, format);
-        written.map_err(opening::of_sled(&self.directory))?;
-        self.flush()?;
+        self.finish_with(TreeName::Ledger, LEDGER_KEY, ledger)?;
+        self.finish_with(TreeName::Of(Collection::Meta), FORMAT_KEY, &format)?;
         self.opened.mark_reached(&self.directory)
+    }
+
+    fn finish_with(&mut self, tree: TreeName, key: &[u8], row: &[u8]) -> Result<(), OpenError> {
+        let put = self.opened.trees.put(tree, key, Some(row));
+        put.map_err(opening::of_sled(&self.directory))?;
+        self.flush()
     }
 
     fn flush(&mut self) -> Result<(), OpenError> {

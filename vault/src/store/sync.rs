@@ -196,7 +196,7 @@ pub(super) mod fault {
     /// Syncs are not counted, as if the C library's function had been called.
     pub(crate) static UNCOUNTED: AtomicBool = AtomicBool::new(false);
 
-    pub(super) fn strike() -> io::Result<()> {
+    pub(crate) fn strike() -> io::Result<()> {
         let step = |left: i64| (left >= 0).then(|| left.saturating_sub(1));
         match SYNCS_LEFT.fetch_update(Ordering::SeqCst, Ordering::SeqCst, step) {
             Ok(0) => Err(io::Error::from_raw_os_error(libc::EIO)),

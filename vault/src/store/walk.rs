@@ -7,8 +7,8 @@
 //! sums it has made must be the ledger's.
 
 use super::engine::SledStore;
-use super::ledger::{Ledger, Sums, TREES};
-use super::trees::of_sled;
+use super::ledger::{Ledger, Sums};
+use super::trees::TreeName;
 use super::{Collection, StoreError};
 use std::fmt;
 use std::ops::Bound;
@@ -57,7 +57,8 @@ pub struct WalkEnd {
 pub struct Walk<'a> {
     store: &'a SledStore,
     id: u64,
-    tree: usize,
+    /// The place of the tree it is in.
+    tree: u8,
     after: Option<Vec<u8>>,
     /// Of the rows that were read.
     sums: Sums,
@@ -70,7 +71,7 @@ impl<'a> Walk<'a> {
         let mut ledger = store.ledger();
         let ledger = ledger.as_mut().ok_or(StoreError::Unavailable)?;
         let id = ledger.begin_walk(follow == Follow::Changes);
-        Ok(Self { store, id, tree: 0, after: None, sums: Sums::zero() })
+        Ok(Self { store, id, tree: 0, after: None, sums: Sums::default() })
     }
 
     /// The next rows, or the end.
@@ -78,7 +79,7 @@ impl<'a> Walk<'a> {
     /// # Errors
     /// The store failed; or the walk is too far behind the writers ([`StoreError::TooLarge`]).
     pub fn step(&mut self) -> Result<Step, StoreError> {
-        while let Some(tree) = TREES.get(self.tree) {
+        while let Some(tree) = TreeName::at(self.tree).filter(|tree| *tree != TreeName::Ledger) {
             let rows = self.read(tree)?;
             if !rows.is_empty() {
                 return Ok(Step::Rows(rows));
@@ -88,29 +89,27 @@ impl<'a> Walk<'a> {
     }
 
     /// Reads on in this tree. Nothing: it is at its end, and the next one is up.
-    fn read(&mut self, tree: &'static str) -> Result<Vec<RawRow>, StoreError> {
+    fn read(&mut self, tree: TreeName) -> Result<Vec<RawRow>, StoreError> {
         let mut guard = self.store.ledger();
         let ledger = guard.as_mut().ok_or(StoreError::Unavailable)?;
         let from = self.after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let range =
-            self.store.trees().named(tree).map(|t| t.range::<&[u8], _>((from, Bound::Unbounded)));
-        let mut rows = Vec::with_capacity(STEP_ROWS);
-        for row in range.into_iter().flatten().take(STEP_ROWS) {
-            let (key, record) = row.map_err(|error| of_sled(&error))?;
-            rows.push(RawRow { tree, key: key.to_vec(), record: Some(record.to_vec()) });
-        }
-        match rows.last() {
-            Some(last) => self.after = Some(last.key.clone()),
+        let found = self.store.view().page(tree, from, b"", STEP_ROWS)?;
+        match found.last() {
+            Some((last, _)) => self.after = Some(last.clone()),
             None => (self.tree, self.after) = (self.tree.saturating_add(1), None),
         }
         ledger.walk_on(self.id, (self.tree, self.after.clone()));
         let witness = ledger.witness().clone();
         drop(guard);
-        for RawRow { tree, key, record } in &rows {
-            let digest = record.as_ref().map(|record| witness.digest(tree, key, record));
-            self.sums.moved(tree, None, digest.as_ref());
+        for (key, record) in &found {
+            self.sums.moved(tree, None, Some(&witness.digest(tree.name(), key, record)));
         }
-        Ok(rows)
+        let row = |(key, record): (Vec<u8>, sled::IVec)| RawRow {
+            tree: tree.name(),
+            key,
+            record: Some(record.to_vec()),
+        };
+        Ok(found.into_iter().map(row).collect())
     }
 
     /// Tells of what changed behind the walk, or ends it.
@@ -128,19 +127,18 @@ impl<'a> Walk<'a> {
             .map(Step::Rows)
     }
 
-    fn again(&self, tree: usize, key: Vec<u8>) -> Result<RawRow, StoreError> {
-        let tree = TREES.get(tree).copied().ok_or(StoreError::Corrupt)?;
-        let found = self.store.trees().named(tree).map(|t| t.get(&key)).transpose();
-        let record = found.map_err(|error| of_sled(&error))?.flatten();
-        Ok(RawRow { tree, key, record: record.map(|record| record.to_vec()) })
+    fn again(&self, tree: u8, key: Vec<u8>) -> Result<RawRow, StoreError> {
+        let tree = TreeName::at(tree).ok_or(StoreError::Corrupt)?;
+        let record = self.store.view().get(tree, &key)?;
+        Ok(RawRow { tree: tree.name(), key, record: record.map(|record| record.to_vec()) })
     }
 
     fn end(&self, ledger: &mut Ledger) -> Result<WalkEnd, StoreError> {
         let behind = ledger.end_walk(self.id).ok_or(StoreError::Unavailable)?;
         Ok(WalkEnd {
             counter: ledger.counter(),
-            apart: self.sums.plus(&behind).apart(ledger.sums()),
-            ledger: ledger.settled_row(),
+            apart: self.sums.clone().plus(&behind).apart(ledger.sums()),
+            ledger: ledger.row_now(),
         })
     }
 }

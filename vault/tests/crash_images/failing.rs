@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::Ordering::SeqCst;
 use std::{env, io, thread};
-use vault::store::{Collection, SledStore, Store, StoreError, wait};
+use vault::store::{Collection, SledStore, Store, StoreError, Tuning, wait};
 
 const DIRECTORY: &str = "ORCHESTRA_TEST_FAILING_DIRECTORY";
 const PART: &str = "ORCHESTRA_TEST_FAILING_PART";
@@ -20,10 +20,12 @@ const SIGABRT: i32 = 6;
 const MIB: u64 = 1 << 20;
 
 const WRITERS: usize = 4;
-const WRITES: usize = 40;
+const WRITES: usize = 80;
+/// Files of the write-ahead log that are soon full, so that syncs of sled's log fail as well.
+const LOG_BYTES: u64 = 32 * 1024;
 
 /// After how many syncs one fails: in the midst of making the store, and of using it.
-const FAILING: [i64; 14] = [0, 1, 2, 4, 7, 10, 13, 17, 21, 26, 32, 41, 55, 80];
+const FAILING: [i64; 16] = [0, 1, 2, 4, 7, 10, 13, 17, 21, 26, 32, 41, 55, 67, 71, 80];
 
 /// Plays a part, if this process is there for that.
 #[expect(clippy::disallowed_methods, reason = "a test tells its own child what to do")]
@@ -70,7 +72,8 @@ fn put(store: &SledStore, key: &str) -> Result<bool, StoreError> {
 
 fn fail(directory: &Path, syncs: i64) {
     SYNCS_LEFT.store(syncs, SeqCst);
-    let Ok(store) = SledStore::create(directory, CACHE) else { return say("not made") };
+    let tuning = Tuning { log_bytes: LOG_BYTES, ..CACHE.into() };
+    let Ok(store) = SledStore::create(directory, tuning) else { return say("not made") };
     say("made");
     thread::scope(|scope| {
         for writer in 0..WRITERS {

@@ -28,7 +28,8 @@ pub(crate) fn play() -> bool {
     let Some(directory) = env::var_os(DIRECTORY).map(PathBuf::from) else { return false };
     die_after(PATIENCE_SECONDS);
     let segment_bytes = env::var(SEGMENT).unwrap().parse().unwrap();
-    let store = SledStore::open(&directory, Tuning { cache_bytes: CACHE, segment_bytes }).unwrap();
+    let tuning = Tuning { segment_bytes, ..CACHE.into() };
+    let store = SledStore::open(&directory, tuning).unwrap();
     let mut text = String::new();
     for ((collection, key), value) in content(&store).unwrap() {
         let [key, value] = [key, value].map(|bytes| String::from_utf8(bytes).unwrap());

@@ -103,6 +103,7 @@ struct Taken {
 
 #[derive(Debug)]
 struct Covered {
+    file: File,
     fd: c_int,
     at: usize,
     bytes: Vec<u8>,
@@ -243,8 +244,8 @@ impl Tape {
         if !take_room(growth) {
             return Done::failed(libc::ENOSPC).give();
         }
-        if SYNCS_LEFT.load(SeqCst) >= 0 && taken.names.get("db") == Some(&file) {
-            taken.covered.push(Covered { fd, at, bytes: read(fd, at, bytes), length });
+        if SYNCS_LEFT.load(SeqCst) >= 0 && taken.stays_open(file) {
+            taken.covered.push(Covered { file, fd, at, bytes: read(fd, at, bytes), length });
         }
         let done = Done::of(call());
         if done.returned >= 0 {
@@ -276,10 +277,10 @@ impl Tape {
         if done.returned >= 0 {
             let mut taken = lock(&self.taken);
             taken.events.push(Event::SyncEnds { begun });
-            if taken.names.get("db") == Some(&file) {
-                let covered = covered.min(taken.covered.len());
-                taken.covered.drain(..covered);
-            }
+            let covered = covered.min(taken.covered.len());
+            let later = taken.covered.split_off(covered);
+            taken.covered.retain(|one| one.file != file);
+            taken.covered.extend(later);
         }
         done.give()
     }
@@ -293,7 +294,8 @@ impl Tape {
         lock(&OWED).extend(told.map(|(fd, _)| *fd));
         drop(handles);
         let mut taken = lock(&self.taken);
-        for Covered { fd, at, bytes, length } in taken.covered.drain(..).rev() {
+        let mine = taken.covered.extract_if(.., |one| one.file == file);
+        for Covered { fd, at, bytes, length, .. } in mine.collect::<Vec<_>>().into_iter().rev() {
             let (buffer, count) = (bytes.as_ptr(), bytes.len());
             // SAFETY: the bytes live as long as the call, and the file is the engine's, still open.
             unsafe {
@@ -311,6 +313,11 @@ impl Tape {
 // === impl Taken ===
 
 impl Taken {
+    /// Whether it is one of the files that a store writes for as long as it is open.
+    fn stays_open(&self, file: File) -> bool {
+        ["db", "wal.0", "wal.1", "mark"].iter().any(|name| self.names.get(*name) == Some(&file))
+    }
+
     fn open(&mut self, name: String, existed: bool, emptied: bool) -> File {
         let known = self.names.get(&name).copied();
         let file = known.unwrap_or_else(|| {

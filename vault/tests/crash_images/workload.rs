@@ -25,6 +25,7 @@ pub(crate) struct Load {
     pub(crate) writers: usize,
     pub(crate) deeds: usize,
     pub(crate) segment_bytes: usize,
+    pub(crate) log_bytes: u64,
     pub(crate) values: Values,
 }
 

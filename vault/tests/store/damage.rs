@@ -16,6 +16,9 @@ use vault::store::{
     Accepted, Collection, OpenError, PAGE_ENTRIES_MAX, SledStore, Store, Write, wait,
 };
 
+/// The files in which rows are.
+const FILES: [&str; 3] = ["db", "wal.0", "wal.1"];
+
 const COLLECTIONS: [Collection; 2] = [Collection::Tokens, Collection::Accounts];
 
 /// How many places are damaged, one after another.
@@ -145,10 +148,11 @@ fn harm(
             let place = scratch.path().join(nth.to_string());
             copy(from, &place);
             harm(&place, &mut StdRng::seed_from_u64(nth));
-            let before = fs::read(place.join("db")).unwrap();
+            let files = || FILES.map(|name| fs::read(place.join(name)).unwrap());
+            let before = files();
             let found = found(&place, expected);
             if matches!(found, Found::Refused("lost" | "damaged")) {
-                assert!(fs::read(place.join("db")).unwrap() == before, "{nth} was written to");
+                assert!(files() == before, "{nth} was written to");
             }
             assert_ne!(found, Found::Vanished, "harm {nth}");
             *counts.lock().unwrap().entry(format!("{found:?}")).or_default() += 1;
@@ -159,36 +163,45 @@ fn harm(
     counts.into_inner().unwrap()
 }
 
-fn flip(directory: &Path, rng: &mut StdRng, below: u64) {
-    let db = File::options().read(true).write(true).open(directory.join("db")).unwrap();
-    let at = rng.random_range(0..below);
+/// Flips a bit of one of the files in which rows are.
+fn flip(directory: &Path, rng: &mut StdRng) {
+    let mut at = rng.random_range(0..FILES.map(|name| length(directory, name)).iter().sum());
+    let holds = |name: &&str| {
+        let length = length(directory, name);
+        let holds = at < length;
+        at -= if holds { 0 } else { length };
+        holds
+    };
+    let name = FILES.into_iter().find(holds).unwrap();
+    let file = File::options().read(true).write(true).open(directory.join(name)).unwrap();
     let mut byte = [0];
-    db.read_exact_at(&mut byte, at).unwrap();
-    db.write_all_at(&[byte[0] ^ 1 << rng.random_range(0..8)], at).unwrap();
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 1 << rng.random_range(0..8)], at).unwrap();
 }
 
-fn length(directory: &Path) -> u64 {
-    fs::metadata(directory.join("db")).unwrap().len()
+fn length(directory: &Path, name: &str) -> u64 {
+    fs::metadata(directory.join(name)).unwrap().len()
+}
+
+/// Cuts the file of this name short somewhere.
+fn cut(directory: &Path, name: &str, rng: &mut StdRng) {
+    let file = File::options().write(true).open(directory.join(name)).unwrap();
+    file.set_len(rng.random_range(0..length(directory, name))).unwrap();
 }
 
 #[test]
 fn a_flipped_bit_in_the_data_file_never_makes_anything_vanish() {
     let (store, content) = closed();
-    let below = length(store.path());
-    let counts = harm(store.path(), &content, |place, rng| flip(place, rng, below));
+    let counts = harm(store.path(), &content, flip);
     println!("closed: {counts:?}");
-    assert!(counts.keys().any(|found| found.contains("damaged")), "{counts:?}");
-    assert!(counts.keys().any(|found| found.contains("lost")), "{counts:?}");
+    // Where a flip lies decides by which name it is refused.
+    assert!(counts.keys().any(|found| found.starts_with("Refused")), "{counts:?}");
 }
 
 #[test]
 fn a_data_file_that_was_cut_short_is_refused_by_name() {
     let (store, content) = closed();
-    let length = length(store.path());
-    let counts = harm(store.path(), &content, |place, rng| {
-        let db = File::options().write(true).open(place.join("db")).unwrap();
-        db.set_len(rng.random_range(0..length)).unwrap();
-    });
+    let counts = harm(store.path(), &content, |place, rng| cut(place, "db", rng));
     println!("cut short: {counts:?}");
     // Where the log has come round to segments at the front, what is cut off is one in its midst:
     // the layout decides by which name it is refused.
@@ -201,9 +214,9 @@ fn a_data_file_that_was_cut_short_is_refused_by_name() {
 #[test]
 fn nor_does_it_in_a_store_that_was_not_closed() {
     let scratch = Scratch::new();
-    let store = create(&scratch);
+    // Its log takes all: nothing else writes while it is copied.
+    let store = SledStore::create(scratch.path(), CACHE).unwrap();
     fill(&store, 1);
-    let below = length(scratch.path());
     let mark = || fs::read(scratch.path().join("mark")).unwrap();
     let before = mark();
     // Until what was filled in is marked as durable, at most a second.
@@ -217,8 +230,13 @@ fn nor_does_it_in_a_store_that_was_not_closed() {
     let content = content(&store).unwrap();
     let copied = Scratch::new();
     copy(scratch.path(), copied.path());
-    let counts = harm(copied.path(), &content, |place, rng| flip(place, rng, below));
+    let counts = harm(copied.path(), &content, flip);
     println!("not closed: {counts:?}");
+    let refused = |name| counts.contains_key(&format!("{:?}", Found::Refused(name)));
+    assert!(refused("damaged"), "{counts:?}");
+    let counts = harm(copied.path(), &content, |place, rng| cut(place, "wal.0", rng));
+    println!("not closed and cut short: {counts:?}");
+    assert!(counts.keys().all(|found| found.contains("lost") || found == "Whole"), "{counts:?}");
 }
 
 #[test]
@@ -303,7 +321,7 @@ fn a_refusal_says_what_to_do_and_what_is_left_can_be_had() {
     drop(store);
     let place = scratch.path();
     let db = File::options().write(true).open(place.join("db")).unwrap();
-    db.set_len(length(place) * 2 / 3).unwrap();
+    db.set_len(length(place, "db") * 2 / 3).unwrap();
     for _ in 0..2 {
         let error = SledStore::open(place, CACHE).unwrap_err().to_string();
         let step = format!("touch {}/accept-loss", place.display());

@@ -17,9 +17,9 @@ fn names(path: &Path) -> Vec<String> {
 
 /// The mark with which the making of a store begins: nothing is promised.
 fn first_mark() -> Vec<u8> {
-    let body = [&1_u64.to_be_bytes()[..], &[0; 9]].concat();
+    let body = [&1_u64.to_be_bytes()[..], &[0; 25]].concat();
     let checksum = crc32fast::hash(&body).to_be_bytes();
-    [&b"orchmark"[..], &body, &checksum].concat()
+    [&b"orchmrk2"[..], &body, &checksum].concat()
 }
 
 fn write_format(scratch: &Scratch, format: Option<&str>) {
@@ -95,10 +95,10 @@ fn a_store_that_is_open_is_not_opened_again() {
 fn another_format_is_refused_and_named() {
     let scratch = Scratch::new();
     drop(create(&scratch));
-    write_format(&scratch, Some("2"));
+    write_format(&scratch, Some("7"));
     let error = refusal(scratch.path());
-    assert!(matches!(&error, OpenError::Format { found, .. } if found == "2"), "{error:?}");
-    assert!(error.to_string().contains("has format 2, and this program reads format 1"), "{error}");
+    assert!(matches!(&error, OpenError::Format { found, .. } if found == "7"), "{error:?}");
+    assert!(error.to_string().contains("has format 7, and this program reads format 2"), "{error}");
 }
 
 #[test]
@@ -109,6 +109,7 @@ fn a_store_that_was_never_finished_is_refused() {
     // It was finished, since something was promised: so this is damage.
     assert!(matches!(refusal(scratch.path()), OpenError::Corrupt { .. }));
     fs::write(scratch.path().join("mark"), first_mark()).unwrap();
+    ["wal.0", "wal.1"].iter().for_each(|name| fs::write(scratch.path().join(name), "").unwrap());
     assert!(matches!(refusal(scratch.path()), OpenError::Unfinished(_)));
 }
 

@@ -27,6 +27,7 @@ fn writers_share_flushes() {
     const WRITES: u32 = 50;
     let scratch = Scratch::new();
     let store = Arc::new(create(&scratch));
+    let before = store.figures().commits;
     let runtime = Builder::new_multi_thread().worker_threads(2).build().unwrap();
     let writers: Vec<_> = (0..WRITERS)
         .map(|writer| {
@@ -42,7 +43,7 @@ fn writers_share_flushes() {
         .collect();
     writers.into_iter().for_each(|writer| runtime.block_on(writer).unwrap());
     let figures = store.figures();
-    assert_eq!(figures.commits, u64::from(WRITERS * WRITES));
+    assert_eq!(figures.commits - before, u64::from(WRITERS * WRITES));
     assert!(figures.flushes < figures.commits, "{figures:?}");
     assert!(figures.syncs > 0 && figures.commit_wait_us_max > 0, "{figures:?}");
     assert!(figures.commit_wait_us_sum >= figures.commit_wait_us_max, "{figures:?}");
@@ -203,7 +204,8 @@ fn a_closed_store_reads_and_does_not_write() {
     assert!(store.healthy());
     store.close();
     assert_eq!(put("after"), Err(StoreError::Unavailable));
-    assert_eq!(wait(store.durable()), Err(StoreError::Unavailable));
+    // What it still shows is durable.
+    assert_eq!(wait(store.durable()), Ok(()));
     assert!(store.get(Collection::Tokens, b"before").unwrap().is_some());
     assert!(store.get(Collection::Tokens, b"after").unwrap().is_none());
     assert!(!store.healthy());
@@ -221,5 +223,5 @@ fn nothing_of_what_is_kept_is_in_a_debug() {
     assert!(store.get(collection, &key).unwrap().is_some());
     let printed = format!("{printed} {store:?}");
     assert!(!printed.contains("211, 211") && !printed.contains("213, 213"), "{printed}");
-    assert!(printed.contains("9 bytes") && printed.contains("commits: 1"), "{printed}");
+    assert!(printed.contains("9 bytes") && printed.contains("commits: 2"), "{printed}");
 }

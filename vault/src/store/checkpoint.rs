@@ -1,0 +1,154 @@
+//! One thread that puts rows which are durable in the log into sled.
+//!
+//! When a file of the log is full its rows are frozen, and while this thread puts them into sled the
+//! committer goes on in the other file. What was changed many times in between is put once. Only
+//! when sled has flushed, and [the mark](super::mark) says so, may the file be used again; a machine
+//! that stops before that finds the same rows in the log and puts them once more.
+
+use super::commit;
+use super::mark::{Mark, MarkFile};
+use super::rows::View;
+use super::space::Space;
+use super::sync::Progress;
+use super::wal::FrameNumber;
+use sled::Db;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// How often a thread that waits for room on the disk looks again.
+const ROOM_PERIOD: Duration = Duration::from_secs(1);
+
+/// The handle on the thread. Dropping it ends the thread, after what it is about.
+#[derive(Debug)]
+pub(super) struct Checkpointer {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread works on.
+pub(super) struct Target {
+    pub(super) db: Db,
+    pub(super) view: Arc<View>,
+    pub(super) space: Arc<Space>,
+    pub(super) progress: Progress,
+    pub(super) mark: Arc<Mutex<MarkFile>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The last frame of the rows that are frozen, if any are.
+    frozen: Option<FrameNumber>,
+    closing: bool,
+}
+
+fn run(shared: &Shared, target: &Target) {
+    let _guard = commit::AbortOnPanic("the thread that fills the trees failed");
+    while let Some(upto) = shared.next(&target.space) {
+        if let Err(error) = target.checkpoint(upto) {
+            commit::abort("rows could not be put into the trees", &error);
+        }
+        shared.done(&target.view);
+    }
+}
+
+pub(super) fn lock(mark: &Mutex<MarkFile>) -> MutexGuard<'_, MarkFile> {
+    mark.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+// === impl Checkpointer ===
+
+impl Checkpointer {
+    /// Starts the thread. `frozen` is the last frame of the rows that the view has frozen already.
+    pub(super) fn start(target: Target, frozen: Option<FrameNumber>) -> io::Result<Self> {
+        let state = Mutex::new(State { frozen, closing: false });
+        let shared = Arc::new(Shared { state, changed: Condvar::new() });
+        let thread = {
+            let shared = Arc::clone(&shared);
+            let builder = thread::Builder::new().name("checkpointer".into());
+            builder.spawn(move || run(&shared, &target))?
+        };
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Waits until nothing is frozen, and freezes what has come up to the frame `upto`.
+    pub(super) fn freeze(&self, view: &View, upto: FrameNumber) {
+        let mut state = self.settled();
+        if view.freeze() {
+            state.frozen = Some(upto);
+            self.shared.changed.notify_all();
+        }
+    }
+
+    /// The state in which nothing is frozen.
+    fn settled(&self) -> MutexGuard<'_, State> {
+        let wait =
+            self.shared.changed.wait_while(self.shared.lock(), |state| state.frozen.is_some());
+        wait.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        self.shared.lock().closing = true;
+        self.shared.changed.notify_all();
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            log::error!("store: the thread that fills the trees panicked at its end");
+        }
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for rows that are frozen, and for room to put them. None: the store is closing. What is
+    /// frozen then and has no room stays in the log.
+    fn next(&self, space: &Space) -> Option<FrameNumber> {
+        let mut state = self.lock();
+        loop {
+            match state.frozen.filter(|_| space.check().is_ok()) {
+                Some(upto) => return Some(upto),
+                None if state.closing => return None,
+                None => {}
+            }
+            let waited = self.changed.wait_timeout(state, ROOM_PERIOD);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn done(&self, view: &View) {
+        view.thaw();
+        self.lock().frozen = None;
+        self.changed.notify_all();
+    }
+}
+
+// === impl Target ===
+
+impl Target {
+    /// Puts what is frozen into sled, durably, and then says so in the mark.
+    fn checkpoint(&self, upto: FrameNumber) -> Result<(), String> {
+        let rows = self.view.frozen().unwrap_or_default();
+        for (tree, key, slot) in rows.each() {
+            self.view.trees().put(tree, key, slot.as_deref()).map_err(|error| error.to_string())?;
+        }
+        let durable = self.progress.reached();
+        self.db.flush().map_err(|error| error.to_string())?;
+        let mut mark = lock(&self.mark);
+        let last = mark.last();
+        let (logged, applied) = (last.logged.max(upto), upto);
+        let written = mark.write(Mark { durable, logged, applied, closed: false, ..last });
+        written.map_err(|error| error.to_string())
+    }
+}

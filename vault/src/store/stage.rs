@@ -1,0 +1,156 @@
+//! The changes of one round, made in memory before any of them is durable.
+//!
+//! Each change sees those before it, and is made whole or not at all. What comes of them is the
+//! rows that the log is given, and the moves by which the ledger follows.
+
+use super::commit::Change;
+use super::ledger::{Move, Witness};
+use super::record::{self, Head, Record};
+use super::rows::{Rows, Slot, View};
+use super::trees::TreeName;
+use super::{Collection, StoreError, Write};
+use sled::IVec;
+
+/// What a round of changes comes to.
+pub(super) struct Stage<'a> {
+    view: &'a View,
+    /// Keeps account of the rows, if anybody does.
+    witness: Option<&'a dyn Witness>,
+    rows: Rows,
+    moves: Vec<Move>,
+    /// What the change that is being made has replaced.
+    undo: Vec<Undo>,
+}
+
+struct Undo {
+    tree: TreeName,
+    key: Vec<u8>,
+    before: Option<Slot>,
+}
+
+// === impl Stage ===
+
+impl<'a> Stage<'a> {
+    pub(super) fn new(view: &'a View, witness: Option<&'a dyn Witness>) -> Self {
+        Self { view, witness, rows: Rows::default(), moves: Vec::new(), undo: Vec::new() }
+    }
+
+    /// Makes a change, and says whether its condition held.
+    pub(super) fn make(&mut self, change: &Change) -> Result<bool, StoreError> {
+        let moves = self.moves.len();
+        self.undo.clear();
+        let made = self.try_make(change);
+        if made.is_err() {
+            self.moves.truncate(moves);
+            while let Some(Undo { tree, key, before }) = self.undo.pop() {
+                self.rows.put_back(tree, key, before);
+            }
+        }
+        made
+    }
+
+    /// The rows as they are after all changes, and how they got there.
+    pub(super) fn done(self) -> (Rows, Vec<Move>) {
+        (self.rows, self.moves)
+    }
+
+    fn try_make(&mut self, change: &Change) -> Result<bool, StoreError> {
+        match change {
+            Change::Batch(writes) => {
+                writes.iter().try_for_each(|one| self.write(one)).map(|()| true)
+            }
+            Change::Swap { collection, key, old, new } => {
+                let same = self.holds(*collection, key, old.as_deref())?;
+                if same {
+                    self.replace(*collection, key, new.as_deref())?;
+                }
+                Ok(same)
+            }
+        }
+    }
+
+    fn write(&mut self, write: &Write) -> Result<(), StoreError> {
+        match write {
+            Write::Put { collection, key, value } => self.replace(*collection, key, Some(value)),
+            Write::Delete { collection, key } => self.replace(*collection, key, None),
+        }
+    }
+
+    fn get(&self, tree: TreeName, key: &[u8]) -> Result<Slot, StoreError> {
+        match self.rows.get(tree, key) {
+            Some(slot) => Ok(slot.clone()),
+            None => self.view.get(tree, key),
+        }
+    }
+
+    /// Whether the value under `key` is `expected`.
+    fn holds(
+        &self,
+        collection: Collection,
+        key: &[u8],
+        expected: Option<&[u8]>,
+    ) -> Result<bool, StoreError> {
+        let Some(found) = self.get(TreeName::Of(collection), key)? else {
+            return Ok(expected.is_none());
+        };
+        match record::read(&found)? {
+            Record::Whole(value) => Ok(expected == Some(value)),
+            Record::Parted(head) => {
+                let value = head.assemble(|key| self.get(TreeName::Parts, key))?;
+                // Nobody else writes: what is missing is lost.
+                value.ok_or(StoreError::Corrupt).map(|value| expected == Some(&value[..]))
+            }
+        }
+    }
+
+    /// Puts `new` under `key`, or removes what is there, with the parts of both.
+    fn replace(
+        &mut self,
+        collection: Collection,
+        key: &[u8],
+        new: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        let new = new.map(|value| self.record(value)).transpose()?;
+        match self.put(TreeName::Of(collection), key.to_vec(), new)? {
+            Some(old) => self.remove_parts(&old),
+            None => Ok(()),
+        }
+    }
+
+    /// The record of `value`, whose parts are put beside it.
+    fn record(&mut self, value: &[u8]) -> Result<Vec<u8>, StoreError> {
+        if let Some(record) = record::whole(value) {
+            return Ok(record);
+        }
+        let head = Head::new(value)?;
+        for (key, part) in head.parts(value) {
+            self.put(TreeName::Parts, key, Some(part.to_vec()))?;
+        }
+        Ok(head.record())
+    }
+
+    fn remove_parts(&mut self, old: &IVec) -> Result<(), StoreError> {
+        if let Record::Parted(head) = record::read(old)? {
+            for key in head.keys() {
+                self.put(TreeName::Parts, key, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a record, or removes it, keeps account of that, and returns what was there.
+    fn put(
+        &mut self,
+        tree: TreeName,
+        key: Vec<u8>,
+        new: Option<Vec<u8>>,
+    ) -> Result<Slot, StoreError> {
+        let old = self.get(tree, &key)?;
+        if let Some(witness) = self.witness {
+            self.moves.push(Move::new(witness, tree, &key, old.as_deref(), new.as_deref()));
+        }
+        let before = self.rows.put(tree, key.clone(), new.map(IVec::from));
+        self.undo.push(Undo { tree, key, before });
+        Ok(old)
+    }
+}
