@@ -8,6 +8,7 @@ use super::figures::Counters;
 use super::{Collection, StoreError, Write};
 use std::collections::VecDeque;
 use std::fmt;
+use std::mem;
 use std::process;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -75,6 +76,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     commits: VecDeque<Commit>,
+    /// The thread waits, and must be woken.
+    idle: bool,
     closing: bool,
     finished: bool,
 }
@@ -219,18 +222,26 @@ impl Shared {
         }
         queue.commits.push_back(commit);
         self.counters.commit_begins();
+        // A call of the kernel, which most commits come without: the thread is at work.
+        let wake = mem::take(&mut queue.idle);
         drop(queue);
-        self.filled.notify_one();
+        if wake {
+            self.filled.notify_one();
+        }
         Ok(())
     }
 
     /// Waits for something to do. What waits is done before the end.
     fn next(&self) -> Next {
-        let idle = |queue: &mut Queue| queue.commits.is_empty() && !queue.closing;
+        let is_idle = |queue: &mut Queue| {
+            queue.idle = queue.commits.is_empty() && !queue.closing;
+            queue.idle
+        };
         let (mut queue, _) = self
             .filled
-            .wait_timeout_while(self.lock(), IDLE_PERIOD, idle)
+            .wait_timeout_while(self.lock(), IDLE_PERIOD, is_idle)
             .unwrap_or_else(PoisonError::into_inner);
+        queue.idle = false;
         match (queue.commits.is_empty(), queue.closing) {
             (false, _) => Next::Commit(queue.round()),
             (true, true) => Next::End,

@@ -422,7 +422,7 @@ impl Writer {
     }
 
     fn keep_up(&self) -> Result<(), String> {
-        self.space.look();
+        self.space.keep_looking();
         let kept = checkpoint::lock(&self.mark).keep_up(self.wal.last());
         kept.map_err(|error| error.to_string())
     }

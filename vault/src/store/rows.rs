@@ -70,7 +70,8 @@ impl Rows {
     pub(super) fn extend(&mut self, newer: Self) {
         let Self(mut newer) = newer;
         for (tree, rows) in newer.each_mut() {
-            self.0.of_mut(tree).append(rows);
+            // Not `append`, which would touch all that is there.
+            self.0.of_mut(tree).extend(mem::take(rows));
         }
     }
 

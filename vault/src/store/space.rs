@@ -8,9 +8,14 @@ use super::StoreError;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// What must stay free on the disk: many times what can be written between two looks at it.
 const FREE_BYTES_MIN: u64 = 64 << 20;
+
+/// How often the disk is looked at while there is room.
+const LOOK_PERIOD: Duration = Duration::from_millis(50);
 
 /// What opening takes: the trace of the self-test, and a snapshot of where each page is. It is
 /// less than what writing takes, so that a store that is full can be opened, to be read.
@@ -22,6 +27,7 @@ pub(super) struct Space {
     directory: PathBuf,
     least: AtomicU64,
     full: AtomicBool,
+    looked: Mutex<Instant>,
 }
 
 // === impl Space ===
@@ -32,6 +38,7 @@ impl Space {
             directory: directory.to_owned(),
             least: AtomicU64::new(FREE_BYTES_MIN),
             full: AtomicBool::new(false),
+            looked: Mutex::new(Instant::now()),
         };
         space.look();
         space
@@ -43,6 +50,15 @@ impl Space {
             self.look();
         }
         if self.full.load(Relaxed) { Err(StoreError::Full) } else { Ok(()) }
+    }
+
+    /// Looks at the disk if the last time is long enough ago.
+    pub(super) fn keep_looking(&self) {
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        if looked.elapsed() >= LOOK_PERIOD {
+            *looked = Instant::now();
+            self.look();
+        }
     }
 
     /// Looks at the disk, for the checks that follow.
