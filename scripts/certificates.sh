@@ -34,7 +34,7 @@ if ! fresh ca.pem || [ ! -s ca-key.pem ]; then
 fi
 fresh server.pem || leaf server localhost "DNS:localhost,IP:127.0.0.1"
 names="DNS:api.stripe.com, DNS:checkout-test.adyen.com, DNS:try.access.worldpay.com"
-names="$names, DNS:api.sandbox.checkout.com, DNS:apitest.cybersource.com"
+names="$names, DNS:api.sandbox.checkout.com, DNS:apitest.cybersource.com, DNS:apitest.authorize.net"
 # One that was made when there were fewer providers is made again.
 if ! fresh sandbox.pem || ! openssl x509 -in sandbox.pem -noout -ext subjectAltName | grep -qF "$names"; then
     leaf sandbox sandbox "$(printf '%s' "$names" | tr -d ' '),DNS:localhost,IP:127.0.0.1"

@@ -68,6 +68,7 @@ providers:
   worldpay: {connect: "127.0.0.1:$sandbox", ca: ca.pem}
   checkout: {connect: "127.0.0.1:$sandbox", ca: ca.pem}
   cybersource: {connect: "127.0.0.1:$sandbox", ca: ca.pem}
+  authorize_net: {connect: "127.0.0.1:$sandbox", ca: ca.pem}
 grace_s: 35
 log: {access: access.log}
 END

@@ -136,6 +136,7 @@ macro_rules! providers {
 
 providers! {
     Adyen = adyen,
+    AuthorizeNet = authorize_net,
     Checkout = checkout,
     Cybersource = cybersource,
     Stripe = stripe,

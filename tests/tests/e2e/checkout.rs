@@ -1,6 +1,6 @@
 //! Checkout.com from beginning to end, with every line of the ledger.
 
-use super::order::{Order, status, text, verdict};
+use super::order::{Order, ledger, status, text, verdict};
 use serde_json::json;
 use tests::net::Net;
 use tests::sandbox::fault::{Effect, Fault, Operation};
@@ -16,17 +16,6 @@ async fn net() -> Net {
     let answer = net.send("PUT", &path, Some(&body)).await.unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());
     net
-}
-
-/// The ledger in one line an entry.
-fn ledger(net: &Net) -> Vec<String> {
-    let line = |entry: tests::sandbox::ledger::Entry| {
-        let amount = entry.amount.map_or("-".to_owned(), |amount| amount.to_string());
-        let reason = entry.reason.map(|reason| format!(" {reason}")).unwrap_or_default();
-        let currency = entry.currency.unwrap_or_default();
-        format!("{} {:?} {amount} {currency}{reason}", entry.operation, entry.outcome)
-    };
-    net.sandbox.ledger().into_iter().map(line).collect()
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! CyberSource from beginning to end, with every line of the ledger.
 
-use super::order::{Order, status, text, verdict};
+use super::order::{Order, ledger, status, text, verdict};
 use serde_json::json;
 use tests::net::Net;
 use tests::sandbox::fault::{Effect, Fault, Operation};
@@ -26,17 +26,6 @@ async fn net() -> Net {
     let net = Net::start().await.unwrap();
     store(&net, SECRET).await;
     net
-}
-
-/// The ledger in one line an entry.
-fn ledger(net: &Net) -> Vec<String> {
-    let line = |entry: tests::sandbox::ledger::Entry| {
-        let amount = entry.amount.map_or("-".to_owned(), |amount| amount.to_string());
-        let reason = entry.reason.map(|reason| format!(" {reason}")).unwrap_or_default();
-        let currency = entry.currency.unwrap_or_default();
-        format!("{} {:?} {amount} {currency}{reason}", entry.operation, entry.outcome)
-    };
-    net.sandbox.ledger().into_iter().map(line).collect()
 }
 
 #[tokio::test]

@@ -107,6 +107,17 @@ pub(crate) async fn account(net: &Net, name: &str, gateway: &str, credentials: &
     assert_eq!(answer.status, 200, "{name}: {}", answer.text());
 }
 
+/// The ledger in one line an entry.
+pub(crate) fn ledger(net: &Net) -> Vec<String> {
+    let line = |entry: tests::sandbox::ledger::Entry| {
+        let amount = entry.amount.map_or("-".to_owned(), |amount| amount.to_string());
+        let reason = entry.reason.map(|reason| format!(" {reason}")).unwrap_or_default();
+        let currency = entry.currency.unwrap_or_default();
+        format!("{} {:?} {amount} {currency}{reason}", entry.operation, entry.outcome)
+    };
+    net.sandbox.ledger().into_iter().map(line).collect()
+}
+
 /// A text of an answer's body, which must be there.
 pub(crate) fn text(answer: &Answer, name: &str) -> String {
     let body = answer.json().unwrap();
