@@ -98,7 +98,7 @@ impl CardRef {
             NumberSource::Token(token) => NumberSource::Token(token.clone()),
         };
         let cvv = self.cvv.as_ref().map(|cvv| match cvv {
-            CvvSource::Clear(Cvv(digits)) => CvvSource::Clear(Cvv(digits.clone())),
+            CvvSource::Clear(cvv) => CvvSource::Clear(cvv.again()),
             CvvSource::Token(token) => CvvSource::Token(token.clone()),
         });
         Self { number, cvv, holder: self.holder.again(), expiry: self.expiry }
@@ -179,6 +179,12 @@ impl Cvv {
     /// Whether `text` could be a card verification value, and so must never be stored.
     pub fn is_shaped(text: &str) -> bool {
         matches!(text.len(), 3..=4) && text.bytes().all(|b| b.is_ascii_digit())
+    }
+
+    /// A second one, for another account that is to be asked.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self(self.0.clone())
     }
 
     /// The digits in the clear. Callers say why, in a comment, at each call.

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use vault::audit::Who;
 use vault::payments::{Ongoing, Replay};
-use vault::{CardError, VaultError};
+use vault::{CardError, CvvLoan, VaultError};
 
 pub(crate) use replay::check_key;
 
@@ -188,7 +188,7 @@ async fn ask(
     let operation = Operation { key: nameless(), merchant_reference, action };
     let key = operation.key.clone();
     let mut tried = Tried::default();
-    let ending = match attempt::write(case, &account, operation) {
+    let ending = match attempt::write(case, &account, operation, &mut CvvLoan::default()) {
         Ok(written) => attempt::send(case, &account, written, &mut tried).await,
         Err(attempt::Unwritten::NotSupported) => Ending::NotSupported,
         Err(attempt::Unwritten::Stop(stop)) => return Err(stop),

@@ -24,6 +24,7 @@ mod e2e {
     pub(crate) mod disconnect;
     pub(crate) mod keys;
     pub(crate) mod leaks;
+    pub(crate) mod lending;
     pub(crate) mod memory;
     pub(crate) mod money;
     pub(crate) mod order;

@@ -2,13 +2,16 @@
 //!
 //! PCI DSS 3.3.1 forbids to store them after authorisation, encrypted or not. So none reaches the
 //! store; they end with the process, with their time, or with their use, whichever comes first.
+//!
+//! A use is one payment, which may have to ask several accounts. The value is lent to it: nobody
+//! else gets it, and it is forgotten when the payment ends, however that ends.
 
 use crate::{UnixMillis, VaultError};
 use model::{CardToken, Cvv, MerchantId};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,6 +34,18 @@ pub(crate) struct Sweeper(
     #[expect(dead_code, reason = "dropping it ends the thread")] SyncSender<()>,
 );
 
+/// The right of one payment to a value, for as long as the payment runs. It is empty until the value
+/// is opened for the first time, and when it is dropped, the value is forgotten.
+#[derive(Debug, Default)]
+pub struct CvvLoan(Option<Lent>);
+
+#[derive(Debug)]
+struct Lent {
+    cvvs: Arc<Cvvs>,
+    merchant: MerchantId,
+    token: CardToken,
+}
+
 #[derive(Default)]
 struct Held {
     count: usize,
@@ -41,6 +56,8 @@ struct One {
     cvv: Cvv,
     created: UnixMillis,
     until: Instant,
+    /// A payment that runs has it.
+    lent: bool,
 }
 
 // === impl Cvvs ===
@@ -56,18 +73,45 @@ impl Cvvs {
         now: Instant,
     ) -> Result<(), VaultError> {
         let until = now.checked_add(CVV_TTL).unwrap_or(now);
-        self.lock().insert(merchant, token, One { cvv, created, until })
+        self.lock().insert(merchant, token, One { cvv, created, until, lent: false })
     }
 
-    /// Hands a value out and forgets it.
-    pub(crate) fn spend(
-        &self,
+    /// Opens a value for the payment that has, or from now on has, the loan of it.
+    pub(crate) fn open(
+        self: &Arc<Self>,
         merchant: &MerchantId,
         token: &CardToken,
+        loan: &mut CvvLoan,
         now: Instant,
     ) -> Option<Cvv> {
-        let one = self.lock().remove(merchant, token)?;
-        (now < one.until).then_some(one.cvv)
+        let own = loan.is_of(merchant, token);
+        let mut held = self.lock();
+        let one = held.by_merchant.get_mut(merchant)?.get_mut(token)?;
+        if now >= one.until || one.lent != own {
+            return None;
+        }
+        one.lent = true;
+        let cvv = one.cvv.again();
+        drop(held);
+        if !own {
+            let (cvvs, merchant, token) = (self.clone(), merchant.clone(), token.clone());
+            *loan = CvvLoan(Some(Lent { cvvs, merchant, token }));
+        }
+        Some(cvv)
+    }
+
+    /// Forgets a value, and says whether there was one.
+    pub(crate) fn remove(&self, merchant: &MerchantId, token: &CardToken, now: Instant) -> bool {
+        self.lock().remove(merchant, token).is_some_and(|one| now < one.until)
+    }
+
+    /// Has a value wait for its payment again.
+    fn take_back(&self, merchant: &MerchantId, token: &CardToken) {
+        let mut held = self.lock();
+        let own = held.by_merchant.get_mut(merchant);
+        if let Some(one) = own.and_then(|own| own.get_mut(token)) {
+            one.lent = false;
+        }
     }
 
     /// When a value was kept, if it is still held.
@@ -107,6 +151,30 @@ impl Cvvs {
 impl fmt::Debug for Cvvs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Cvvs({})", self.count())
+    }
+}
+
+// === impl CvvLoan ===
+
+impl CvvLoan {
+    /// Gives the value back, so that another payment may use it: for a payment that certainly did
+    /// nothing, and that the merchant may try again.
+    pub fn give_back(mut self) {
+        if let Some(Lent { cvvs, merchant, token }) = self.0.take() {
+            cvvs.take_back(&merchant, &token);
+        }
+    }
+
+    fn is_of(&self, merchant: &MerchantId, token: &CardToken) -> bool {
+        self.0.as_ref().is_some_and(|lent| lent.merchant == *merchant && lent.token == *token)
+    }
+}
+
+impl Drop for CvvLoan {
+    fn drop(&mut self) {
+        if let Some(Lent { cvvs, merchant, token }) = self.0.take() {
+            cvvs.remove(&merchant, &token, Instant::now());
+        }
     }
 }
 
@@ -165,9 +233,10 @@ impl Held {
 
 #[cfg(test)]
 mod tests {
-    use super::{CVV_TTL, CVVS_MAX, CVVS_PER_MERCHANT_MAX, Cvvs};
+    use super::{CVV_TTL, CVVS_MAX, CVVS_PER_MERCHANT_MAX, CvvLoan, Cvvs};
     use crate::VaultError;
     use model::{CardToken, Cvv, MerchantId};
+    use std::sync::Arc;
     use std::time::{Duration, Instant};
 
     fn shop(n: usize) -> MerchantId {
@@ -182,29 +251,55 @@ mod tests {
         cvvs.keep(&shop(merchant), token(n), Cvv::parse("737").unwrap(), 1, now)
     }
 
-    #[test]
-    fn a_value_is_good_once_and_for_its_merchant() {
-        let (cvvs, now) = (Cvvs::default(), Instant::now());
-        keep(&cvvs, 1, 1, now).unwrap();
-        assert!(cvvs.spend(&shop(2), &token(1), now).is_none());
-        assert_eq!(cvvs.created(&shop(1), &token(1), now), Some(1));
+    /// Whether the value opens for the payment with this loan.
+    fn opens(cvvs: &Arc<Cvvs>, n: usize, loan: &mut CvvLoan, now: Instant) -> bool {
         // Exposed to see that it is the one that was kept.
-        assert_eq!(cvvs.spend(&shop(1), &token(1), now).unwrap().expose(), "737");
-        assert!(cvvs.spend(&shop(1), &token(1), now).is_none());
+        cvvs.open(&shop(1), &token(n), loan, now).is_some_and(|cvv| cvv.expose() == "737")
+    }
+
+    #[test]
+    fn a_value_is_good_for_one_payment_and_for_its_merchant() {
+        let (cvvs, now) = (Arc::new(Cvvs::default()), Instant::now());
+        keep(&cvvs, 1, 1, now).unwrap();
+        let (mut own, mut other) = (CvvLoan::default(), CvvLoan::default());
+        assert!(cvvs.open(&shop(2), &token(1), &mut other, now).is_none());
+        assert_eq!(cvvs.created(&shop(1), &token(1), now), Some(1));
+        assert!(opens(&cvvs, 1, &mut own, now) && opens(&cvvs, 1, &mut own, now));
+        assert!(!opens(&cvvs, 1, &mut other, now), "it is lent");
+        drop(other);
+        assert!(opens(&cvvs, 1, &mut own, now), "who did not get it does not end it");
+        drop(own);
+        assert!(!opens(&cvvs, 1, &mut CvvLoan::default(), now));
         assert_eq!(cvvs.count(), 0);
     }
 
     #[test]
+    fn a_value_that_is_given_back_is_good_for_another_payment() {
+        let (cvvs, now) = (Arc::new(Cvvs::default()), Instant::now());
+        keep(&cvvs, 1, 1, now).unwrap();
+        for _ in 0..2 {
+            let mut loan = CvvLoan::default();
+            assert!(opens(&cvvs, 1, &mut loan, now));
+            loan.give_back();
+        }
+        let mut late = CvvLoan::default();
+        assert!(!opens(&cvvs, 1, &mut late, now + CVV_TTL), "its time did not begin anew");
+    }
+
+    #[test]
     fn a_value_is_gone_when_its_time_is_over() {
-        let (cvvs, now) = (Cvvs::default(), Instant::now());
+        let (cvvs, now) = (Arc::new(Cvvs::default()), Instant::now());
         keep(&cvvs, 1, 1, now).unwrap();
         keep(&cvvs, 1, 2, now + Duration::from_secs(1)).unwrap();
+        let mut loan = CvvLoan::default();
+        assert!(opens(&cvvs, 1, &mut loan, now));
+        assert!(!opens(&cvvs, 1, &mut loan, now + CVV_TTL), "neither while it is lent");
         assert!(cvvs.created(&shop(1), &token(1), now + CVV_TTL).is_none());
         cvvs.sweep(now + CVV_TTL);
         assert_eq!(cvvs.count(), 1);
-        assert!(cvvs.spend(&shop(1), &token(2), now + CVV_TTL).is_some());
+        assert!(opens(&cvvs, 2, &mut CvvLoan::default(), now + CVV_TTL));
         keep(&cvvs, 1, 3, now).unwrap();
-        assert!(cvvs.spend(&shop(1), &token(3), now + CVV_TTL).is_none(), "not yet swept");
+        assert!(!opens(&cvvs, 3, &mut CvvLoan::default(), now + CVV_TTL), "not yet swept");
     }
 
     #[test]
@@ -218,7 +313,7 @@ mod tests {
             keep(&cvvs, 1 + n / CVVS_PER_MERCHANT_MAX, n, now).unwrap();
         }
         assert!(matches!(keep(&cvvs, 99, CVVS_MAX, now), Err(VaultError::TooMany { .. })));
-        assert!(cvvs.spend(&shop(0), &token(0), now).is_some());
+        assert!(cvvs.remove(&shop(0), &token(0), now));
         keep(&cvvs, 99, CVVS_MAX, now).unwrap();
     }
 

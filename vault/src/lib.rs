@@ -53,6 +53,7 @@ pub use custodians::{
     APPROVAL_S, Approval, CUSTODIAN_NAME_BYTES_MAX, CUSTODIAN_SECRET_BYTES_MAX,
     CUSTODIAN_SECRET_BYTES_MIN, CUSTODIANS_MAX, CustodianBrief, NEWCOMER_S,
 };
+pub use cvvs::CvvLoan;
 pub use error::{CardError, HsmError, OpenError, VaultError};
 pub use figures::{Figures, Health};
 pub use harden::{Hardening, harden_process};

@@ -9,7 +9,7 @@ use crate::random::{alphanumerics, base62_six};
 use crate::seal::{Claim, DekId, Deks, Place, Purpose, key_of, same};
 use crate::store::{Collection, Entry, PAGE_ENTRIES_MAX, Store};
 use crate::terms::{Binding, Kept, Terms};
-use crate::{CardError, StoreError, UnixMillis, Vault, VaultError};
+use crate::{CardError, CvvLoan, StoreError, UnixMillis, Vault, VaultError};
 use model::{
     AccountName, Card, CardRef, CardToken, Cvv, CvvSource, MerchantId, NumberSource, Operation,
 };
@@ -125,7 +125,7 @@ impl Vault {
     /// Keeps a text of 1 to [`PAYLOAD_BYTES_MAX`] bytes and gives it a name.
     ///
     /// A text that could be a card verification value (three or four digits) is kept in memory
-    /// only, for minutes, until it is used once in [`Vault::open_card`], and is never shown.
+    /// only, for minutes, until it is used for one payment, and is never shown.
     pub async fn keep(
         &self,
         merchant: &MerchantId,
@@ -249,7 +249,7 @@ impl Vault {
         merchant: &MerchantId,
         token: &CardToken,
     ) -> Result<bool, VaultError> {
-        if self.cvvs.spend(merchant, token, Instant::now()).is_some() {
+        if self.cvvs.remove(merchant, token, Instant::now()) {
             return Ok(true);
         }
         if !self.is_genuine(merchant, token) {
@@ -258,8 +258,8 @@ impl Vault {
         Ok(self.delete(Collection::Tokens, row(merchant, token)).await?)
     }
 
-    /// Puts the card itself where its tokens stand. Uses up a token of a card verification value,
-    /// unless the number does not open.
+    /// Puts the card itself where its tokens stand. A card verification value is lent to the payment
+    /// that `loan` belongs to, unless the number does not open.
     ///
     /// It is in the audit log before the card is handed out, or it is not handed out.
     pub fn open_card(
@@ -267,6 +267,7 @@ impl Vault {
         merchant: &MerchantId,
         operation: Operation<CardRef>,
         purpose: Use<'_>,
+        loan: &mut CvvLoan,
     ) -> Result<Operation<Card>, CardError> {
         operation.try_map_card(|CardRef { number, cvv, holder, expiry }| {
             let (action, object) = match &number {
@@ -291,7 +292,7 @@ impl Vault {
             let cvv = match cvv {
                 None => None,
                 Some(CvvSource::Clear(cvv)) => Some(cvv),
-                Some(CvvSource::Token(token)) => Some(self.cvv(merchant, &token)?),
+                Some(CvvSource::Token(token)) => Some(self.cvv(merchant, &token, loan)?),
             };
             Ok(Card { pan, cvv, holder, expiry })
         })
@@ -324,8 +325,13 @@ impl Vault {
         }
     }
 
-    fn cvv(&self, merchant: &MerchantId, token: &CardToken) -> Result<Cvv, CardError> {
-        if let Some(cvv) = self.cvvs.spend(merchant, token, Instant::now()) {
+    fn cvv(
+        &self,
+        merchant: &MerchantId,
+        token: &CardToken,
+        loan: &mut CvvLoan,
+    ) -> Result<Cvv, CardError> {
+        if let Some(cvv) = self.cvvs.open(merchant, token, loan, Instant::now()) {
             self.counts.tokens_opened.add();
             return Ok(cvv);
         }

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use vault::audit::{self, AuditError, Who};
-use vault::{CardError, Settings, SweepCursor, Tender, Vault, VaultError};
+use vault::{CardError, CvvLoan, Settings, SweepCursor, Tender, Vault, VaultError};
 
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 /// The environment variable by which SoftHSM finds its configuration.
@@ -332,7 +332,7 @@ impl Stage {
         loop {
             let operation = charge(token)?;
             let began = Instant::now();
-            match vault.open_card(&self.merchant, operation, purpose) {
+            match vault.open_card(&self.merchant, operation, purpose, &mut CvvLoan::default()) {
                 // Nobody charges so fast: the log has each line before the card is handed out.
                 Err(CardError::Vault(VaultError::Audit(AuditError::Busy))) => {
                     thread::park_timeout(CATCH_UP);

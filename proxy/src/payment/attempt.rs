@@ -13,7 +13,7 @@ use providers::wire::{Answer, Request};
 use providers::{Cx, EXCHANGES_MAX, Refusal};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
-use vault::Use;
+use vault::{CvvLoan, Use};
 
 /// What there is once the card is gone again.
 pub(super) struct Written {
@@ -41,13 +41,14 @@ pub(super) fn write(
     case: &Case<'_>,
     account: &Account,
     operation: Operation<CardRef>,
+    loan: &mut CvvLoan,
 ) -> Result<Written, Unwritten> {
     let Case { shared, merchant, who, .. } = case;
     let began = Instant::now();
     let gateway = account.provider.gateway().id;
     let account_name = account.name.as_ref();
     let purpose = Use { who, gateway, account: account_name, now: crate::clock::now_millis() };
-    let opened = shared.vault.open_card(merchant, operation, purpose);
+    let opened = shared.vault.open_card(merchant, operation, purpose, loan);
     let operation = opened.map_err(|error| Unwritten::Stop(error.into()))?;
     shared.metrics.phase(Phase::OpenCard, began.elapsed());
     let last_four = match &operation.action {

@@ -10,6 +10,7 @@ use model::{
     Action, Amount, Attempt, Capture, ChangeKind, Evidence, FollowUp, Operation, Outcome, Payment,
     Standing, TransactionId,
 };
+use vault::CvvLoan;
 use vault::payments::{ChangeError, Ongoing, ReplayClaim};
 
 /// How the API calls the field with our name for a payment.
@@ -44,7 +45,7 @@ pub(super) async fn change(
         return Ok(told(finish(Ending::NotAllowed(why, payment.state())), &account));
     }
     // Written once before it is in the journal: what cannot be asked for is not begun.
-    match attempt::write(case, &account, operation(&payment.id)) {
+    match attempt::write(case, &account, operation(&payment.id), &mut CvvLoan::default()) {
         Ok(_) => {}
         Err(Unwritten::Stop(stop)) => return Err(stop),
         Err(Unwritten::NotSupported) => return Ok(told(finish(Ending::NotSupported), &account)),
@@ -73,7 +74,7 @@ async fn carry_out(
 ) -> Result<Done, Stop> {
     let mut tried = Tried::default();
     let kind = operation.kind();
-    let ending = match attempt::write(case, account, operation) {
+    let ending = match attempt::write(case, account, operation, &mut CvvLoan::default()) {
         Ok(written) => attempt::send(case, account, written, &mut tried).await,
         // It could be written a moment ago.
         Err(_) => Ending::Failed,

@@ -23,9 +23,15 @@ pub(super) fn may_go_on(ending: &Ending) -> bool {
     }
 }
 
+/// Whether a payment that ended so at its last account certainly did nothing anywhere: it went on to
+/// that account only from others that did nothing.
+pub(super) fn certainly_nothing(ending: &Ending) -> bool {
+    may_go_on(ending) || matches!(ending, Ending::Failed | Ending::NotAllowed(..))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::may_go_on;
+    use super::{certainly_nothing, may_go_on};
     use crate::result::Ending;
     use model::{Decline, Outcome, Rejected, Report, Unknown};
 
@@ -48,5 +54,16 @@ mod tests {
             assert!(!reported(Outcome::Unknown(why)), "{why:?}");
         }
         assert!(!reported(Outcome::Approved) && !reported(Outcome::Pending));
+    }
+
+    #[test]
+    fn what_may_have_been_done_is_not_called_nothing() {
+        let reported = |outcome| certainly_nothing(&Ending::Reported(Report::bare(outcome)));
+        assert!(certainly_nothing(&Ending::Failed) && certainly_nothing(&Ending::NotSent));
+        assert!(reported(Outcome::Rejected(Rejected::RateLimited)));
+        assert!(!reported(Outcome::Rejected(Rejected::Malformed)));
+        assert!(!reported(Outcome::Approved) && !reported(Outcome::Pending));
+        assert!(!reported(Outcome::Declined(Decline::IncorrectCvv)));
+        assert!(!reported(Outcome::Unknown(Unknown::Interrupted)));
     }
 }

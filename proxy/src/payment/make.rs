@@ -2,7 +2,7 @@
 
 use super::account::{self, Account};
 use super::attempt::{self, Unwritten};
-use super::failover::may_go_on;
+use super::failover::{certainly_nothing, may_go_on};
 use super::{Case, Done, Stop, Tried, settle};
 use crate::clock;
 use crate::result::{Ending, Finished};
@@ -12,6 +12,7 @@ use model::{
     Action, Attempt, Authorization, Evidence, Operation, Payment, Standing, TransactionId,
 };
 use std::time::Instant;
+use vault::CvvLoan;
 use vault::payments::{NewName, Ongoing, ReplayClaim};
 
 /// What is wanted.
@@ -35,6 +36,8 @@ struct Journey<'a> {
     /// What the journal has of it, once it has any.
     begun: Begun,
     tried: Tried,
+    /// The card verification value, if there is one, for all accounts.
+    loan: CvvLoan,
 }
 
 enum Begun {
@@ -60,9 +63,15 @@ pub(super) async fn make(
     let id = name.id().clone();
     let payment = draft(id, &authorization, merchant_reference);
     let tried = Tried::default();
-    let mut journey = Journey { case, payment, begun: Begun::Not { name, replay }, tried };
-    let (last, ending) = journey.travel(&candidates, authorization).await?;
-    Ok(journey.end(last, ending).await)
+    let (begun, loan) = (Begun::Not { name, replay }, CvvLoan::default());
+    let mut journey = Journey { case, payment, begun, tried, loan };
+    match journey.travel(&candidates, authorization).await {
+        Ok((last, ending)) => Ok(journey.end(last, ending).await),
+        Err(stop) => {
+            journey.loan.give_back();
+            Err(stop)
+        }
+    }
 }
 
 fn candidates(
@@ -141,7 +150,7 @@ impl Journey<'_> {
             merchant_reference: self.payment.merchant_reference.clone(),
             action: Action::Authorize(authorization),
         };
-        let written = match attempt::write(self.case, account, operation) {
+        let written = match attempt::write(self.case, account, operation, &mut self.loan) {
             Ok(written) => written,
             Err(Unwritten::NotSupported) => return Ok(Ending::NotSupported),
             Err(Unwritten::Stop(stop)) if matches!(self.begun, Begun::Not { .. }) => {
@@ -206,7 +215,12 @@ impl Journey<'_> {
 
     /// Keeps how it ended, and answers.
     async fn end(self, last: &Account, ending: Ending) -> Done {
-        let Self { case, payment, begun, tried, .. } = self;
+        let Self { case, payment, begun, tried, loan } = self;
+        if certainly_nothing(&ending) {
+            loan.give_back();
+        } else {
+            drop(loan);
+        }
         let (id, kind, amount) = (payment.id.as_str().into(), payment.kind(), payment.amount);
         let mut finished = Finished::new(id, kind, Some(amount), ending);
         finished.take(tried, last);

@@ -1,7 +1,8 @@
 //! What is secret is found nowhere: not on disk, not in a log, not in a debug output.
 
 use crate::stage::{
-    NOW, NOW_MS, PIN, SO_PIN, Stage, at_stripe, charge, cvv, issued, kept, number, on_stage, who,
+    NOW, NOW_MS, PIN, SO_PIN, Stage, at_stripe, charge, cvv, issued, kept, number, on_stage,
+    open_card, who,
 };
 use log::{LevelFilter, Log, Metadata, Record};
 use model::{AccountName, Credentials, Secret};
@@ -110,7 +111,7 @@ fn use_everything(stage: &Stage) -> Vec<String> {
     let text = key.key.expose().to_owned();
     let principal = vault.authenticate(text.as_bytes(), NOW);
     let operation =
-        vault.open_card(&shop, charge(number(&pan), cvv(&code)), at_stripe(&who())).unwrap();
+        open_card(&vault, &shop, charge(number(&pan), cvv(&code)), at_stripe(&who())).unwrap();
     let shown = format!(
         "{vault:?} {key:?} {principal:?} {operation:?} {:?} {:?} {:?} {:?}",
         vault.account(&shop, &name),

@@ -1,6 +1,8 @@
 //! How much of a processor a charge takes in the vault. A measurement, not a test: it asserts nothing.
 
-use crate::stage::{NOW, NOW_MS, at_stripe, charge, issued, kept, number, on_stage, who};
+use crate::stage::{
+    NOW, NOW_MS, at_stripe, charge, issued, kept, number, on_stage, open_card, who,
+};
 use model::{AccountName, Credentials, Secret};
 use std::hint::black_box;
 use vault::wait;
@@ -39,7 +41,7 @@ on_stage!(
         let who = who();
         for _ in 0..3 {
             measure("open_card with a token", || {
-                black_box(vault.open_card(&shop, charge(number(&token), None), at_stripe(&who)).unwrap());
+                black_box(open_card(&vault, &shop, charge(number(&token), None), at_stripe(&who)).unwrap());
             });
             measure("account with three credentials", || {
                 black_box(vault.account(&shop, &name).unwrap().unwrap());

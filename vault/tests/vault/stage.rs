@@ -12,7 +12,9 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use vault::audit::{Actor, Who};
 use vault::store::SledStore;
-use vault::{CardError, IssuedKey, KeySettings, KeySpec, OpenError, Settings, Use, Vault, wait};
+use vault::{
+    CardError, CvvLoan, IssuedKey, KeySettings, KeySpec, OpenError, Settings, Use, Vault, wait,
+};
 
 /// The user PIN of every token here. A canary too: it must be nowhere.
 pub(crate) const PIN: &str = "canary-pin-58291";
@@ -157,6 +159,16 @@ pub(crate) fn at_stripe(who: &Who) -> Use<'_> {
     Use { who, gateway: "Stripe", account: None, now: NOW_MS }
 }
 
+/// Opens a card for a payment that asks one account.
+pub(crate) fn open_card(
+    vault: &Vault,
+    merchant: &MerchantId,
+    operation: Operation,
+    purpose: Use<'_>,
+) -> Result<Operation<Card>, CardError> {
+    vault.open_card(merchant, operation, purpose, &mut CvvLoan::default())
+}
+
 /// The number and the verification value that the vault put into a charge.
 pub(crate) fn opened(
     vault: &Vault,
@@ -164,7 +176,7 @@ pub(crate) fn opened(
     number: NumberSource,
     cvv: Option<CvvSource>,
 ) -> Result<(String, Option<String>), CardError> {
-    let operation = vault.open_card(merchant, charge(number, cvv), at_stripe(&who()))?;
+    let operation = open_card(vault, merchant, charge(number, cvv), at_stripe(&who()))?;
     let Action::Authorize(authorization) = operation.action else { panic!("not a charge") };
     let Card { pan, cvv, .. } = authorization.card;
     // Exposed to be compared with what was kept.

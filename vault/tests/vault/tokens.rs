@@ -1,8 +1,8 @@
 //! String tokens and the cards they stand for.
 
 use crate::stage::{
-    NOW_MS, at_stripe, charge, clear, cvv, kept, merchant, number, on_stage, opened, revealed,
-    strange_token, who,
+    NOW_MS, at_stripe, charge, clear, cvv, kept, merchant, number, on_stage, open_card, opened,
+    revealed, strange_token, who,
 };
 use model::{AccountName, CardToken, Secret};
 use vault::store::{Collection, Store, Write};
@@ -144,7 +144,7 @@ on_stage!(1 what_has_no_card_passes_as_it_is(stage) {
     let action = Action::Status(Find::Reference("ref".into()));
     let key = "0123456789abcdef0123456789abcdef".into();
     let operation = Operation { key, merchant_reference: None, action };
-    let opened = vault.open_card(&shop, operation, at_stripe(&who())).unwrap();
+    let opened = open_card(&vault, &shop, operation, at_stripe(&who())).unwrap();
     assert!(matches!(opened.action, Action::Status(Find::Reference(r)) if &*r == "ref"));
 });
 
@@ -164,8 +164,8 @@ on_stage!(1 a_token_whose_time_is_over_is_as_absent_and_is_swept(stage) {
     assert!(vault.token_meta(&shop, &short, after).unwrap().is_none());
     let who = who();
     let at = |now| Use { now, ..at_stripe(&who) };
-    assert!(vault.open_card(&shop, charge(number(&short), None), at(before)).is_ok());
-    let error = vault.open_card(&shop, charge(number(&short), None), at(after)).unwrap_err();
+    assert!(open_card(&vault, &shop, charge(number(&short), None), at(before)).is_ok());
+    let error = open_card(&vault, &shop, charge(number(&short), None), at(after)).unwrap_err();
     assert!(error.to_string().contains("no such token"), "{error}");
     let sweep = |now| {
         let (mut cursor, mut swept) = (SweepCursor::default(), 0);
@@ -195,8 +195,8 @@ on_stage!(1 a_bound_token_opens_where_it_is_bound_to_and_nowhere_else(stage) {
     let who = who();
     let inline = at_stripe(&who);
     let bound = Use { account: Some(&backup), gateway: "Adyen", ..inline };
-    assert!(vault.open_card(&shop, charge(number(&token), None), bound).is_ok());
-    let error = vault.open_card(&shop, charge(number(&token), None), inline).unwrap_err();
+    assert!(open_card(&vault, &shop, charge(number(&token), None), bound).is_ok());
+    let error = open_card(&vault, &shop, charge(number(&token), None), inline).unwrap_err();
     let expected = CardError::Field {
         name: "card.cardNumber",
         problem: "the token is bound to other gateways or accounts",
