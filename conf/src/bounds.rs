@@ -48,6 +48,7 @@ numbers! {
     CACHE_BYTES: "vault.cache_bytes" = Some(268_435_456), 8_388_608..=1_099_511_627_776;
     DEK_PERIOD_DAYS: "vault.keys.dek_period_days" = Some(365), 1..=3_650;
     HSM_OUTAGE_MAX_S: "vault.keys.hsm_outage_max_s" = Some(3_600), 1..=604_800;
+    HSM_SESSIONS: "vault.keys.hsm_sessions" = Some(2), 1..=64;
     KEK_PERIOD_DAYS: "vault.keys.kek_period_days" = Some(730), 1..=3_650;
     ROTATION_RECORDS_PER_S: "vault.keys.rotation_records_per_s" = Some(2_000), 1..=1_000_000;
     SEALS_MAX: "vault.keys.seals_max" = Some(2_147_483_648), 65_536..=3_865_470_566;

@@ -64,6 +64,7 @@ pub(crate) const WORDS: &[&str] = &[
     "grace_s",
     "head_timeout_ms",
     "hsm_outage_max_s",
+    "hsm_sessions",
     "idempotency_keep_h",
     "idempotency_required",
     "idle_timeout_ms",
@@ -178,6 +179,7 @@ struct VaultFile {
 struct KeysFile {
     wrap: Option<String>,
     hsm_outage_max_s: Option<u64>,
+    hsm_sessions: Option<u64>,
     dek_period_days: Option<u64>,
     kek_period_days: Option<u64>,
     seals_max: Option<u64>,
@@ -345,6 +347,7 @@ impl KeysFile {
             hsm_outage_max: Duration::from_secs(
                 bounds::HSM_OUTAGE_MAX_S.meant(self.hsm_outage_max_s)?,
             ),
+            hsm_sessions: count(bounds::HSM_SESSIONS.meant(self.hsm_sessions)?),
             dek_period: days(bounds::DEK_PERIOD_DAYS.meant(self.dek_period_days)?),
             kek_period: days(bounds::KEK_PERIOD_DAYS.meant(self.kek_period_days)?),
             seals_max: bounds::SEALS_MAX.meant(self.seals_max)?,

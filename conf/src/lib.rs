@@ -124,6 +124,8 @@ pub struct Keys {
     pub wrap: Wrap,
     /// For how long data keys stay in memory while the token is away.
     pub hsm_outage_max: Duration,
+    /// How many sessions with the token wrap and unwrap keys, beside the one that changes it.
+    pub hsm_sessions: usize,
     /// How old a data key may become.
     pub dek_period: Duration,
     /// How old the key in the token may become before its exchange is asked for.

@@ -100,6 +100,7 @@ fn vault(f: &mut Formatter<'_>, vault: &Vault) -> Result {
     let keys = &vault.keys;
     writeln!(f, "  keys:\n    wrap: {}", keys.wrap.word())?;
     writeln!(f, "    hsm_outage_max_s: {}", keys.hsm_outage_max.as_secs())?;
+    writeln!(f, "    hsm_sessions: {}", keys.hsm_sessions)?;
     writeln!(f, "    dek_period_days: {}", keys.dek_period.as_secs() / DAY_S)?;
     writeln!(f, "    kek_period_days: {}", keys.kek_period.as_secs() / DAY_S)?;
     writeln!(f, "    seals_max: {}", keys.seals_max)?;

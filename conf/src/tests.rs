@@ -47,6 +47,7 @@ vault:
   keys:
     wrap: aes-kwp
     hsm_outage_max_s: 61
+    hsm_sessions: 3
     dek_period_days: 31
     kek_period_days: 32
     seals_max: 65537

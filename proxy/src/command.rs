@@ -152,6 +152,7 @@ fn key_settings(keys: &conf::Keys) -> ::vault::KeySettings {
     let conf::Keys {
         wrap,
         hsm_outage_max,
+        hsm_sessions,
         dek_period,
         kek_period,
         seals_max,
@@ -164,6 +165,7 @@ fn key_settings(keys: &conf::Keys) -> ::vault::KeySettings {
     ::vault::KeySettings {
         wrap,
         hsm_outage_max,
+        hsm_sessions,
         dek_period,
         kek_period,
         seals_max,

@@ -1,9 +1,11 @@
-//! The hardware security module: the one key that wraps all others, and the thread that speaks
+//! The hardware security module: the one key that wraps all others, and the threads that speak
 //! to it.
 //!
-//! A call into a PKCS#11 library cannot be cut short, and a session must stay on one thread. So one
-//! thread owns the session and takes calls from a bounded queue, and callers wait for it no longer
-//! than [`CALL_DEADLINE`]. The module is asked at start and when a key is made, never for a
+//! A call into a PKCS#11 library cannot be cut short, and a session must stay on one thread. So a few
+//! threads own a session each and take calls from a bounded queue, and callers wait no longer than
+//! [`CALL_DEADLINE`]: one call that hangs holds up one session. What changes something in the token
+//! has a queue and a session of its own, since a change that hangs and comes late must not undo one
+//! that was asked for after it. The module is asked at start and when a key is made, never for a
 //! charge: when it is away, payments go on, for as long as the operator allows.
 //!
 //! What the wrapped keys are for is the business of `keyring`.
@@ -15,13 +17,14 @@ pub(crate) use token::{Kek, check_access, init_token, serial};
 use crate::{HsmError, OpenError, Settings};
 use cryptoki::types::AuthPin;
 use std::fmt;
+use std::mem;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
-use token::{Connection, Fault};
+use token::{Connection, Fault, Using};
 use zeroize::Zeroizing;
 
 /// How long a caller waits for the module.
@@ -30,7 +33,7 @@ pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(5);
 const OPEN_DEADLINE: Duration = Duration::from_secs(30);
 /// How long closing waits for the module.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
-/// How many calls may wait.
+/// How many calls may wait in each queue.
 const QUEUE_MAX: usize = 64;
 /// How often a quiet module is looked at.
 const PROBE_PERIOD: Duration = Duration::from_secs(15);
@@ -44,19 +47,31 @@ const PROBES_PER_OUTAGE: u32 = 4;
 /// The way to the module. It is cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Hsm {
-    link: Arc<Link>,
+    /// To the one session that changes something.
+    changes: Arc<Link>,
+    /// To those that wrap, unwrap and read.
+    calls: Arc<Link>,
     state: Arc<State>,
 }
 
-/// The end of the thread's line. When the last one goes, the thread is told to end, and awaited: a
-/// module that is still at work while the process ends can crash it.
+/// A queue to some threads. When the last link goes, they are told to end, and awaited: a module that
+/// is still at work while the process ends can crash it.
 struct Link {
     calls: Option<SyncSender<Call>>,
-    /// Closes when the thread has ended.
+    /// Closes when the threads have ended.
     ended: Mutex<Receiver<()>>,
 }
 
+/// How many sessions there are beside the one that changes something, and for how long data keys
+/// outlive an outage.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    pub(crate) sessions: usize,
+    pub(crate) outage_max: Duration,
+}
+
 /// Where the token is and how it is entered.
+#[derive(Clone)]
 pub(crate) struct Access {
     pub(crate) module: PathBuf,
     pub(crate) label: Box<str>,
@@ -71,6 +86,8 @@ struct State {
     since: Instant,
     /// When the module last did what it was asked, in milliseconds after `since`.
     contact_ms: AtomicU64,
+    /// The PIN was refused once. Trying it again could lock the token.
+    pin_refused: AtomicBool,
     /// The key that a quiet module is tried with.
     probed: Mutex<Kek>,
 }
@@ -85,15 +102,16 @@ struct Call {
     reply: SyncSender<Result<Done, HsmError>>,
 }
 
-/// What the thread has.
+/// What a thread has.
 struct Actor {
     access: Access,
     connection: Option<Connection>,
-    /// The PIN was refused once. Trying it again could lock the token.
-    pin_refused: bool,
     probe_period: Duration,
     state: Arc<State>,
 }
+
+/// Where threads that share a queue take their calls from.
+type Inbox = Arc<Mutex<Receiver<Call>>>;
 
 // === impl Access ===
 
@@ -117,21 +135,17 @@ impl fmt::Debug for Access {
 // === impl Hsm ===
 
 impl Hsm {
-    /// Logs in, finds the keys, of which the first is the one in use, and starts the thread.
-    pub(crate) fn open(
-        access: Access,
-        keks: Vec<Kek>,
-        outage_max: Duration,
-    ) -> Result<Self, OpenError> {
+    /// Logs in, finds the keys, of which the first is the one in use, and starts the threads.
+    pub(crate) fn open(access: Access, keks: Vec<Kek>, manner: Manner) -> Result<Self, OpenError> {
         let probed = *keks.first().ok_or(OpenError::Damaged { what: "list of keys" })?;
-        Self::start(access, probed, outage_max, move |connection| {
+        Self::start(access, probed, manner, move |connection| {
             keks.iter().try_for_each(|kek| connection.check(kek))
         })
     }
 
-    /// Logs in, makes a key, and starts the thread.
-    pub(crate) fn found(access: Access, kek: Kek, outage_max: Duration) -> Result<Self, OpenError> {
-        let hsm = Self::start(access, kek, outage_max, |_| Ok(()))?;
+    /// Logs in, makes a key, and starts the threads.
+    pub(crate) fn found(access: Access, kek: Kek, manner: Manner) -> Result<Self, OpenError> {
+        let hsm = Self::start(access, kek, manner, |_| Ok(()))?;
         hsm.make(kek)?;
         Ok(hsm)
     }
@@ -139,27 +153,29 @@ impl Hsm {
     fn start(
         access: Access,
         probed: Kek,
-        outage_max: Duration,
+        Manner { sessions, outage_max }: Manner,
         check: impl Fn(&mut Connection) -> Result<(), OpenError> + Send + 'static,
     ) -> Result<Self, OpenError> {
-        let (calls, inbox) = mpsc::sync_channel(QUEUE_MAX);
-        let (opened, outcome) = mpsc::sync_channel(1);
-        let state = Arc::new(State::new(probed));
-        let shared = state.clone();
-        let (ending, ended) = mpsc::sync_channel(1);
         let probe_period =
             PROBE_PERIOD.min(outage_max.checked_div(PROBES_PER_OUTAGE).unwrap_or(outage_max));
-        let body = move || {
-            let opening = Connection::open(&access).and_then(|mut connection| {
-                check(&mut connection)?;
-                Ok(connection)
-            });
-            Actor::start(access, opening, probe_period, shared, &opened, &inbox);
-            drop(ending);
+        let state = Arc::new(State::new(probed));
+        let actor = || Actor {
+            access: access.clone(),
+            connection: None,
+            probe_period,
+            state: state.clone(),
         };
-        thread::Builder::new().name("hsm".into()).spawn(body).map_err(|_| OpenError::NoThread)?;
+        let (opened, outcome) = mpsc::sync_channel(1);
+        let first = actor();
+        let changes = Link::start(vec![Box::new(move |inbox| {
+            first.open(&check, &opened, inbox);
+        })])?;
         outcome.recv_timeout(OPEN_DEADLINE).map_err(|_| OpenError::Hsm(HsmError::Deadline))??;
-        Ok(Self { link: Arc::new(Link { calls: Some(calls), ended: Mutex::new(ended) }), state })
+        // These log in when they are first needed.
+        let others = (0..sessions.max(1)).map(|_| actor());
+        let run = |actor: Actor| -> Body { Box::new(move |inbox| actor.run(inbox)) };
+        let calls = Link::start(others.map(run).collect())?;
+        Ok(Self { changes: Arc::new(changes), calls: Arc::new(calls), state })
     }
 
     /// Wraps a key, bound to `aad` where the mechanism can. Blocks no longer than
@@ -169,7 +185,7 @@ impl Hsm {
         let wrapped = self.call(move |connection| {
             connection.wrap(&kek, &aad, &key).map(|wrapped| Some(Zeroizing::new(wrapped)))
         })?;
-        wrapped.map(|mut wrapped| std::mem::take(&mut *wrapped)).ok_or(HsmError::Refused)
+        wrapped.map(|mut wrapped| mem::take(&mut *wrapped)).ok_or(HsmError::Refused)
     }
 
     /// Unwraps a key that was wrapped with the same `aad`.
@@ -185,23 +201,23 @@ impl Hsm {
 
     /// Makes a key in the token, unless it is there, and tries it.
     pub(crate) fn make(&self, kek: Kek) -> Result<(), HsmError> {
-        self.call(move |connection| connection.make(&kek).map(|()| None)).map(drop)
+        self.change(move |connection| connection.make(&kek).map(|()| None)).map(drop)
     }
 
     /// Destroys a key in the token, if it is there.
     pub(crate) fn destroy(&self, kek: Kek) -> Result<(), HsmError> {
-        self.call(move |connection| connection.destroy(&kek).map(|()| None)).map(drop)
+        self.change(move |connection| connection.destroy(&kek).map(|()| None)).map(drop)
     }
 
     /// What the token remembers of the vault `id`.
     pub(crate) fn anchor(&self, id: Vec<u8>) -> Result<Option<Vec<u8>>, HsmError> {
         let told = self.call(move |c| c.anchor(&id).map(|value| value.map(Zeroizing::new)))?;
-        Ok(told.map(|mut value| std::mem::take(&mut *value)))
+        Ok(told.map(|mut value| mem::take(&mut *value)))
     }
 
     /// Lets the token remember `value` of the vault `id`.
     pub(crate) fn set_anchor(&self, id: Vec<u8>, value: Vec<u8>) -> Result<(), HsmError> {
-        self.call(move |connection| connection.set_anchor(&id, &value).map(|()| None)).map(drop)
+        self.change(move |connection| connection.set_anchor(&id, &value).map(|()| None)).map(drop)
     }
 
     /// Says with which key a quiet module is tried from now on.
@@ -245,20 +261,15 @@ impl Hsm {
         &self,
         work: impl Fn(&mut Connection) -> Result<Done, Fault> + Send + 'static,
     ) -> Result<Done, HsmError> {
-        self.call_within(Box::new(work), CALL_DEADLINE)
+        self.calls.call_within(Box::new(work), CALL_DEADLINE)
     }
 
-    fn call_within(&self, work: Work, deadline: Duration) -> Result<Done, HsmError> {
-        let (reply, answer) = mpsc::sync_channel(1);
-        let calls = self.link.calls.as_ref().ok_or(HsmError::Away)?;
-        calls.try_send(Call { work, reply }).map_err(|error| match error {
-            TrySendError::Full(_) => HsmError::Busy,
-            TrySendError::Disconnected(_) => HsmError::Away,
-        })?;
-        answer.recv_timeout(deadline).map_err(|error| match error {
-            RecvTimeoutError::Timeout => HsmError::Deadline,
-            RecvTimeoutError::Disconnected => HsmError::Away,
-        })?
+    /// Has something changed, after all changes that were asked for before.
+    fn change(
+        &self,
+        work: impl Fn(&mut Connection) -> Result<Done, Fault> + Send + 'static,
+    ) -> Result<Done, HsmError> {
+        self.changes.call_within(Box::new(work), CALL_DEADLINE)
     }
 }
 
@@ -269,6 +280,43 @@ impl fmt::Debug for Hsm {
 }
 
 // === impl Link ===
+
+/// What a thread does with its queue.
+type Body = Box<dyn FnOnce(&Inbox) + Send>;
+
+impl Link {
+    /// Starts a thread for each of `bodies`, with one queue for all of them.
+    fn start(bodies: Vec<Body>) -> Result<Self, OpenError> {
+        let (calls, inbox) = mpsc::sync_channel(QUEUE_MAX);
+        let (ending, ended) = mpsc::sync_channel(1);
+        let inbox = Arc::new(Mutex::new(inbox));
+        for body in bodies {
+            let (inbox, ending) = (inbox.clone(), ending.clone());
+            let run = move || {
+                body(&inbox);
+                drop(ending);
+            };
+            thread::Builder::new()
+                .name("hsm".into())
+                .spawn(run)
+                .map_err(|_| OpenError::NoThread)?;
+        }
+        Ok(Self { calls: Some(calls), ended: Mutex::new(ended) })
+    }
+
+    fn call_within(&self, work: Work, deadline: Duration) -> Result<Done, HsmError> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        let calls = self.calls.as_ref().ok_or(HsmError::Away)?;
+        calls.try_send(Call { work, reply }).map_err(|error| match error {
+            TrySendError::Full(_) => HsmError::Busy,
+            TrySendError::Disconnected(_) => HsmError::Away,
+        })?;
+        answer.recv_timeout(deadline).map_err(|error| match error {
+            RecvTimeoutError::Timeout => HsmError::Deadline,
+            RecvTimeoutError::Disconnected => HsmError::Away,
+        })?
+    }
+}
 
 impl Drop for Link {
     fn drop(&mut self) {
@@ -290,36 +338,44 @@ impl State {
             errors: AtomicU64::new(0),
             since: Instant::now(),
             contact_ms: AtomicU64::new(0),
+            pin_refused: AtomicBool::new(false),
             probed: Mutex::new(probed),
         }
     }
 
     /// Notes that the module answered, which it also does when it refuses a call.
     fn contact(&self) {
-        let now = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.contact_ms.store(now, Ordering::Relaxed);
+        self.contact_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
 // === impl Actor ===
 
 impl Actor {
-    fn start(
-        access: Access,
-        opening: Result<Connection, OpenError>,
-        probe_period: Duration,
-        state: Arc<State>,
+    /// Makes the first connection, says whether it is as it must be, and goes on with it.
+    fn open(
+        mut self,
+        check: &impl Fn(&mut Connection) -> Result<(), OpenError>,
         opened: &SyncSender<Result<(), OpenError>>,
-        inbox: &Receiver<Call>,
+        inbox: &Inbox,
     ) {
+        let module = token::using();
+        let opening = Connection::open(&self.access, &module).and_then(|mut connection| {
+            check(&mut connection)?;
+            Ok(connection)
+        });
+        drop(module);
         match opening {
             Ok(connection) => {
-                state.works.store(true, Ordering::Relaxed);
-                state.contact();
-                let connection = Some(connection);
-                let actor = Self { access, connection, pin_refused: false, probe_period, state };
+                self.state.works.store(true, Ordering::Relaxed);
+                self.state.contact();
+                self.connection = Some(connection);
                 if opened.send(Ok(())).is_ok() {
-                    actor.run(inbox);
+                    self.run(inbox);
                 }
             }
             Err(error) => drop(opened.send(Err(error))),
@@ -327,14 +383,26 @@ impl Actor {
     }
 
     /// Takes calls until nobody is left to make one.
-    fn run(mut self, inbox: &Receiver<Call>) {
+    fn run(mut self, inbox: &Inbox) {
         loop {
-            match inbox.recv_timeout(self.probe_period) {
+            // Whoever waits holds the queue; the others wait for it, and take it in turn.
+            let next = {
+                let inbox = inbox.lock().unwrap_or_else(PoisonError::into_inner);
+                inbox.recv_timeout(self.probe_period)
+            };
+            match next {
                 Ok(call) => self.answer(&call),
                 Err(RecvTimeoutError::Timeout) => self.probe(),
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => return self.leave(),
             }
         }
+    }
+
+    /// Closes the session, unless the module was begun anew since.
+    fn leave(mut self) {
+        let module = token::using();
+        self.drop_stale(&module);
+        drop(self.connection.take());
     }
 
     fn probe(&mut self) {
@@ -373,8 +441,18 @@ impl Actor {
         work: &impl Fn(&mut Connection) -> Result<T, Fault>,
     ) -> Result<T, HsmError> {
         for pause in [Duration::ZERO].into_iter().chain(BACK_OFF) {
+            let begun = self.state.now_ms();
             if self.connection.is_none() {
-                self.reconnect(pause)?;
+                // Nobody unparks this thread, and if somebody did, the wait would only be shorter.
+                // Meanwhile others may end the module.
+                thread::park_timeout(pause);
+            }
+            let module = token::using();
+            self.drop_stale(&module);
+            if self.connection.is_none() && !self.reconnect(&module)? {
+                drop(module);
+                self.end_module(begun);
+                continue;
             }
             match self.connection.as_mut().map(work) {
                 Some(Ok(done)) => return Ok(done),
@@ -387,39 +465,53 @@ impl Actor {
         Err(HsmError::Away)
     }
 
-    /// Makes a new connection, if it can. Fails only when it is pointless to go on trying.
-    fn reconnect(&mut self, pause: Duration) -> Result<(), HsmError> {
-        if self.pin_refused {
+    /// Forgets a session of a module that was ended since: its number may be another's by now.
+    fn drop_stale(&mut self, module: &Using) {
+        if self.connection.as_ref().is_some_and(|connection| !connection.is_of(module)) {
+            mem::forget(self.connection.take());
+        }
+    }
+
+    /// Makes a new connection, if it can, and says whether it did. Fails only when it is pointless to
+    /// go on trying.
+    fn reconnect(&mut self, module: &Using) -> Result<bool, HsmError> {
+        if self.state.pin_refused.load(Ordering::Relaxed) {
             return Err(HsmError::Pin);
         }
-        // Nobody unparks this thread, and if somebody did, the wait would only be shorter.
-        thread::park_timeout(pause);
-        match Connection::open(&self.access) {
+        match Connection::open(&self.access, module) {
             Ok(connection) => self.connection = Some(connection),
             Err(error @ (OpenError::Pin { .. } | OpenError::PinLocked { .. })) => {
                 log::error!("{error}");
-                self.pin_refused = true;
+                self.state.pin_refused.store(true, Ordering::Relaxed);
                 return Err(HsmError::Pin);
             }
             Err(error) => {
                 log::warn!("the connection to the token is lost: {error}");
-                token::end_module(&self.access);
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Ends the module, unless it has answered another session since `begun`: then it is not the
+    /// module that has a fault.
+    fn end_module(&self, begun: u64) {
+        if self.state.contact_ms.load(Ordering::Relaxed) <= begun {
+            token::end_module(&self.access);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Hsm, Kek, Link, QUEUE_MAX, State};
+    use super::{Body, Call, Hsm, Inbox, Kek, Link, QUEUE_MAX, State};
     use crate::{HsmError, WrapMechanism};
-    use std::sync::mpsc;
+    use std::sync::mpsc::{self, Sender};
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
-    fn outcome(hsm: &Hsm) -> Result<(), HsmError> {
-        hsm.call_within(Box::new(|_| Ok(None)), Duration::from_millis(1)).map(drop)
+    fn outcome(link: &Link, patience: Duration) -> Result<(), HsmError> {
+        link.call_within(Box::new(|_| Ok(None)), patience).map(drop)
     }
 
     #[test]
@@ -428,13 +520,56 @@ mod tests {
         let (ending, ended) = mpsc::sync_channel(1);
         drop(ending);
         let link = Link { calls: Some(calls), ended: Mutex::new(ended) };
-        let state = State::new(Kek::new(WrapMechanism::AesGcm));
-        let hsm = Hsm { link: Arc::new(link), state: Arc::new(state) };
+        let patience = Duration::from_millis(1);
         for _ in 0..QUEUE_MAX {
-            assert_eq!(outcome(&hsm), Err(HsmError::Deadline));
+            assert_eq!(outcome(&link, patience), Err(HsmError::Deadline));
         }
-        assert_eq!(outcome(&hsm), Err(HsmError::Busy), "and no more wait than may");
+        assert_eq!(outcome(&link, patience), Err(HsmError::Busy), "and no more wait than may");
         drop(inbox);
-        assert_eq!(outcome(&hsm), Err(HsmError::Away));
+        assert_eq!(outcome(&link, patience), Err(HsmError::Away));
+    }
+
+    /// A session that answers calls until it is told to hang.
+    fn session(hangs: bool, until: mpsc::Receiver<()>, taken: Sender<()>) -> Body {
+        Box::new(move |inbox: &Inbox| {
+            loop {
+                let next = inbox.lock().unwrap().recv();
+                let Ok(Call { reply, .. }) = next else { return };
+                taken.send(()).unwrap();
+                if hangs {
+                    until.recv().ok();
+                }
+                reply.send(Ok(None)).ok();
+            }
+        })
+    }
+
+    #[test]
+    fn a_call_that_hangs_holds_up_its_own_session_and_no_other() {
+        let (taken, takes) = mpsc::channel();
+        let (end_one, one) = mpsc::channel();
+        let (end_two, two) = mpsc::channel();
+        let sessions = vec![session(true, one, taken.clone()), session(false, two, taken)];
+        let calls = Link::start(sessions).unwrap();
+        let patience = Duration::from_secs(60);
+        // Until the one that hangs has a call, both may take it.
+        let hung = loop {
+            match outcome(&calls, Duration::from_millis(50)) {
+                Err(error) => break error,
+                Ok(()) => takes.recv().unwrap(),
+            }
+        };
+        assert_eq!(hung, HsmError::Deadline);
+        for _ in 0..10 {
+            assert_eq!(outcome(&calls, patience), Ok(()));
+        }
+        // Changes have a session of their own, in the same way.
+        let (_end, until) = mpsc::channel();
+        let (taken, _takes) = mpsc::channel();
+        let changes = Link::start(vec![session(false, until, taken)]).unwrap();
+        let state = Arc::new(State::new(Kek::new(WrapMechanism::AesGcm)));
+        let hsm = Hsm { changes: Arc::new(changes), calls: Arc::new(calls), state };
+        assert_eq!(hsm.change(|_| Ok(None)).map(drop), Ok(()));
+        drop((end_one, end_two));
     }
 }

@@ -8,6 +8,7 @@ mod tests;
 
 use crate::audit::{Action, Who};
 use crate::figures::Figures;
+use crate::hsm::Manner;
 use crate::keyring::table::{Anchor, KeyPlace, KeyState, Name, Row, TOKEN};
 use crate::keyring::{self, Age, Former, New, SYSTEM, Spec};
 use crate::seal::{Claim, Dek, DekId, Purpose};
@@ -32,6 +33,8 @@ pub struct KeySettings {
     pub wrap: WrapMechanism,
     /// For how long data keys stay in memory while the token is away.
     pub hsm_outage_max: Duration,
+    /// How many sessions wrap and unwrap keys at the same time. One more changes what is in the token.
+    pub hsm_sessions: usize,
     /// How old a data key may become before another takes its place.
     pub dek_period: Duration,
     /// How old the key in the token may become before its exchange is asked for.
@@ -82,11 +85,18 @@ impl Default for KeySettings {
         Self {
             wrap: WrapMechanism::AesGcm,
             hsm_outage_max: Duration::from_secs(3_600),
+            hsm_sessions: 2,
             dek_period: DAY.saturating_mul(365),
             kek_period: DAY.saturating_mul(730),
             seals_max: SEALS_LIMIT / 2,
             rotation_records_per_s: 2_000,
         }
+    }
+}
+
+impl KeySettings {
+    pub(crate) fn manner(&self) -> Manner {
+        Manner { sessions: self.hsm_sessions, outage_max: self.hsm_outage_max }
     }
 }
 

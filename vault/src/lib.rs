@@ -164,7 +164,7 @@ impl Vault {
         let serial = hsm::serial(&access)?;
         let store = SledStore::create(&settings.directory, settings.cache_bytes)?;
         let kek = Kek::new(settings.keys.wrap);
-        let hsm = Hsm::found(access, kek, settings.keys.hsm_outage_max)?;
+        let hsm = Hsm::found(access, kek, settings.keys.manner())?;
         let id = random::bytes();
         let first = keyring::make_first(&hsm, kek, vault_row(id, &kek), key_life::now())?;
         let anchor = first.sealed.anchor().bytes();
@@ -434,7 +434,7 @@ fn open_keys(
     let keks = table.keks_needed();
     let agreed = keks.first().is_some_and(|active| active.id == kek);
     agreed.then_some(()).ok_or(OpenError::Damaged { what: "list of keys" })?;
-    let hsm = Hsm::open(Access::new(settings), keks, settings.keys.hsm_outage_max)?;
+    let hsm = Hsm::open(Access::new(settings), keks, settings.keys.manner())?;
     let keyring = Keyring::open(store, &hsm, id, table, age)?;
     Ok((hsm, keyring))
 }

@@ -14,7 +14,7 @@ use model::Secret;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use zeroize::Zeroizing;
 
 /// What the wrapping key is called in the token. Together with its id it is found again.
@@ -40,6 +40,8 @@ pub(crate) struct Kek {
 #[derive(Debug)]
 pub(super) struct Connection {
     session: Session,
+    /// Of which beginning of the module it is.
+    beginning: u64,
     label: Box<str>,
     keks: HashMap<Kek, ObjectHandle>,
 }
@@ -59,9 +61,24 @@ pub(super) enum Fault {
 /// crashes SoftHSM.
 static LIBRARY: Mutex<Option<(PathBuf, Pkcs11)>> = Mutex::new(None);
 
+/// How often the module was ended. Who calls into it holds this to read, since a module that is ended
+/// during a call may do anything.
+static ENDINGS: RwLock<u64> = RwLock::new(0);
+
+/// The right to call into the module.
+pub(super) struct Using(RwLockReadGuard<'static, u64>);
+
+/// Keeps the module from being ended.
+pub(super) fn using() -> Using {
+    Using(ENDINGS.read().unwrap_or_else(PoisonError::into_inner))
+}
+
 /// Ends every session with the module, which is begun anew with the next connection. A module may
-/// look for tokens at its beginning only, and then one that went away never comes back to it.
+/// look for tokens at its beginning only, and then one that went away never comes back to it. While
+/// somebody is in a call, nothing is ended.
 pub(super) fn end_module(access: &Access) {
+    let Ok(mut endings) = ENDINGS.try_write() else { return };
+    *endings = endings.saturating_add(1);
     let loaded = LIBRARY.lock().unwrap_or_else(PoisonError::into_inner);
     let used = loaded.as_ref().filter(|(path, _)| *path == access.module);
     match used.map(|(_, library)| library.clone().finalize()) {
@@ -72,6 +89,7 @@ pub(super) fn end_module(access: &Access) {
 
 /// Whether the token is there and takes the PIN.
 pub(crate) fn check_access(access: &Access) -> Result<(), OpenError> {
+    let _module = using();
     let library = library(&access.module)?;
     let slot = slot_of(&library, &access.label)?;
     login(&library.open_ro_session(slot).map_err(failed)?, access)
@@ -79,6 +97,7 @@ pub(crate) fn check_access(access: &Access) -> Result<(), OpenError> {
 
 /// The serial number of the token.
 pub(crate) fn serial(access: &Access) -> Result<Box<str>, OpenError> {
+    let _module = using();
     let library = library(&access.module)?;
     let token = library.get_token_info(slot_of(&library, &access.label)?).map_err(failed)?;
     Ok(token.serial_number().trim_end().into())
@@ -92,6 +111,7 @@ pub(crate) fn init_token(
     pin: &Secret,
 ) -> Result<(), OpenError> {
     check_label(label)?;
+    let _module = using();
     let library = library(module)?;
     if !slots_of(&library, label)?.is_empty() {
         return Err(OpenError::TokenExists { label: label.into() });
@@ -133,6 +153,13 @@ fn library(path: &Path) -> Result<Pkcs11, OpenError> {
             Ok(library)
         }
     }
+}
+
+/// Begins the module if it was ended; else this does nothing. One at a time: two beginnings at once
+/// crash SoftHSM.
+fn begin_module(library: &Pkcs11) -> Result<(), OpenError> {
+    let _one_at_a_time = LIBRARY.lock().unwrap_or_else(PoisonError::into_inner);
+    initialize(library).map_err(failed)
 }
 
 fn initialize(library: &Pkcs11) -> Result<(), Error> {
@@ -303,14 +330,19 @@ impl fmt::Display for Kek {
 impl Connection {
     /// Finds the token by its label and logs in. Handles and slot numbers do not outlive a session,
     /// so keys are looked for anew.
-    pub(super) fn open(access: &Access) -> Result<Self, OpenError> {
+    pub(super) fn open(access: &Access, module: &Using) -> Result<Self, OpenError> {
         let library = library(&access.module)?;
-        // The module may have been finalised under us; when it was not, this does nothing.
-        initialize(&library).map_err(failed)?;
+        begin_module(&library)?;
         let slot = slot_of(&library, &access.label)?;
         let session = library.open_rw_session(slot).map_err(failed)?;
         login(&session, access)?;
-        Ok(Self { session, label: access.label.clone(), keks: HashMap::new() })
+        let (label, beginning) = (access.label.clone(), *module.0);
+        Ok(Self { session, beginning, label, keks: HashMap::new() })
+    }
+
+    /// Whether the module was not ended since this was made.
+    pub(super) fn is_of(&self, module: &Using) -> bool {
+        self.beginning == *module.0
     }
 
     /// Refuses a key that is not there, or that the token would give away.

@@ -148,3 +148,47 @@ on_stage!(1 keys_that_gcm_wraps_are_kept_and_exchanged(stage) {
 on_stage!(1 keys_that_rfc_5649_wraps_are_kept_and_exchanged(stage) {
     conformance(stage, WrapMechanism::AesKwp);
 });
+
+on_stage!(1 several_sessions_make_the_keys_of_many_merchants_at_once(stage) {
+    stage.make_token(LABEL).unwrap();
+    let mut settings = stage.settings();
+    settings.keys.hsm_sessions = 4;
+    settings.keys.hsm_outage_max = Duration::from_secs(3);
+    Vault::init(&settings).unwrap();
+    let names: Vec<_> = (0..24).map(|nth| merchant(&format!("shop-{nth}"))).collect();
+    let make = |vault: &Vault| {
+        thread::scope(|scope| {
+            for name in &names {
+                scope.spawn(|| wait(vault.create_merchant(name, NOW)).unwrap());
+            }
+        });
+    };
+    let vault = Vault::open(&settings).unwrap();
+    make(&vault);
+    let tokens: Vec<_> = names.iter().map(|name| kept(&vault, name, "text")).collect();
+    // The module is begun anew under all of them, and each finds its way back.
+    stage.token_is_there(false);
+    after(&vault, |_| {}, |vault| !vault.health().hsm);
+    stage.token_is_there(true);
+    after(&vault, |_| {}, |vault| vault.health().hsm);
+    let later: Vec<_> = (0..8).map(|nth| merchant(&format!("later-{nth}"))).collect();
+    thread::scope(|scope| {
+        for name in &later {
+            let vault = &vault;
+            scope.spawn(move || after(
+                vault,
+                |_| {},
+                |vault| wait(vault.create_merchant(name, NOW)).is_ok(),
+            ));
+        }
+    });
+    drop(vault);
+    let vault = Vault::open(&settings).unwrap();
+    for (name, token) in names.iter().zip(&tokens) {
+        assert_eq!(revealed(&vault, name, token).as_deref(), Some("text"));
+    }
+    for name in &later {
+        let token = kept(&vault, name, "late");
+        assert_eq!(revealed(&vault, name, &token).as_deref(), Some("late"));
+    }
+});

@@ -1,7 +1,7 @@
 //! The vectors of Wycheproof for RFC 5649 with 256-bit keys, through the module: the functions that
 //! wrap and unwrap data keys, with given keys in the place of those of the token.
 
-use super::{Connection, KeyType, ObjectClass, init_token};
+use super::{Connection, KeyType, ObjectClass, init_token, using};
 use crate::hsm::Access;
 use cryptoki::object::Attribute;
 use cryptoki::types::AuthPin;
@@ -49,7 +49,7 @@ fn connection() -> Connection {
     init_token(&module(), "vectors", &pin(), &pin()).unwrap();
     // Exposed to enter the token.
     let pin = AuthPin::from(pin().expose());
-    Connection::open(&Access { module: module(), label: "vectors".into(), pin }).unwrap()
+    Connection::open(&Access { module: module(), label: "vectors".into(), pin }, &using()).unwrap()
 }
 
 #[test]
