@@ -1,8 +1,10 @@
 #!/bin/sh
-# certificates.sh DIR: a CA in DIR, and certificates from it for the listener and for the sandbox.
+# certificates.sh DIR HOST...: a CA in DIR, and certificates from it for the listener and, under the
+# names of these hosts, for the sandbox.
 # What is there and good for another day is left alone.
 set -eu
 cd "$1"
+shift
 umask 077
 
 fresh() {
@@ -33,8 +35,10 @@ if ! fresh ca.pem || [ ! -s ca-key.pem ]; then
         -out ca.pem
 fi
 fresh server.pem || leaf server localhost "DNS:localhost,IP:127.0.0.1"
-names="DNS:api.stripe.com, DNS:checkout-test.adyen.com, DNS:try.access.worldpay.com"
-names="$names, DNS:api.sandbox.checkout.com, DNS:apitest.cybersource.com, DNS:apitest.authorize.net"
+names=''
+for host in "$@"; do
+    names="${names:+$names, }DNS:$host"
+done
 # One that was made when there were fewer providers is made again.
 if ! fresh sandbox.pem || ! openssl x509 -in sandbox.pem -noout -ext subjectAltName | grep -qF "$names"; then
     leaf sandbox sandbox "$(printf '%s' "$names" | tr -d ' '),DNS:localhost,IP:127.0.0.1"

@@ -45,6 +45,13 @@ check_free() {
     done
 }
 
+# Every provider is the sandbox.
+each_provider() {
+    "$target/release/sandbox" --list | while read -r provider _; do
+        printf '  %s: {connect: "127.0.0.1:%s", ca: ca.pem}\n' "$provider" "$sandbox"
+    done
+}
+
 configure() {
     cat >"$var/orchestra.yaml" <<END
 # Written by scripts/demo.sh at every start. conf/orchestra.yaml has every field with a comment.
@@ -63,12 +70,7 @@ vault:
   token_label: orchestra-demo
   pin: file:pin
 providers:
-  stripe: {connect: "127.0.0.1:$sandbox", ca: ca.pem}
-  adyen: {connect: "127.0.0.1:$sandbox", ca: ca.pem}
-  worldpay: {connect: "127.0.0.1:$sandbox", ca: ca.pem}
-  checkout: {connect: "127.0.0.1:$sandbox", ca: ca.pem}
-  cybersource: {connect: "127.0.0.1:$sandbox", ca: ca.pem}
-  authorize_net: {connect: "127.0.0.1:$sandbox", ca: ca.pem}
+$(each_provider)
 grace_s: 35
 log: {access: access.log}
 END
@@ -247,7 +249,9 @@ SOFTHSM2_CONF=$var/softhsm2.conf
 export SOFTHSM2_CONF
 check_free
 find_module
-scripts/certificates.sh "$var"
+hosts=$("$target/release/sandbox" --list | cut -d" " -f2-)
+# shellcheck disable=SC2086 # they are words, one a host
+scripts/certificates.sh "$var" $hosts
 configure
 orchestra_pid='' sandbox_pid='' interrupted=no
 trap stop EXIT
