@@ -31,7 +31,7 @@ macro_rules! providers {
 }
 
 providers! {
-    adyen, authorize_net, checkout, cybersource, null_failure, null_success, stripe, worldpay, worldpay_wpg
+    adyen, authorize_net, braintree, checkout, cybersource, null_failure, null_success, stripe, worldpay, worldpay_wpg
 }
 
 /// How many exchanges one operation may take.

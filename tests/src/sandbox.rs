@@ -137,6 +137,7 @@ macro_rules! providers {
 providers! {
     Adyen = adyen,
     AuthorizeNet = authorize_net,
+    Braintree = braintree,
     Checkout = checkout,
     Cybersource = cybersource,
     Stripe = stripe,

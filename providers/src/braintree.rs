@@ -1,0 +1,335 @@
+//! Braintree's GraphQL API. <https://graphql.braintreepayments.com/>
+//!
+//! The card is exchanged for a name that can be used once, and that is charged. There is no
+//! idempotency key; but every payment and refund has an order id, by which it can be searched for.
+
+use crate::agreed;
+use crate::credentials::{CredentialSpec, Form, Identity};
+use crate::wire::{Answer, Body, HeaderText, Request};
+use crate::{CREDENTIALS, Cx, Declines, Found, Gateway, Lost, Provider, Refusal, Step, Validity};
+use answer::Expected;
+use model::{
+    Action, Authorization, Capture, Card, Currency, Find, FollowUp, Gone, Kind, Operation, Outcome,
+    Rejected, Report,
+};
+use payment::{Captured, Refunded, Reversed, Search, Searched, Tokenized, Transacted};
+use serde::Serialize;
+
+mod answer;
+mod decline;
+mod lost;
+mod payment;
+mod query;
+
+pub(crate) static PROVIDER: Braintree = Braintree;
+
+#[derive(Debug)]
+pub(crate) struct Braintree;
+
+static GATEWAY: Gateway = Gateway {
+    id: "Braintree",
+    display_name: "Braintree",
+    url: "https://www.braintreepayments.com",
+    description: "Cards through Braintree's GraphQL API.",
+    credentials: &[PUBLIC_KEY, PRIVATE_KEY, MERCHANT_ACCOUNT, CURRENCY, ENVIRONMENT],
+    supports_network_token: false,
+};
+
+const PUBLIC_KEY: CredentialSpec = CredentialSpec {
+    name: "PublicKey",
+    aliases: &["Public Key"],
+    required: true,
+    secret: false,
+    form: Form::Visible { min: 8, max: 64 },
+    form_text: "must be 8 to 64 visible characters without blanks",
+    identity: Identity::None,
+};
+
+const PRIVATE_KEY: CredentialSpec = CredentialSpec {
+    name: "PrivateKey",
+    aliases: &["Private Key"],
+    required: true,
+    secret: true,
+    form: Form::Visible { min: 16, max: 128 },
+    form_text: "must be 16 to 128 visible characters without blanks",
+    identity: Identity::None,
+};
+
+/// The part of the merchant's business that is paid; without it, the one that Braintree has as the
+/// default.
+const MERCHANT_ACCOUNT: CredentialSpec = CredentialSpec {
+    name: "MerchantAccountId",
+    aliases: &["Merchant Account ID", "MerchantAccount"],
+    required: false,
+    secret: false,
+    form: Form::Visible { min: 1, max: 64 },
+    form_text: "must be 1 to 64 visible characters without blanks",
+    identity: Identity::Whole,
+};
+
+/// A merchant account has one currency, and no request names another: it would be charged as much of
+/// its own.
+const CURRENCY: CredentialSpec = CredentialSpec {
+    name: "Currency",
+    aliases: &[],
+    required: true,
+    secret: false,
+    form: Form::Visible { min: 3, max: 3 },
+    form_text: "must be the three letters of a currency",
+    identity: Identity::Whole,
+};
+
+/// Required, because neither of the two is a safe guess: the one charges cards in a trial, and the
+/// other approves payments that move no money.
+const ENVIRONMENT: CredentialSpec = CredentialSpec {
+    name: "Environment",
+    aliases: &[],
+    required: true,
+    secret: false,
+    form: Form::Word(&["Live", "Test"]),
+    form_text: "must be Live or Test",
+    identity: Identity::Whole,
+};
+
+const LIVE_AUTHORITY: &str = "payments.braintree-api.com";
+const TEST_AUTHORITY: &str = "payments.sandbox.braintree-api.com";
+/// From this version on, a country has two letters.
+const VERSION: &str = "2021-02-01";
+/// How long an id may be, in characters.
+const ID_CHARS_MAX: usize = 128;
+/// What stands between the merchant's reference and our key.
+const BETWEEN: char = '/';
+
+impl Provider for Braintree {
+    fn name(&self) -> &'static str {
+        "braintree"
+    }
+
+    fn gateway(&self) -> &'static Gateway {
+        &GATEWAY
+    }
+
+    fn request(&self, operation: &Operation<Card>, cx: &Cx<'_>) -> Result<Request, Refusal> {
+        match &operation.action {
+            Action::Authorize(authorization) => {
+                // What cannot be charged later is refused now, before the card is sent anywhere.
+                Transacted::of("", String::new(), authorization, cx)?;
+                let card = Tokenized::of(&authorization.card, authorization.payer.as_ref());
+                post(query::TOKENIZE, &Variables { input: card }, cx).map(Request::harmless)
+            }
+            Action::Capture(earlier) => {
+                let input = Captured::of(transaction(earlier)?, earlier, cx)?;
+                post(query::CAPTURE, &Variables { input }, cx)
+            }
+            Action::Refund(earlier) => {
+                let order = order_id(operation.reference(), &operation.key);
+                let input = Refunded::of(transaction(earlier)?, order, earlier, cx)?;
+                post(query::REFUND, &Variables { input }, cx)
+            }
+            Action::Void(earlier) => {
+                let input = Reversed { transaction_id: transaction(earlier)? };
+                post(query::REVERSE, &Variables { input }, cx)
+            }
+            Action::Status(Find::Reference(reference)) => node(id(reference)?, cx),
+            Action::Status(Find::MerchantReference(reference)) => {
+                let begin = format!("{reference}{BETWEEN}");
+                search(query::SEARCH, Search::begins(&begin), cx)
+            }
+        }
+    }
+
+    fn outcome(&self, kind: Kind, answer: &Answer<'_>) -> Report {
+        answer::read(kind, answer, &Expected::default())
+    }
+
+    fn step(
+        &self,
+        operation: &Operation<Gone>,
+        nth: usize,
+        answer: &Answer<'_>,
+        cx: &Cx<'_>,
+    ) -> Step {
+        let (Action::Authorize(authorization), 0) = (&operation.action, nth) else {
+            let report = answer::read(operation.kind(), answer, &Expected::of(operation));
+            return Step::Done(agreed(operation, report));
+        };
+        match answer::method_id(answer) {
+            Ok(method) => pay(operation, authorization, &method, cx).map_or_else(
+                // The same terms were taken when the first request was written.
+                |_| Step::Done(Report::bare(Outcome::Rejected(Rejected::Malformed))),
+                Step::Send,
+            ),
+            Err(report) => Step::Done(*report),
+        }
+    }
+
+    /// Searches for nothing: who may look at payments is told so.
+    fn validation(&self, cx: &Cx<'_>) -> Result<Option<Request>, Refusal> {
+        currency(cx)?;
+        search(query::SEARCH, Search::is("0"), cx).map(Some)
+    }
+
+    fn validity(&self, answer: &Answer<'_>) -> Validity {
+        answer::validity(answer)
+    }
+
+    fn declines(&self) -> Declines {
+        decline::DECLINES
+    }
+
+    fn inquiry(&self, lost: &Lost<'_>, cx: &Cx<'_>) -> Result<Request, Refusal> {
+        let order = order_id(lost.reference, lost.key);
+        match lost.kind {
+            Kind::Authorize | Kind::Charge => search(query::SEARCH, Search::is(&order), cx),
+            Kind::Refund => search(query::SEARCH_REFUNDS, Search::is(&order), cx),
+            Kind::Capture | Kind::Void => node(id(lost.payment.unwrap_or_default())?, cx),
+            Kind::Status => Err(Refusal::Unsupported),
+        }
+    }
+
+    fn found(&self, lost: &Lost<'_>, answer: &Answer<'_>) -> Found {
+        lost::found(lost, answer)
+    }
+}
+
+// === writing ===
+
+/// A question or an order. What it is about is never a part of its text.
+#[derive(Serialize)]
+struct Call<'a, V> {
+    query: &'static str,
+    variables: &'a V,
+}
+
+#[derive(Serialize)]
+struct Variables<I> {
+    input: I,
+}
+
+#[derive(Serialize)]
+struct NodeId<'a> {
+    id: &'a str,
+}
+
+fn pay(
+    operation: &Operation<Gone>,
+    authorization: &Authorization<Gone>,
+    method: &str,
+    cx: &Cx<'_>,
+) -> Result<Request, Refusal> {
+    let order = order_id(operation.reference(), &operation.key);
+    let input = Transacted::of(method, order, authorization, cx)?;
+    let query = match authorization.capture {
+        Capture::Now => query::CHARGE,
+        Capture::Later => query::AUTHORIZE,
+    };
+    post(query, &Variables { input }, cx)
+}
+
+fn node(id: &str, cx: &Cx<'_>) -> Result<Request, Refusal> {
+    post(query::NODE, &NodeId { id }, cx).map(Request::harmless)
+}
+
+fn search(query: &'static str, order_id: Search<'_>, cx: &Cx<'_>) -> Result<Request, Refusal> {
+    post(query, &Searched { order_id }, cx).map(Request::harmless)
+}
+
+fn post<V: Serialize>(
+    query: &'static str,
+    variables: &V,
+    cx: &Cx<'_>,
+) -> Result<Request, Refusal> {
+    let public = cx.need(&PUBLIC_KEY, "PublicKey is missing")?;
+    let private = cx.need(&PRIVATE_KEY, "PrivateKey is missing")?;
+    let basic = HeaderText::basic(public, private);
+    let basic = basic.map_err(|_| refuse(CREDENTIALS, "PublicKey is not a key of Braintree"))?;
+    let body = Body::json(&Call { query, variables });
+    Ok(Request::post(authority(cx)?, "/graphql".to_owned(), body)
+        .header("authorization", basic)
+        .header("braintree-version", HeaderText::of(VERSION))
+        .header("content-type", HeaderText::of("application/json")))
+}
+
+fn authority(cx: &Cx<'_>) -> Result<&'static str, Refusal> {
+    let environment = cx.need(&ENVIRONMENT, "Environment is missing")?;
+    // The environment is exposed to be compared with the words; it is not a secret.
+    let environment = environment.expose();
+    if environment.eq_ignore_ascii_case("Live") {
+        Ok(LIVE_AUTHORITY)
+    } else if environment.eq_ignore_ascii_case("Test") {
+        Ok(TEST_AUTHORITY)
+    } else {
+        Err(refuse(CREDENTIALS, "Environment is neither Live nor Test"))
+    }
+}
+
+/// The currency of the merchant account.
+fn currency(cx: &Cx<'_>) -> Result<Currency, Refusal> {
+    let currency = cx.need(&CURRENCY, "Currency is missing")?;
+    // The currency is exposed to be read; it is not a secret.
+    let currency = Currency::parse(currency.expose());
+    let listed = currency.ok().filter(|currency| currency.exponent() <= 3);
+    listed.ok_or(refuse(CREDENTIALS, "Currency is not one that Braintree can count"))
+}
+
+/// The name of a payment or refund: the merchant's, if there is one, and ours.
+fn order_id(reference: &str, key: &str) -> String {
+    if reference == key { key.to_owned() } else { format!("{reference}{BETWEEN}{key}") }
+}
+
+/// Whether an order id is that of a payment which the merchant calls so.
+fn is_called(order: &str, reference: &str) -> bool {
+    let rest = order.strip_prefix(reference).and_then(|rest| rest.strip_prefix(BETWEEN));
+    rest.is_some_and(|key| key.len() == 32 && key.bytes().all(|b| b.is_ascii_alphanumeric()))
+}
+
+fn transaction(earlier: &FollowUp) -> Result<&str, Refusal> {
+    id(&earlier.reference)
+}
+
+fn id(reference: &str) -> Result<&str, Refusal> {
+    let wrong = refuse("refTransId", "is not a payment of Braintree");
+    if is_id(reference) { Ok(reference) } else { Err(wrong) }
+}
+
+/// Base64 and the like, with a letter in it: no card.
+fn is_id(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_=".contains(&b);
+    (8..=ID_CHARS_MAX).contains(&text.len())
+        && text.bytes().all(plain)
+        && text.bytes().any(|b| b.is_ascii_alphabetic())
+}
+
+fn refuse(name: &'static str, problem: &'static str) -> Refusal {
+    Refusal::Field { name, problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_called, is_id, order_id};
+
+    #[test]
+    fn ids_have_letters_and_are_no_card_numbers() {
+        for (text, expected) in [
+            ("dHJhbnNhY3Rpb25fZXhhbXBsZTE", true),
+            ("dHJhbnNhY3Rpb25fZXhhbXBsZQ==", true),
+            ("tokencc_bh_example_0001", true),
+            ("4242424242424242", false),
+            ("short", false),
+            ("dHJhbnNh\"Y3Rpb25f", false),
+            (&"a".repeat(129), false),
+        ] {
+            assert_eq!(is_id(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_order_id_is_the_merchants_reference_and_our_key() {
+        let key = "k0000000000000000000000000000001";
+        assert_eq!(order_id(key, key), key);
+        let order = order_id("ORD/1", key);
+        assert_eq!(order, format!("ORD/1/{key}"));
+        assert!(is_called(&order, "ORD/1"));
+        assert!(!is_called(&order, "ORD") && !is_called(key, "") && !is_called("ORD/1", "ORD/1"));
+    }
+}
