@@ -23,7 +23,7 @@ pub use read::{Filter, Page};
 pub use replay::{Claimed, FieldTag, Fields as ReplayFields, Replay, ReplayClaim};
 
 use crate::seal::{Claim, DekId, Deks, Place, Purpose, key_of};
-use crate::store::{Collection, Entry, Store};
+use crate::store::{Collection, Entry, Store, Swap};
 use crate::{StoreError, UnixMillis, Vault, VaultError};
 use model::{Amount, TransactionId};
 use model::{Change, ChangeKind, Evidence, MerchantId, NotAllowed, Payment, Standing};
@@ -249,11 +249,11 @@ impl Vault {
         let claim = self.claim(Some(merchant), Purpose::Payment, 2).await?;
         let stored = self.seal_record(&claim, merchant, id.as_str(), &record::write(&payment));
         let key = row(merchant, id.as_str());
-        let put = self.store.put_if_absent(Collection::Payments, key, stored.clone());
-        let claimed = self.write_claim(&claim, replay.as_mut(), &id, None);
-        let (put, claimed) = tokio::join!(put, claimed);
+        let mut swaps = vec![swap(key, None, Some(stored.clone()))];
+        swaps.extend(self.claim_swap(&claim, replay.as_mut(), &id, None));
         // 80 random bits within a millisecond do not meet twice.
-        (put? && claimed?).then_some(()).ok_or(VaultError::Store(StoreError::Corrupt))?;
+        let written = self.store.swap_all(swaps).await?;
+        written.then_some(()).ok_or(VaultError::Store(StoreError::Corrupt))?;
         held.begun = true;
         let merchant = merchant.clone();
         Ok(Ongoing { merchant, payment, change: None, replay, stored: Some(stored), held })
@@ -309,14 +309,13 @@ impl Vault {
         let id = payment.id.as_str();
         let new = self.seal_record(&claim, merchant, id, &record::write(payment));
         let pointer = self.seal_record(&claim, merchant, change.as_str(), id.as_bytes());
-        let mut old = Some(old);
-        let swap = self.replace(row(merchant, id), &mut old, new.clone());
-        let key = row(merchant, change.as_str());
-        let point = self.store.put_if_absent(Collection::Payments, key, pointer);
-        let claimed = self.write_claim(&claim, replay, &payment.id, Some(change));
-        let (swapped, pointed, claimed) = tokio::join!(swap, point, claimed);
-        swapped?;
-        (pointed? && claimed?).then_some(new).ok_or(VaultError::Store(StoreError::Corrupt))
+        let mut swaps = vec![
+            swap(row(merchant, id), Some(old), Some(new.clone())),
+            swap(row(merchant, change.as_str()), None, Some(pointer)),
+        ];
+        swaps.extend(self.claim_swap(&claim, replay, &payment.id, Some(change)));
+        self.swap_together(swaps, None).await?;
+        Ok(new)
     }
 
     /// Keeps how a payment stands that goes on: another attempt is about to be sent.
@@ -336,30 +335,40 @@ impl Vault {
         let _keys = self.keys_of(&merchant)?;
         let claim = self.claim(Some(&merchant), Purpose::Payment, 3).await?;
         let (mut replay, change) = (ongoing.replay.take(), ongoing.change.clone());
-        let reference = ongoing.payment.reference_to_keep();
-        let answered = async {
-            let (Some(replay), Some(answer)) = (replay.as_mut(), answer) else { return Ok(()) };
-            self.write_answer(&claim, replay, &id, change.as_ref(), answer).await
+        // Held until it is written: others change the payment too.
+        let turn = change.as_ref().map(|_| self.journal.turn(&id));
+        let _one_at_a_time = match turn {
+            Some(turn) => Some(turn.lock().await),
+            None => None,
         };
-        let named = self.write_reference(&claim, &merchant, &id, reference);
-        let kept = self.write_end(&claim, &mut ongoing);
-        let (answered, named, kept) = tokio::join!(answered, named, kept);
-        kept.and(answered).and(named)?;
+        let mut swaps = vec![self.end_swap(&claim, &mut ongoing)?];
+        if let (Some(replay), Some(answer)) = (replay.as_mut(), answer) {
+            swaps.push(self.answer_swap(&claim, replay, &id, change.as_ref(), answer));
+        }
+        if let Some(change) = change.as_ref().filter(|_| !ongoing.is_open()) {
+            let key = row(&merchant, change.as_str());
+            let pointer = self.store.get(Collection::Payments, &key)?;
+            swaps.push(swap(key, pointer, None));
+        }
+        let reference = self.reference_swap(&claim, &merchant, &ongoing.payment)?;
+        self.swap_together(swaps, reference).await?;
         if !ongoing.is_open() {
-            if let Some(change) = &change {
-                let pointer = row(&merchant, change.as_str());
-                self.delete(Collection::Payments, pointer).await?;
-            }
             self.journal.end(&ongoing.held.id);
         }
         Ok(ongoing.payment.clone())
     }
 
-    async fn write_end(&self, claim: &Claim, ongoing: &mut Ongoing) -> Result<(), VaultError> {
-        match ongoing.change.clone() {
-            None => self.swap_payment(claim, ongoing).await,
-            Some(change) => self.swap_change(claim, ongoing, &change).await,
+    /// What becomes of the row of the payment at an end.
+    fn end_swap(&self, claim: &Claim, ongoing: &mut Ongoing) -> Result<Swap, VaultError> {
+        let Ongoing { merchant, payment, change, stored, .. } = ongoing;
+        let key = row(merchant, payment.id.as_str());
+        if let Some(change) = change {
+            let (newest, old) = self.with_change(merchant, payment, change)?;
+            (*payment, *stored) = (newest, Some(old));
         }
+        let id = payment.id.as_str();
+        let new = self.seal_record(claim, merchant, id, &record::write(payment));
+        Ok(swap(key, stored.replace(new.clone()), Some(new)))
     }
 
     /// What is in doubt and in nobody's hands, the oldest first, at most `max`.
@@ -418,67 +427,76 @@ impl Vault {
         stored: &mut Option<Vec<u8>>,
         new: Vec<u8>,
     ) -> Result<(), VaultError> {
+        let one = swap(key, stored.take(), Some(new.clone()));
+        self.swap_together(vec![one], None).await?;
+        *stored = Some(new);
+        Ok(())
+    }
+
+    /// Changes rows that nobody else changes, all at once, but a rotation may have sealed them anew.
+    /// `first` goes with them, unless somebody was faster.
+    async fn swap_together(&self, swaps: Vec<Swap>, first: Option<Swap>) -> Result<(), VaultError> {
+        let (mut swaps, mut first) = (swaps, first);
         for _ in 0..TRIES_MAX {
-            let (old, put) = (stored.take(), Some(new.clone()));
-            if self.store.compare_and_swap(Collection::Payments, key.clone(), old, put).await? {
-                *stored = Some(new);
+            let all = swaps.iter().chain(&first).cloned().collect();
+            if self.store.swap_all(all).await? {
                 return Ok(());
             }
-            *stored = self.store.get(Collection::Payments, &key)?;
+            for Swap { collection, key, old, .. } in &mut swaps {
+                *old = self.store.get(*collection, key)?;
+            }
+            if let Some(Swap { collection, key, .. }) = &first
+                && self.store.get(*collection, key)?.is_some()
+            {
+                first = None;
+            }
         }
         Err(VaultError::Store(StoreError::Unavailable))
     }
 
-    /// Writes what became of one change into the payment, which others change too.
-    async fn swap_change(
+    /// The newest form of a payment with what became of one change of it, and the row that it was in.
+    fn with_change(
         &self,
-        claim: &Claim,
-        ongoing: &mut Ongoing,
+        merchant: &MerchantId,
+        payment: &Payment,
         change: &TransactionId,
-    ) -> Result<(), VaultError> {
-        let Ongoing { merchant, payment, stored, .. } = ongoing;
-        let _one_at_a_time = self.journal.turn(&payment.id).lock().await;
+    ) -> Result<(Payment, Vec<u8>), VaultError> {
         let known = payment.change(change).cloned().ok_or_else(|| self.refused(WHAT))?;
-        let key = row(merchant, payment.id.as_str());
-        for _ in 0..TRIES_MAX {
-            let found = self.read_payment(merchant, &payment.id)?;
-            let (mut newest, old) = found.ok_or(VaultError::Store(StoreError::Corrupt))?;
-            let place = newest.changes.iter_mut().find(|one| one.id == *change);
-            let place = place.ok_or_else(|| self.refused(WHAT))?;
-            if place.standing.may_become(known.standing) {
-                *place = known.clone();
-            }
-            if payment.memo.is_some() {
-                newest.memo.clone_from(&payment.memo);
-            }
-            let id = newest.id.as_str();
-            let new = self.seal_record(claim, merchant, id, &record::write(&newest));
-            let (old, put) = (Some(old), Some(new.clone()));
-            if self.store.compare_and_swap(Collection::Payments, key.clone(), old, put).await? {
-                (*payment, *stored) = (newest, Some(new));
-                return Ok(());
-            }
+        let found = self.read_payment(merchant, &payment.id)?;
+        let (mut newest, old) = found.ok_or(VaultError::Store(StoreError::Corrupt))?;
+        let place = newest.changes.iter_mut().find(|one| one.id == *change);
+        let place = place.ok_or_else(|| self.refused(WHAT))?;
+        if place.standing.may_become(known.standing) {
+            *place = known;
         }
-        Err(VaultError::Store(StoreError::Unavailable))
+        if payment.memo.is_some() {
+            newest.memo.clone_from(&payment.memo);
+        }
+        Ok((newest, old))
     }
 
-    /// Writes whose payment the provider's name is, so that it is found by that.
-    async fn write_reference(
+    /// Says whose payment the provider's name is, so that it is found by that.
+    fn reference_swap(
         &self,
         claim: &Claim,
         merchant: &MerchantId,
-        payment: &TransactionId,
-        reference: Option<(Box<str>, Box<str>)>,
-    ) -> Result<(), VaultError> {
-        let Some((provider, reference)) = reference else { return Ok(()) };
+        payment: &Payment,
+    ) -> Result<Option<Swap>, VaultError> {
+        let Some((provider, reference)) = payment.reference_to_keep() else { return Ok(None) };
         let keys = self.keys_of(merchant)?;
         let record = reference_record(&reference_hash(&keys.fingerprint, &provider, &reference));
-        let sealed = self.seal_record(claim, merchant, &record, payment.as_str().as_bytes());
         let key = row(merchant, &record);
         // Whoever was there first stays: a provider that gives one name twice cannot move it.
-        self.store.put_if_absent(Collection::Payments, key, sealed).await?;
-        Ok(())
+        if self.store.get(Collection::Payments, &key)?.is_some() {
+            return Ok(None);
+        }
+        let sealed = self.seal_record(claim, merchant, &record, payment.id.as_str().as_bytes());
+        Ok(Some(swap(key, None, Some(sealed))))
     }
+}
+
+fn swap(key: Vec<u8>, old: Option<Vec<u8>>, new: Option<Vec<u8>>) -> Swap {
+    Swap { collection: Collection::Payments, key, old, new }
 }
 
 /// The name that a payment will have.

@@ -108,6 +108,10 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
         new: Option<Vec<u8>>,
     ) -> Pending<'_, bool>;
 
+    /// Makes all of `swaps`, of which no two are about one row, or none of them, and says whether it
+    /// did: each must find its `old`.
+    fn swap_all(&self, swaps: Vec<Swap>) -> Pending<'_, bool>;
+
     /// Does all of `writes`, in their order, or none of them.
     fn batch(&self, writes: Vec<Write>) -> Pending<'_, ()>;
 
@@ -156,6 +160,16 @@ pub enum Collection {
 pub enum Write {
     Put { collection: Collection, key: Vec<u8>, value: Vec<u8> },
     Delete { collection: Collection, key: Vec<u8> },
+}
+
+/// Puts `new` (`None` deletes) in the place of `old` (`None` is absence). Its `Debug` shows lengths
+/// only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Swap {
+    pub collection: Collection,
+    pub key: Vec<u8>,
+    pub old: Option<Vec<u8>>,
+    pub new: Option<Vec<u8>>,
 }
 
 /// Why the store did not do what was asked.
@@ -340,6 +354,15 @@ impl Collection {
             Self::Tokens => "tokens",
             Self::Payments => "payments",
         }
+    }
+}
+
+// === impl Swap ===
+
+impl fmt::Debug for Swap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [old, new] = [&self.old, &self.new].map(|value| value.as_ref().map(Vec::len));
+        write!(f, "Swap({:?}, {} + {old:?} to {new:?} bytes)", self.collection, self.key.len())
     }
 }
 

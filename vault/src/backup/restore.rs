@@ -5,7 +5,7 @@ use super::{BackupCheck, BackupError, BackupReader};
 use crate::audit::{Action, Actor, Event, Outcome, Who};
 use crate::integrity::Keeper;
 use crate::keyring::Age;
-use crate::store::{Collection, Entry, Pending, RawRow, Restore, Store, StoreError, Write};
+use crate::store::{Collection, Entry, Pending, RawRow, Restore, Store, StoreError, Swap, Write};
 use crate::{OpenError, Settings, Vault, VerifyReport, open_keys, wait};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -148,6 +148,10 @@ impl Store for KeyRows {
         _: Option<Vec<u8>>,
         _: Option<Vec<u8>>,
     ) -> Pending<'_, bool> {
+        Box::pin(async { Err(StoreError::Unavailable) })
+    }
+
+    fn swap_all(&self, _: Vec<Swap>) -> Pending<'_, bool> {
         Box::pin(async { Err(StoreError::Unavailable) })
     }
 

@@ -110,7 +110,10 @@ fn write_amount(out: &mut Framer, amount: Amount) {
 
 fn read_amount(fields: &mut Fields<'_>) -> Option<Amount> {
     let minor = fields.number()?;
-    Amount::new(minor, Currency::parse(fields.text()?).ok()?).ok()
+    let code = fields.text()?;
+    // It is read in any case, and written in one.
+    let currency = Currency::parse(code).ok().filter(|currency| currency.code() == code)?;
+    Amount::new(minor, currency).ok()
 }
 
 /// How it stands, as two words.

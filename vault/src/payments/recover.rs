@@ -93,7 +93,8 @@ impl Vault {
             return Ok(());
         }
         let claim = wait(self.claim(Some(merchant), Purpose::Payment, 1))?;
-        wait(self.write_reference(&claim, merchant, &payment.id, Some((provider, reference))))
+        let reference = self.reference_swap(&claim, merchant, payment)?;
+        wait(self.swap_together(Vec::new(), reference))
     }
 
     fn low_water(&self) -> Result<UnixMillis, StoreError> {

@@ -6,8 +6,8 @@
 use super::{WHAT, row};
 use crate::frame::{Fields as Framed, Framer};
 use crate::seal::{Claim, Dek, Purpose};
-use crate::store::{Collection, PAGE_ENTRIES_MAX, Store};
-use crate::{StoreError, SweepCursor, UnixMillis, Vault, VaultError};
+use crate::store::{Collection, PAGE_ENTRIES_MAX, Store, Swap};
+use crate::{SweepCursor, UnixMillis, Vault, VaultError};
 use model::{MerchantId, TransactionId};
 use std::fmt;
 use std::sync::Arc;
@@ -248,40 +248,40 @@ impl Vault {
         let mut claim = claim;
         let merchant = claim.name.0.clone();
         let seal = self.claim(Some(&merchant), Purpose::Payment, 1).await?;
-        self.write_answer(&seal, &mut claim, payment, change, answer).await
+        let swap = self.answer_swap(&seal, &mut claim, payment, change, answer);
+        self.swap_together(vec![swap], None).await
     }
 
-    /// Writes that a request of this key has begun. False: somebody else has the key.
-    pub(super) async fn write_claim(
+    /// Writes that a request of this key has begun.
+    pub(super) fn claim_swap(
         &self,
         seal: &Claim,
         replay: Option<&mut ReplayClaim>,
         payment: &TransactionId,
         change: Option<&TransactionId>,
-    ) -> Result<bool, StoreError> {
-        let Some(replay) = replay else { return Ok(true) };
+    ) -> Option<Swap> {
+        let replay = replay?;
         let (merchant, record) = &replay.name;
         let text = replay.row(payment, change, None).write();
         let sealed = self.seal_record(seal, merchant, record, &text);
-        let (key, old) = (row(merchant, record), replay.stored.take());
-        replay.stored = Some(sealed.clone());
-        self.store.compare_and_swap(Collection::Payments, key, old, Some(sealed)).await
+        let old = replay.stored.replace(sealed.clone());
+        Some(super::swap(row(merchant, record), old, Some(sealed)))
     }
 
     /// Writes how a request of this key was answered.
-    pub(super) async fn write_answer(
+    pub(super) fn answer_swap(
         &self,
         seal: &Claim,
         replay: &mut ReplayClaim,
         payment: &TransactionId,
         change: Option<&TransactionId>,
         answer: &Replay,
-    ) -> Result<(), VaultError> {
+    ) -> Swap {
         let (merchant, record) = &replay.name;
         let text = replay.row(payment, change, Some(answer)).write();
         let sealed = self.seal_record(seal, merchant, record, &text);
-        let key = row(merchant, record);
-        self.replace(key, &mut replay.stored, sealed).await
+        let old = replay.stored.replace(sealed.clone());
+        super::swap(row(merchant, record), old, Some(sealed))
     }
 
     /// Removes the next idempotency keys that were used before `before`, and says how many, and

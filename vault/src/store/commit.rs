@@ -5,7 +5,7 @@
 //! writer, what it has read is what it changes.
 
 use super::figures::Counters;
-use super::{Collection, StoreError, Write};
+use super::{StoreError, Swap, Write};
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
@@ -53,7 +53,7 @@ enum Next {
 /// A change that takes more than one record. Its `Debug` shows lengths only.
 pub(super) enum Change {
     Batch(Vec<Write>),
-    Swap { collection: Collection, key: Vec<u8>, old: Option<Vec<u8>>, new: Option<Vec<u8>> },
+    Swaps(Vec<Swap>),
 }
 
 /// The handle on the thread.
@@ -295,10 +295,14 @@ impl Change {
         };
         match self {
             Self::Batch(writes) => writes.iter().map(of).fold(0, usize::saturating_add),
-            Self::Swap { key, new, .. } => {
-                key.len().saturating_add(new.as_ref().map_or(0, Vec::len))
-            }
+            Self::Swaps(swaps) => swaps.iter().map(Swap::bytes).fold(0, usize::saturating_add),
         }
+    }
+}
+
+impl Swap {
+    fn bytes(&self) -> usize {
+        self.key.len().saturating_add(self.new.as_ref().map_or(0, Vec::len))
     }
 }
 

@@ -17,8 +17,8 @@ use super::wal::Wal;
 use super::walk::{Follow, Walk};
 use super::{
     BATCH_BYTES_MAX, BATCH_WRITES_MAX, Collection, Entry, KEY_BYTES_MAX, OpenError,
-    PAGE_ENTRIES_MAX, Pending, Store, StoreError, StoreFigures, Tuning, VALUE_BYTES_MAX, Write,
-    wait,
+    PAGE_ENTRIES_MAX, Pending, Store, StoreError, StoreFigures, Swap, Tuning, VALUE_BYTES_MAX,
+    Write, wait,
 };
 use sled::IVec;
 use std::fmt;
@@ -204,17 +204,10 @@ impl SledStore {
         self.space.check().inspect_err(|_| self.counters.refused_full())
     }
 
-    async fn swap(
-        &self,
-        collection: Collection,
-        key: Vec<u8>,
-        old: Option<Vec<u8>>,
-        new: Option<Vec<u8>>,
-    ) -> Result<bool, StoreError> {
-        check_key(&key)?;
-        old.iter().chain(&new).try_for_each(|value| check_value(value))?;
+    async fn swap(&self, swaps: Vec<Swap>) -> Result<bool, StoreError> {
+        check_swaps(&swaps)?;
         self.admit()?;
-        self.committer.change(Change::Swap { collection, key, old, new }).await
+        self.committer.change(Change::Swaps(swaps)).await
     }
 
     async fn write_all(&self, writes: Vec<Write>) -> Result<(), StoreError> {
@@ -309,7 +302,7 @@ impl Store for SledStore {
         key: Vec<u8>,
         value: Vec<u8>,
     ) -> Pending<'_, bool> {
-        Box::pin(self.swap(collection, key, None, Some(value)))
+        self.compare_and_swap(collection, key, None, Some(value))
     }
 
     fn compare_and_swap(
@@ -319,7 +312,11 @@ impl Store for SledStore {
         old: Option<Vec<u8>>,
         new: Option<Vec<u8>>,
     ) -> Pending<'_, bool> {
-        Box::pin(self.swap(collection, key, old, new))
+        self.swap_all(vec![Swap { collection, key, old, new }])
+    }
+
+    fn swap_all(&self, swaps: Vec<Swap>) -> Pending<'_, bool> {
+        Box::pin(self.swap(swaps))
     }
 
     fn batch(&self, writes: Vec<Write>) -> Pending<'_, ()> {
@@ -369,6 +366,18 @@ fn check_key(key: &[u8]) -> Result<(), StoreError> {
 
 fn check_value(value: &[u8]) -> Result<(), StoreError> {
     if value.len() > VALUE_BYTES_MAX { Err(StoreError::TooLarge) } else { Ok(()) }
+}
+
+fn check_swaps(swaps: &[Swap]) -> Result<(), StoreError> {
+    let mut bytes: usize = 0;
+    for Swap { key, old, new, .. } in swaps {
+        check_key(key)?;
+        old.iter().chain(new).try_for_each(|value| check_value(value))?;
+        let value = new.as_ref().map_or(0, Vec::len);
+        bytes = bytes.saturating_add(key.len()).saturating_add(value);
+    }
+    let fits = bytes <= BATCH_BYTES_MAX && swaps.len() <= BATCH_WRITES_MAX;
+    if fits { Ok(()) } else { Err(StoreError::TooLarge) }
 }
 
 fn check_batch(writes: &[Write]) -> Result<(), StoreError> {

@@ -8,7 +8,7 @@ use super::ledger::{Move, Witness};
 use super::record::{self, Head, Record};
 use super::rows::{Rows, Slot, View};
 use super::trees::TreeName;
-use super::{Collection, StoreError, Write};
+use super::{Collection, StoreError, Swap, Write};
 use sled::IVec;
 
 /// What a round of changes comes to.
@@ -59,14 +59,20 @@ impl<'a> Stage<'a> {
             Change::Batch(writes) => {
                 writes.iter().try_for_each(|one| self.write(one)).map(|()| true)
             }
-            Change::Swap { collection, key, old, new } => {
-                let same = self.holds(*collection, key, old.as_deref())?;
-                if same {
-                    self.replace(*collection, key, new.as_deref())?;
-                }
-                Ok(same)
+            Change::Swaps(swaps) => self.swap(swaps),
+        }
+    }
+
+    fn swap(&mut self, swaps: &[Swap]) -> Result<bool, StoreError> {
+        for Swap { collection, key, old, .. } in swaps {
+            if !self.holds(*collection, key, old.as_deref())? {
+                return Ok(false);
             }
         }
+        for Swap { collection, key, new, .. } in swaps {
+            self.replace(*collection, key, new.as_deref())?;
+        }
+        Ok(true)
     }
 
     fn write(&mut self, write: &Write) -> Result<(), StoreError> {

@@ -5,7 +5,7 @@ use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard};
 use vault::store::{
     BATCH_BYTES_MAX, BATCH_WRITES_MAX, Collection, Entry, KEY_BYTES_MAX, PAGE_ENTRIES_MAX, Pending,
-    Store, StoreError, VALUE_BYTES_MAX, Write,
+    Store, StoreError, Swap, VALUE_BYTES_MAX, Write,
 };
 
 type Rows = BTreeMap<(&'static str, Vec<u8>), Vec<u8>>;
@@ -17,6 +17,8 @@ pub(crate) enum Flaw {
     PutOverwrites,
     /// A swap does not look at what is there.
     SwapBlindly,
+    /// Swaps that belong together are made as far as each finds what it is to find.
+    SwapsInPart,
     /// A refused batch has done what stands before what was refused.
     HalfBatch,
     /// A page begins with the key after which it should begin.
@@ -36,9 +38,10 @@ pub(crate) struct Memory {
 // === impl Flaw ===
 
 impl Flaw {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::PutOverwrites,
         Self::SwapBlindly,
+        Self::SwapsInPart,
         Self::HalfBatch,
         Self::PageIncludes,
         Self::PageOverruns,
@@ -173,6 +176,20 @@ impl Store for Memory {
         new: Option<Vec<u8>>,
     ) -> Pending<'_, bool> {
         Box::pin(ready(self.swap(collection, key, old.as_ref(), new)))
+    }
+
+    fn swap_all(&self, swaps: Vec<Swap>) -> Pending<'_, bool> {
+        let holds = |one: &Swap| {
+            let found = self.rows().get(&(one.collection.name(), one.key.clone())).cloned();
+            self.has(Flaw::SwapsInPart) || found == one.old
+        };
+        let all = swaps.iter().all(holds);
+        for Swap { collection, key, old, new } in swaps.into_iter().filter(|_| all) {
+            if let Err(error) = self.swap(collection, key, old.as_ref(), new) {
+                return Box::pin(ready(Err(error)));
+            }
+        }
+        Box::pin(ready(Ok(all)))
     }
 
     fn batch(&self, writes: Vec<Write>) -> Pending<'_, ()> {

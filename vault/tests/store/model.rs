@@ -13,8 +13,8 @@ use proptest::test_runner::TestRunner;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use vault::store::{
-    BATCH_WRITES_MAX, Collection, KEY_BYTES_MAX, SledStore, Store, StoreError, VALUE_BYTES_MAX,
-    Write, wait,
+    BATCH_WRITES_MAX, Collection, KEY_BYTES_MAX, SledStore, Store, StoreError, Swap,
+    VALUE_BYTES_MAX, Write, wait,
 };
 
 /// A place in which one store can be made, and opened again when it is closed.
@@ -71,6 +71,8 @@ enum Step {
     Swap(Collection, Vec<u8>, Option<Value>),
     /// From what is probably not there.
     SwapFrom(Collection, Vec<u8>, Option<Value>, Option<Value>),
+    /// Several at once, of which the last may be from what is probably not there.
+    SwapAll(Vec<(Collection, Vec<u8>, Option<Value>)>, Option<Value>),
     Batch(Vec<(Collection, Vec<u8>, Option<Value>)>),
     /// What no store takes, as the last of these writes.
     Refused(Vec<(Collection, Vec<u8>, Option<Value>)>, Excess),
@@ -137,6 +139,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(c, k, new)| Step::Swap(c, k, new)),
         3 => (collection(), key(), prop::option::of(value()), prop::option::of(value()))
             .prop_map(|(c, k, old, new)| Step::SwapFrom(c, k, old, new)),
+        4 => (writes(), prop::option::of(value())).prop_map(|(w, stale)| Step::SwapAll(w, stale)),
         4 => writes().prop_map(Step::Batch),
         1 => (writes(), excess()).prop_map(|(writes, excess)| Step::Refused(writes, excess)),
         1 => Just(Step::Durable),
@@ -165,6 +168,32 @@ fn swap(
         put(model, collection, key.clone(), new.clone());
     }
     assert_eq!(wait(store.compare_and_swap(collection, key, old, new)), Ok(same));
+}
+
+fn swap_all(
+    store: &impl Store,
+    model: &mut Model,
+    writes: Vec<(Collection, Vec<u8>, Option<Value>)>,
+    stale: Option<Value>,
+) {
+    let mut swaps = BTreeMap::new();
+    for (collection, key, value) in writes {
+        let old = model.get(&(collection.name(), key.clone())).cloned();
+        let new = value.map(|value| value.bytes());
+        let swap = Swap { collection, key: key.clone(), old, new };
+        swaps.insert((collection.name(), key), swap);
+    }
+    let mut swaps: Vec<_> = swaps.into_values().collect();
+    if let (Some(last), Some(stale)) = (swaps.last_mut(), stale) {
+        last.old = Some(stale.bytes());
+    }
+    let found =
+        |one: &Swap| model.get(&(one.collection.name(), one.key.clone())) == one.old.as_ref();
+    let all = swaps.iter().all(found);
+    for Swap { collection, key, new, .. } in swaps.iter().filter(|_| all).cloned() {
+        put(model, collection, key, new);
+    }
+    assert_eq!(wait(store.swap_all(swaps)), Ok(all));
 }
 
 fn write((collection, key, value): (Collection, Vec<u8>, Option<Value>)) -> Write {
@@ -231,6 +260,7 @@ fn take<E: Engine>(engine: &E, mut store: E::Store, model: &mut Model, step: Ste
             let [old, new] = [old, new].map(|value| value.map(|value| value.bytes()));
             swap(&store, model, (collection, key), old, new);
         }
+        Step::SwapAll(writes, stale) => swap_all(&store, model, writes, stale),
         Step::Batch(writes) => batch(&store, model, writes),
         Step::Refused(writes, excess) => refuse(&store, writes, excess),
         Step::Page(collection, after, prefix, limit) => {
