@@ -25,7 +25,8 @@ pub use operation::{
 };
 pub use outcome::{AddressCheck, CvvCheck, Decline, Outcome, Rejected, Report, State, Unknown};
 pub use payment::{
-    Attempt, Change, ChangeKind, Evidence, NotAllowed, Payment, Standing, TransactionId,
+    About, Attempt, Change, ChangeKind, Evidence, Learnt, Lesson, NotAllowed, Notice, Payment,
+    Standing, Subject, Teller, TransactionId,
 };
 pub use secret::Secret;
 pub use wiped::Wiped;

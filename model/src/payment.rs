@@ -10,6 +10,10 @@ use crate::{
 };
 use std::fmt;
 
+mod notice;
+
+pub use notice::{About, Learnt, Lesson, Notice, Subject, Teller};
+
 /// The name of a payment or of something done to one: 32 digits `[0-9a-f]`, of which the first
 /// twelve are the time in milliseconds since 1970, so that names sort as they were given.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -398,13 +402,17 @@ impl Standing {
         matches!(self, Self::Ended(Outcome::Approved | Outcome::Pending))
     }
 
-    /// Whether `next` may follow. What is certain stays: no late word takes it back.
+    /// Whether `next` may follow. What is certain stays: no late word takes it back. But a success
+    /// may turn out to be none: a capture that the scheme sends back, a refund that does not arrive.
     pub fn may_become(self, next: Self) -> bool {
         match (self, next) {
             (_, Self::Sending) | (Self::NotDone, _) => false,
             (Self::Sending | Self::Ended(Outcome::Unknown(_)), _) => true,
             (Self::Ended(Outcome::Pending), Self::Ended(next)) => {
                 !matches!(next, Outcome::Pending | Outcome::Unknown(_))
+            }
+            (Self::Ended(Outcome::Approved), Self::Ended(next)) => {
+                matches!(next, Outcome::Declined(_) | Outcome::Rejected(_))
             }
             (Self::Ended(_), _) => false,
         }
@@ -417,7 +425,8 @@ impl Evidence {
     /// How much of a code is kept of a change, in bytes.
     const BRIEF_CODE_BYTES_MAX: usize = 64;
 
-    /// What is kept of what was said of a change: there may be many, and they share one row.
+    /// What is kept of what was said of a change: there may be many, and they share one row. The
+    /// sub-code is how many providers name a change.
     pub fn brief(report: &Report) -> Self {
         let short = |code: &str| {
             let end = code.floor_char_boundary(Self::BRIEF_CODE_BYTES_MAX);
@@ -426,6 +435,7 @@ impl Evidence {
         Self {
             reference: report.reference.clone(),
             code: report.code.as_deref().and_then(short),
+            sub_code: report.sub_code.as_deref().and_then(short),
             ..Self::default()
         }
     }
