@@ -196,9 +196,7 @@ impl Payment {
 
     /// The provider, and its name for the payment, once it has one that will be used again.
     pub fn reference_to_keep(&self) -> Option<(Box<str>, Box<str>)> {
-        let attempt = self.last_attempt().filter(|attempt| attempt.standing.is_accepted())?;
-        let first = self.changes.is_empty();
-        first.then(|| Some((attempt.provider.clone(), attempt.evidence.reference.clone()?)))?
+        self.reference().filter(|_| self.changes.is_empty())
     }
 
     /// Keeps the memo of a report, if it has one that is not too long.
@@ -229,6 +227,17 @@ impl Payment {
     /// How much the provider refunded or took upon it to refund, in minor units.
     pub fn refunded(&self) -> u64 {
         self.sum(ChangeKind::Refund, Standing::is_accepted)
+    }
+
+    /// How much of that the provider only took upon itself so far, in minor units.
+    pub fn pending(&self, kind: ChangeKind) -> u64 {
+        let pending = |standing| standing == Standing::Ended(Outcome::Pending);
+        let made = self.last_attempt().is_some_and(|attempt| pending(attempt.standing));
+        let at_once = match (kind, self.capture) {
+            (ChangeKind::Capture, Capture::Now) if made => self.authorized(),
+            _ => 0,
+        };
+        at_once.saturating_add(self.sum(kind, pending))
     }
 
     /// The state, as merchants are told it.

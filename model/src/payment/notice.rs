@@ -133,8 +133,10 @@ impl Payment {
     pub fn hear(&mut self, teller: &Teller, about: &About, report: &Report) -> Lesson {
         let subject = match about.subject {
             // Such a payment is captured by itself: nobody asked for a capture that could be told of.
-            Subject::Change(ChangeKind::Capture) if self.capture == Capture::Now => Subject::Payment,
-            subject => subject,
+            Subject::Change(ChangeKind::Capture) if self.capture == Capture::Now => {
+                Subject::Payment
+            }
+            Subject::Payment | Subject::Change(_) => about.subject,
         };
         match subject {
             Subject::Payment => {
@@ -235,14 +237,21 @@ impl Payment {
         all().filter(fits).find(undecided).or_else(|| all().find(fits)).map(|(nth, _)| nth)
     }
 
+    /// The provider, and its name for the payment, where it has taken it.
+    pub fn reference(&self) -> Option<(Box<str>, Box<str>)> {
+        let attempt = self.last_attempt().filter(|attempt| attempt.standing.is_accepted())?;
+        Some((attempt.provider.clone(), attempt.evidence.reference.clone()?))
+    }
+
     /// Whether one of its attempts has this key of ours.
-    fn has_key(&self, key: &str) -> bool {
+    pub fn has_key(&self, key: &str) -> bool {
         (0..self.attempts.len()).any(|nth| &*self.id.attempt_key(nth) == key)
     }
 }
 
 impl Attempt {
-    fn is_of(&self, teller: &Teller) -> bool {
+    /// Whether this account was asked.
+    pub fn is_of(&self, teller: &Teller) -> bool {
         self.provider == teller.provider && self.account.as_ref() == Some(&teller.account)
     }
 }

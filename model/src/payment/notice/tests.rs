@@ -43,8 +43,8 @@ fn payment(capture: Capture, standing: Standing) -> Payment {
 }
 
 fn with(mut payment: Payment, kind: ChangeKind, minor: u64, standing: Standing) -> Payment {
-    let nth = u64::try_from(payment.changes.len()).unwrap();
-    let (id, evidence) = (id(nth + 1), Evidence::default());
+    let nth = u64::try_from(payment.changes.len()).unwrap().saturating_add(1);
+    let (id, evidence) = (id(nth), Evidence::default());
     payment.changes.push(Change { id, kind, amount: euros(minor), standing, evidence });
     payment
 }
@@ -114,7 +114,8 @@ fn two_changes_of_one_amount_are_told_apart_by_the_providers_name() {
     let named = |action: &str| About { action: Some(action.into()), ..take.clone() };
     let pending = ended(PENDING);
     let base = payment(Capture::Later, ended(APPROVED));
-    let base = with(with(base, ChangeKind::Capture, 400, pending), ChangeKind::Capture, 400, pending);
+    let base =
+        with(with(base, ChangeKind::Capture, 400, pending), ChangeKind::Capture, 400, pending);
     let mut heard = base;
     // Twice the same, then the other, then what was said first is taken back.
     for (action, outcome) in
@@ -216,7 +217,8 @@ fn after(begun: &Payment, words: &[(Side, Outcome)]) -> Payment {
             }
             (Side::Answer | Side::Resolver, None) => {
                 // Whoever asks read the payment before.
-                let mut held = if matches!(side, Side::Answer) { begun.clone() } else { row.clone() };
+                let mut held =
+                    if matches!(side, Side::Answer) { begun.clone() } else { row.clone() };
                 if held.attempts[0].standing.may_become(standing) {
                     held.attempts[0].standing = standing;
                 }
