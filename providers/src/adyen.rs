@@ -5,17 +5,18 @@
 
 use crate::credentials::CredentialSpec;
 use crate::three_ds::{self, Checked, Generation};
+use crate::webhook::{Delivery, Receipt, Unproven};
 use crate::wire::{Answer, Body, HeaderText, Request, cut, path};
 use crate::{CREDENTIALS, Cx, Declines, Gateway, Idempotency, Provider, Refusal, Step, Validity};
 use crate::agreed;
 use account::{
-    API_KEY, INTERACTIONS, LIVE_URL_PREFIX, MERCHANT_ACCOUNT, RECURRING_MODELS,
+    API_KEY, HMAC_KEY, INTERACTIONS, LIVE_URL_PREFIX, MERCHANT_ACCOUNT, RECURRING_MODELS,
     RECURRING_PROCESSING_MODEL, RETURN_URL, SHOPPER_INTERACTION,
 };
 use answer::Expected;
 use model::{
-    Action, Amount, Authorization, Capture, Card, Currency, FollowUp, Gone, Kind, Operation,
-    Outcome, Payer, Rejected, Report,
+    Action, Amount, Authorization, Capture, Card, Currency, FollowUp, Gone, Kind, Notice,
+    Operation, Outcome, Payer, Rejected, Report,
 };
 use serde::Serialize;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use std::time::Duration;
 mod account;
 mod answer;
 mod decline;
+mod notice;
 
 pub(crate) static PROVIDER: Adyen = Adyen;
 
@@ -41,6 +43,7 @@ static GATEWAY: Gateway = Gateway {
         SHOPPER_INTERACTION,
         RECURRING_PROCESSING_MODEL,
         RETURN_URL,
+        HMAC_KEY,
     ],
     supports_network_token: false,
 };
@@ -136,6 +139,14 @@ impl Provider for Adyen {
 
     fn declines(&self) -> Declines {
         decline::DECLINES
+    }
+
+    fn notices(&self, delivery: &Delivery<'_>, cx: &Cx<'_>) -> Result<Vec<Notice>, Unproven> {
+        notice::read(delivery, cx)
+    }
+
+    fn receipt(&self) -> Receipt {
+        Receipt { body: "[accepted]", ..Receipt::EMPTY }
     }
 
     /// The merchant account belongs to the credentials: one that they may not use is refused with

@@ -5,13 +5,14 @@
 
 use crate::credentials::{CredentialSpec, Form, Identity};
 use crate::three_ds::{self, Checked};
+use crate::webhook::{Delivery, Unproven};
 use crate::wire::{Answer, Body, HeaderText, Request, cut, path, query};
 use crate::{CREDENTIALS, Cx, Declines, Found, Gateway, Idempotency, Lost, Provider, Refusal, Step};
 use crate::{Validity, agreed};
 use answer::Expected;
 use model::{
-    Action, Amount, Authorization, Capture, Card, Currency, Find, FollowUp, Gone, Kind, Operation,
-    Payer, Report,
+    Action, Amount, Authorization, Capture, Card, Currency, Find, FollowUp, Gone, Kind, Notice,
+    Operation, Payer, Report,
 };
 use serde::Serialize;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use std::time::Duration;
 mod answer;
 mod decline;
 mod lost;
+mod notice;
 
 pub(crate) static PROVIDER: Checkout = Checkout;
 
@@ -30,7 +32,7 @@ static GATEWAY: Gateway = Gateway {
     display_name: "Checkout.com",
     url: "https://www.checkout.com",
     description: "Cards through Unified Payments. The account must be allowed to send card numbers.",
-    credentials: &[SECRET_KEY, PROCESSING_CHANNEL, URL_PREFIX],
+    credentials: &[SECRET_KEY, PROCESSING_CHANNEL, URL_PREFIX, SIGNATURE_KEY],
     supports_network_token: false,
 };
 
@@ -68,6 +70,17 @@ const URL_PREFIX: CredentialSpec = CredentialSpec {
     form: Form::HostLabel { max: 63 },
     form_text: "must be 1 to 63 letters, digits and -, and not begin with -",
     identity: Identity::Whole,
+};
+
+/// What webhooks are signed with; an older account signs them with its secret key.
+const SIGNATURE_KEY: CredentialSpec = CredentialSpec {
+    name: "WebhookSignatureKey",
+    aliases: &["SignatureKey"],
+    required: false,
+    secret: true,
+    form: Form::Visible { min: 8, max: 255 },
+    form_text: "must be 8 to 255 visible characters without blanks",
+    identity: Identity::None,
 };
 
 const LIVE_AUTHORITY: &str = "api.checkout.com";
@@ -154,6 +167,10 @@ impl Provider for Checkout {
 
     fn found(&self, lost: &Lost<'_>, answer: &Answer<'_>) -> Found {
         lost::found(lost, answer)
+    }
+
+    fn notices(&self, delivery: &Delivery<'_>, cx: &Cx<'_>) -> Result<Vec<Notice>, Unproven> {
+        notice::read(delivery, cx)
     }
 }
 

@@ -36,6 +36,8 @@ pub enum Form {
     Marked { prefixes: &'static [&'static str], rest_min: usize, max: usize },
     /// Visible characters, none of them blank.
     Visible { min: usize, max: usize },
+    /// Hexadecimal digits, so many.
+    Hex { digits: usize },
     /// A scheme, `://`, and visible characters.
     Url { max: usize },
     /// One of these words, in any case.
@@ -190,6 +192,9 @@ impl Form {
             Self::Visible { min, max } => {
                 length >= min && length <= max && value.bytes().all(|b| b.is_ascii_graphic())
             }
+            Self::Hex { digits } => {
+                length == digits && value.bytes().all(|b| b.is_ascii_hexdigit())
+            }
             Self::Url { max } => {
                 let scheme = |text: &str| text.starts_with(|c: char| c.is_ascii_alphabetic());
                 length <= max
@@ -210,6 +215,7 @@ impl Form {
             | Self::Prefixed { max, .. }
             | Self::Marked { max, .. }
             | Self::Visible { max, .. }
+            | Self::Hex { digits: max }
             | Self::Url { max } => max,
             Self::Word(words) => words.iter().map(|word| word.len()).max().unwrap_or_default(),
         }
@@ -298,6 +304,9 @@ mod tests {
             ("Adyen", "MerchantAccount", &long),
             ("Adyen", "LiveUrlPrefix", "evil.example/"),
             ("Adyen", "LiveUrlPrefix", "-x"),
+            ("Adyen", "HmacKey", &"0".repeat(63)),
+            ("Adyen", "HmacKey", &"g".repeat(64)),
+            ("Stripe", "WebhookSecret", "whsec_short"),
             ("Adyen", "ShopperInteraction", "Sometimes"),
             ("Adyen", "RecurringProcessingModel", "Never"),
             ("Adyen", "ReturnUrl", "return.example"),

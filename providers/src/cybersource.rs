@@ -5,13 +5,14 @@
 
 use crate::credentials::{CredentialSpec, Form, Identity};
 use crate::three_ds;
+use crate::webhook::{Delivery, Unproven};
 use crate::wire::{Answer, Body, HeaderText, Method, Request, path, query};
 use crate::{CREDENTIALS, Cx, Declines, Found, Gateway, Lost, Provider, Refusal, Step, Validity};
 use crate::agreed;
 use answer::Expected;
 use model::{
-    Action, Amount, Authorization, Capture, Card, Find, FollowUp, Gone, Kind, Known, Operation,
-    Payer, Report,
+    Action, Amount, Authorization, Capture, Card, Find, FollowUp, Gone, Kind, Known, Notice,
+    Operation, Payer, Report,
 };
 use serde::Serialize;
 use token::Speech;
@@ -20,6 +21,7 @@ mod answer;
 mod brand;
 mod decline;
 mod lost;
+mod notice;
 mod token;
 
 pub(crate) static PROVIDER: CyberSource = CyberSource;
@@ -32,7 +34,7 @@ static GATEWAY: Gateway = Gateway {
     display_name: "CyberSource",
     url: "https://www.cybersource.com",
     description: "Cards through the REST API, authenticated by JWT with a shared secret.",
-    credentials: &[MERCHANT_ID, KEY_ID, SHARED_SECRET, ENVIRONMENT],
+    credentials: &[MERCHANT_ID, KEY_ID, SHARED_SECRET, ENVIRONMENT, SIGNATURE_KEY],
     supports_network_token: false,
 };
 
@@ -61,6 +63,17 @@ const SHARED_SECRET: CredentialSpec = CredentialSpec {
     name: "SharedSecret",
     aliases: &["Shared Secret", "SecretKey"],
     required: true,
+    secret: true,
+    form: Form::Visible { min: 16, max: 255 },
+    form_text: "must be base64, 16 to 255 characters",
+    identity: Identity::None,
+};
+
+/// What webhooks are signed with: a key of its own, which CyberSource makes for that.
+const SIGNATURE_KEY: CredentialSpec = CredentialSpec {
+    name: "WebhookSignatureKey",
+    aliases: &["Digital Signature Key"],
+    required: false,
     secret: true,
     form: Form::Visible { min: 16, max: 255 },
     form_text: "must be base64, 16 to 255 characters",
@@ -160,6 +173,10 @@ impl Provider for CyberSource {
 
     fn found(&self, lost: &Lost<'_>, answer: &Answer<'_>) -> Found {
         lost::found(lost, answer)
+    }
+
+    fn notices(&self, delivery: &Delivery<'_>, cx: &Cx<'_>) -> Result<Vec<Notice>, Unproven> {
+        notice::read(delivery, cx)
     }
 }
 

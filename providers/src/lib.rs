@@ -5,7 +5,8 @@
 //! a credential is belongs to `model`.
 
 use model::{
-    Amount, Card, Credentials, Gone, Kind, Operation, Outcome, Rejected, Report, Secret, Unknown,
+    Amount, Card, Credentials, Gone, Kind, Notice, Operation, Outcome, Rejected, Report, Secret,
+    Unknown,
 };
 use std::fmt;
 use std::time::Duration;
@@ -15,10 +16,12 @@ pub mod credentials;
 mod declines;
 mod three_ds;
 mod validity;
+pub mod webhook;
 pub mod wire;
 pub use credentials::CredentialSpec;
 pub use declines::Declines;
 pub use validity::Validity;
+use webhook::{Delivery, Receipt, Unproven};
 use wire::{Answer, Request};
 
 /// The list of providers. Adding one is: a file here, a word below, a folder under `fixtures/`.
@@ -125,6 +128,20 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     /// because what the provider shows lags behind what it did.
     fn lag(&self) -> Duration {
         Duration::from_mins(15)
+    }
+
+    /// What the provider tells of its own accord, once it is certain that it does: nothing of a
+    /// delivery is believed before that. At most [`webhook::NOTICES_MAX`].
+    ///
+    /// # Errors
+    /// Why nothing of it is believed.
+    fn notices(&self, _delivery: &Delivery<'_>, _cx: &Cx<'_>) -> Result<Vec<Notice>, Unproven> {
+        Err(Unproven::NotExpected)
+    }
+
+    /// What the provider wants to read once its delivery is taken.
+    fn receipt(&self) -> Receipt {
+        Receipt::EMPTY
     }
 }
 

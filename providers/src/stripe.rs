@@ -5,12 +5,13 @@
 
 use crate::credentials::{self, CredentialSpec, Identity};
 use crate::three_ds::{self, Checked};
+use crate::webhook::{Delivery, Unproven};
 use crate::wire::{Answer, Form, HeaderText, Request, cut, path, query};
 use crate::{CREDENTIALS, Cx, Declines, Found, Gateway, Idempotency, Lost, Provider, Refusal, Step};
 use crate::{Validity, agreed};
 use answer::Expected;
 use model::{
-    Action, Amount, Authorization, Capture, Card, Currency, Find, FollowUp, Gone, Kind,
+    Action, Amount, Authorization, Capture, Card, Currency, Find, FollowUp, Gone, Kind, Notice,
     Operation, Outcome, Payer, Rejected, Report,
 };
 use std::time::Duration;
@@ -18,6 +19,7 @@ use std::time::Duration;
 mod answer;
 mod decline;
 mod lost;
+mod notice;
 
 pub(crate) static PROVIDER: Stripe = Stripe;
 
@@ -29,7 +31,7 @@ static GATEWAY: Gateway = Gateway {
     display_name: "Stripe",
     url: "https://stripe.com",
     description: "Cards through PaymentIntents. The account must be allowed to send card numbers.",
-    credentials: &[SECRET_KEY, STRIPE_ACCOUNT],
+    credentials: &[SECRET_KEY, STRIPE_ACCOUNT, WEBHOOK_SECRET],
     supports_network_token: false,
 };
 
@@ -58,6 +60,17 @@ const STRIPE_ACCOUNT: CredentialSpec = CredentialSpec {
     form: credentials::Form::Prefixed { prefixes: &["acct_"], rest_min: 1, max: 255 },
     form_text: "must be acct_ and then letters and digits, at most 255 characters in all",
     identity: Identity::Whole,
+};
+
+/// The secret of the endpoint to which Stripe sends its events.
+const WEBHOOK_SECRET: CredentialSpec = CredentialSpec {
+    name: "WebhookSecret",
+    aliases: &["EndpointSecret"],
+    required: false,
+    secret: true,
+    form: credentials::Form::Marked { prefixes: &["whsec_"], rest_min: 10, max: 255 },
+    form_text: "must be whsec_ and then at least 10 visible characters, at most 255 in all",
+    identity: Identity::None,
 };
 
 const AUTHORITY: &str = "api.stripe.com";
@@ -178,6 +191,10 @@ impl Provider for Stripe {
 
     fn lag(&self) -> Duration {
         lost::LAG
+    }
+
+    fn notices(&self, delivery: &Delivery<'_>, cx: &Cx<'_>) -> Result<Vec<Notice>, Unproven> {
+        notice::read(delivery, cx)
     }
 }
 

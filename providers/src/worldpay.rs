@@ -5,17 +5,18 @@
 //! kept in the memo, and asked for by the payment's id where there is none. Settlements, refunds and
 //! cancellations are only received: what became of them is told by events and by queries.
 
+use crate::webhook::{Delivery, Unproven};
 use crate::wire::{Answer, Body, HeaderText, Request, path, query};
 use crate::{
     CREDENTIALS, Cx, Declines, Found, Gateway, Lost, Provider, Refusal, Step, Validity, agreed,
 };
-use account::{ENTITY, ENVIRONMENT, NARRATIVE, PASSWORD, USERNAME};
+use account::{ENTITY, ENVIRONMENT, EVENT_SECRET, NARRATIVE, PASSWORD, USERNAME};
 use answer::Expected;
 use change::Change;
 pub(crate) use decline::DECLINES;
 use model::{
-    Action, Amount, Card, Currency, Find, FollowUp, Gone, Kind, Operation,
-    Outcome, Rejected, Report,
+    Action, Amount, Card, Currency, Find, FollowUp, Gone, Kind, Notice,
+    Operation, Outcome, Rejected, Report,
 };
 use payment::Payment;
 
@@ -25,6 +26,7 @@ mod change;
 mod decline;
 mod links;
 mod lost;
+mod notice;
 mod payment;
 mod queried;
 
@@ -39,7 +41,7 @@ static GATEWAY: Gateway = Gateway {
     url: "https://www.worldpay.com",
     description: "Cards through Access, Card Payments 7. The account must be allowed to send card \
                   numbers.",
-    credentials: &[USERNAME, PASSWORD, ENTITY, NARRATIVE, ENVIRONMENT],
+    credentials: &[USERNAME, PASSWORD, ENTITY, NARRATIVE, ENVIRONMENT, EVENT_SECRET],
     supports_network_token: false,
 };
 
@@ -159,6 +161,10 @@ impl Provider for Worldpay {
 
     fn found(&self, lost: &Lost<'_>, answer: &Answer<'_>) -> Found {
         lost::read(lost, answer)
+    }
+
+    fn notices(&self, delivery: &Delivery<'_>, cx: &Cx<'_>) -> Result<Vec<Notice>, Unproven> {
+        notice::read(delivery, cx)
     }
 }
 

@@ -5,6 +5,7 @@
 //! only received. The document type fixes the order of the elements, which is that of the code here.
 
 use crate::three_ds::{self, Checked, Generation};
+use crate::webhook::{Delivery, Receipt, Unproven};
 use crate::wire::xml::Xml;
 use crate::wire::{Answer, Body, HeaderText, Request, cut, path};
 use crate::{
@@ -15,13 +16,14 @@ use answer::Expected;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use model::{
-    Action, Amount, Authorization, Capture, Card, Currency, Find, FollowUp, Gone, Kind, Operation,
-    Payer, Report,
+    Action, Amount, Authorization, Capture, Card, Currency, Find, FollowUp, Gone, Kind, Notice,
+    Operation, Payer, Report,
 };
 
 mod account;
 mod answer;
 mod lost;
+mod notice;
 
 pub(crate) static PROVIDER: WorldpayWpg = WorldpayWpg;
 
@@ -142,6 +144,14 @@ impl Provider for WorldpayWpg {
 
     fn found(&self, lost: &Lost<'_>, answer: &Answer<'_>) -> Found {
         lost::read(lost, answer)
+    }
+
+    fn notices(&self, delivery: &Delivery<'_>, cx: &Cx<'_>) -> Result<Vec<Notice>, Unproven> {
+        notice::read(delivery, cx)
+    }
+
+    fn receipt(&self) -> Receipt {
+        Receipt { body: "[OK]", ..Receipt::EMPTY }
     }
 }
 

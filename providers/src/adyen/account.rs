@@ -59,6 +59,12 @@ pub(super) const RETURN_URL: CredentialSpec = option(
     "must be a URL with its scheme, at most 1024 visible characters",
 );
 
+/// What webhooks are signed with, as Adyen's website shows it.
+pub(super) const HMAC_KEY: CredentialSpec = CredentialSpec {
+    secret: true,
+    ..option("HmacKey", Form::Hex { digits: 64 }, "must be 64 hexadecimal digits")
+};
+
 pub(super) const INTERACTIONS: [&str; 4] = ["Ecommerce", "ContAuth", "Moto", "POS"];
 pub(super) const RECURRING_MODELS: [&str; 3] = ["CardOnFile", "Subscription", "UnscheduledCardOnFile"];
 

@@ -98,9 +98,9 @@ struct ResultData {
 }
 
 #[derive(Deserialize)]
-struct Told {
-    currency: String,
-    value: u64,
+pub(super) struct Told {
+    pub(super) currency: String,
+    pub(super) value: u64,
 }
 
 /// The answer to a capture, a cancel or a refund.
@@ -221,7 +221,7 @@ fn number(told: &str) -> &str {
 // === impl Told ===
 
 impl Told {
-    fn read(&self) -> Option<Amount> {
+    pub(super) fn read(&self) -> Option<Amount> {
         let currency = Currency::parse(&self.currency).ok()?;
         Amount::from_units(self.value, places(currency)?, currency).ok()
     }

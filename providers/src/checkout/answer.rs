@@ -330,7 +330,12 @@ impl Payment {
 impl Metadata {
     /// Whether what has it was made under this key of ours.
     pub(super) fn has_key(&self, key: &str) -> bool {
-        self.operation_key.as_deref() == Some(key)
+        self.key() == Some(key)
+    }
+
+    /// The key of ours under which it was made.
+    pub(super) fn key(&self) -> Option<&str> {
+        self.operation_key.as_deref()
     }
 }
 

@@ -130,6 +130,7 @@ pub(super) struct Intent {
     amount: u64,
     amount_capturable: Option<u64>,
     amount_received: Option<u64>,
+    capture_method: Option<String>,
     #[serde(default)]
     created: u64,
     currency: String,
@@ -258,9 +259,14 @@ impl Intent {
         &self.status
     }
 
-    /// Whether it was made under this key of ours.
-    pub(super) fn has_key(&self, key: &str) -> bool {
-        Metadata::has_key(self.metadata.as_ref(), key)
+    /// The key of ours under which it was made.
+    pub(super) fn key(&self) -> Option<&str> {
+        self.metadata.as_ref()?.operation_key.as_deref()
+    }
+
+    /// Whether it is only held until somebody captures it.
+    pub(super) fn is_captured_later(&self) -> bool {
+        self.capture_method.as_deref() == Some("manual")
     }
 
     /// Whether this is what was taken of it.
@@ -272,7 +278,7 @@ impl Intent {
         id(&self.id, "pi_").map(Into::into)
     }
 
-    pub(super) fn report(self, kind: Kind, expected: &Expected<'_>) -> Report {
+    pub(super) fn report(&self, kind: Kind, expected: &Expected<'_>) -> Report {
         // Nothing of another's payment is passed on, its name least of all.
         if !self.is(expected) {
             return Report::bare(UNREADABLE);
@@ -389,14 +395,6 @@ impl Intent {
     }
 }
 
-// === impl Metadata ===
-
-impl Metadata {
-    fn has_key(metadata: Option<&Self>, key: &str) -> bool {
-        metadata.and_then(|meta| meta.operation_key.as_deref()) == Some(key)
-    }
-}
-
 // === impl Checks ===
 
 impl Checks {
@@ -428,9 +426,14 @@ fn passed(check: Option<&str>) -> Option<bool> {
 // === impl Refund ===
 
 impl Refund {
-    /// Whether it was made under this key of ours.
-    pub(super) fn has_key(&self, key: &str) -> bool {
-        Metadata::has_key(self.metadata.as_ref(), key)
+    /// The key of ours under which it was made.
+    pub(super) fn key(&self) -> Option<&str> {
+        self.metadata.as_ref()?.operation_key.as_deref()
+    }
+
+    /// The payment that it belongs to.
+    pub(super) fn payment(&self) -> Option<Box<str>> {
+        self.payment_intent.as_deref().and_then(|name| id(name, "pi_")).map(Into::into)
     }
 
     pub(super) fn report(self, kind: Kind, expected: &Expected<'_>) -> Report {

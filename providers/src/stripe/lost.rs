@@ -93,7 +93,7 @@ fn payment(lost: &Lost<'_>, answer: &Answer<'_>) -> Found {
     let page = answer.json::<Page<Intent>>().filter(Page::is_one);
     let Some(page) = page else { return Found::Unclear };
     let none = page.none();
-    match page.data.into_iter().find(|intent| intent.has_key(lost.key)) {
+    match page.data.into_iter().find(|intent| intent.key() == Some(lost.key)) {
         // Nothing is held any more, whatever was held before.
         Some(intent) if intent.status() == "canceled" => dead(&intent, State::Voided),
         Some(intent) => settled(lost, intent.report(lost.kind, &Expected::key(lost.key))),
@@ -125,7 +125,7 @@ fn refund(lost: &Lost<'_>, answer: &Answer<'_>) -> Found {
     let Some(page) = page else { return Found::Unclear };
     let none = page.none();
     let expected = Expected::payment(lost.payment.unwrap_or_default());
-    match page.data.into_iter().find(|refund| refund.has_key(lost.key)) {
+    match page.data.into_iter().find(|refund| refund.key() == Some(lost.key)) {
         Some(refund) => settled(lost, refund.report(lost.kind, &expected)),
         None => none,
     }

@@ -53,6 +53,16 @@ pub(super) const ENVIRONMENT: CredentialSpec = CredentialSpec {
     ..option("Environment", Form::Word(&[LIVE, TEST]), "must be Live or Test")
 };
 
+/// What events are signed with, where the merchant has switched that on.
+pub(super) const EVENT_SECRET: CredentialSpec = CredentialSpec {
+    secret: true,
+    ..option(
+        "EventSecret",
+        Form::Visible { min: 8, max: 255 },
+        "must be 8 to 255 visible characters without blanks",
+    )
+};
+
 const fn option(name: &'static str, form: Form, form_text: &'static str) -> CredentialSpec {
     let (aliases, identity) = (&[], Identity::None);
     CredentialSpec { name, aliases, required: false, secret: false, form, form_text, identity }

@@ -227,7 +227,7 @@ fn cvv(letter: &str) -> CvvCheck {
     }
 }
 
-fn amount(element: &Element) -> Option<Amount> {
+pub(super) fn amount(element: &Element) -> Option<Amount> {
     let part = |name| element.attribute(name);
     super::amount(part("value")?, part("currencyCode")?, part("exponent")?)
 }

@@ -1,6 +1,6 @@
 //! What became of an operation whose answer was lost, by asking for its order.
 
-use super::answer::{Expected, Reply, is_absent, last_event, reply, state, told};
+use super::answer::{Expected, Reply, amount, is_absent, last_event, reply, state, told};
 use crate::wire::Answer;
 use crate::wire::xml::Element;
 use crate::{Found, Lost};
@@ -43,18 +43,25 @@ fn paid(lost: &Lost<'_>, order: &str, payment: &Element) -> Option<Found> {
 fn changed(lost: &Lost<'_>, order: &str, payment: &Element) -> Option<Found> {
     let event = last_event(payment)?;
     let ours = payment.child("reference").is_some_and(|name| name.words() == lost.key);
-    let pending = || {
-        let report = told(Outcome::Pending, Some(State::Pending), order, payment);
+    let so_far = |outcome| {
+        let known = if outcome == Outcome::Pending { State::Pending } else { state(payment) };
+        let report = told(outcome, Some(known), order, payment);
         reported(Report { amount: Some(lost.amount), ..report }, None)
     };
+    // Of a part it is not told how much it is: that it was received is all that is certain.
+    let whole = payment.children().iter().filter(|child| child.is("balance")).chain([payment]);
+    let whole = whole.filter_map(|of| of.child("amount").and_then(amount));
+    let pending = Outcome::Pending;
+    let done = if whole.into_iter().any(|told| told == lost.amount) { Outcome::Approved } else { pending };
     match (lost.kind, event) {
-        (Kind::Capture, "CAPTURED" | "SETTLED" | "SETTLED_BY_MERCHANT") if ours => pending(),
-        (Kind::Refund, "SENT_FOR_REFUND" | "REFUNDED" | "REFUNDED_BY_MERCHANT") if ours => pending(),
+        (Kind::Capture, "CAPTURED" | "SETTLED" | "SETTLED_BY_MERCHANT") if ours => so_far(done),
+        (Kind::Refund, "SENT_FOR_REFUND") if ours => so_far(pending),
+        (Kind::Refund, "REFUNDED" | "REFUNDED_BY_MERCHANT") if ours => so_far(done),
         (Kind::Refund, "REFUND_FAILED") if ours => {
             let outcome = Outcome::Declined(Decline::ProcessingError);
             reported(told(outcome, Some(state(payment)), order, payment), None)
         }
-        (Kind::Void, "CANCELLED") => pending(),
+        (Kind::Void, "CANCELLED") => so_far(Outcome::Approved),
         (Kind::Capture | Kind::Void, "AUTHORISED")
         | (Kind::Refund, "CAPTURED" | "SETTLED" | "SETTLED_BY_MERCHANT") => Some(Found::Absent),
         _ => None,
