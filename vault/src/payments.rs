@@ -3,10 +3,11 @@
 //! A payment is one row, and everything that follows changes that row; whoever goes on holds the
 //! payment as it stands. Beside it there may be
 //!
-//! * a row for each change that a provider is being asked for, which only says of which payment, so
-//!   that it is found after a crash;
+//! * a row for each change that a provider is being asked for or has not decided, which only says of
+//!   which payment, so that it is found after a crash and by its name;
 //! * a row for each idempotency key of the merchant ([`replay`](self::replay));
-//! * a row for each name that a provider gave to a payment, which says whose it is.
+//! * a row for each name that a provider gave to a payment, which says whose it is;
+//! * rows for what providers told of their own accord ([`hear`](self::hear)).
 //!
 //! They are written together and need no transaction, because of one rule: **nothing is sent before
 //! all rows of it are durable, so that a row that is missing proves that nothing was sent.**
@@ -14,11 +15,13 @@
 //! After a crash the rows that may be in doubt are found by their names, which begin with the time:
 //! the journal remembers a moment before which nothing is in doubt.
 
+mod hear;
 mod read;
 mod record;
 mod recover;
 mod replay;
 
+pub use hear::Heard;
 pub use read::{Filter, Page};
 pub use replay::{Claimed, FieldTag, Fields as ReplayFields, Replay, ReplayClaim};
 
@@ -203,6 +206,14 @@ impl Journal {
         self.lock().open.contains_key(id)
     }
 
+    /// The payments of a merchant that are under way or in doubt, the newest first.
+    fn open_payments(&self, merchant: &MerchantId, max: usize) -> Vec<TransactionId> {
+        let inner = self.lock();
+        let of_merchant = |open: &Open| open.payment.is_none() && open.merchant == *merchant;
+        let newest = inner.open.iter().rev().filter(|(_, open)| of_merchant(open));
+        newest.take(max).map(|(id, _)| id.clone()).collect()
+    }
+
     /// A moment before which nothing is open.
     fn low_water(&self, now: UnixMillis) -> UnixMillis {
         let mut inner = self.lock();
@@ -314,7 +325,7 @@ impl Vault {
             swap(row(merchant, change.as_str()), None, Some(pointer)),
         ];
         swaps.extend(self.claim_swap(&claim, replay, &payment.id, Some(change)));
-        self.swap_together(swaps, None).await?;
+        self.swap_together(swaps).await?;
         Ok(new)
     }
 
@@ -341,24 +352,56 @@ impl Vault {
             Some(turn) => Some(turn.lock().await),
             None => None,
         };
-        let mut swaps = vec![self.end_swap(&claim, &mut ongoing)?];
-        if let (Some(replay), Some(answer)) = (replay.as_mut(), answer) {
-            swaps.push(self.answer_swap(&claim, replay, &id, change.as_ref(), answer));
+        for _ in 0..TRIES_MAX {
+            let mut swaps = vec![self.end_swap(&claim, &mut ongoing)?];
+            if let (Some(replay), Some(answer)) = (replay.as_mut(), answer) {
+                swaps.push(self.answer_swap(&claim, replay, &id, change.as_ref(), answer));
+            }
+            swaps.extend(self.pointer_swap(&ongoing)?);
+            let name = ongoing.payment.reference_to_keep();
+            swaps.extend(self.reference_swap(&claim, &merchant, &id, name)?);
+            if self.store.swap_all(swaps).await? {
+                if !ongoing.is_open() {
+                    self.journal.end(&ongoing.held.id);
+                }
+                return Ok(ongoing.payment.clone());
+            }
+            self.read_anew(&mut ongoing)?;
+            if let Some(replay) = replay.as_mut() {
+                replay.stored = self.store.get(Collection::Payments, &replay.key())?;
+            }
         }
-        if let Some(change) = change.as_ref().filter(|_| !ongoing.is_open()) {
-            let key = row(&merchant, change.as_str());
-            let pointer = self.store.get(Collection::Payments, &key)?;
-            swaps.push(swap(key, pointer, None));
-        }
-        let reference = self.reference_swap(&claim, &merchant, &ongoing.payment)?;
-        self.swap_together(swaps, reference).await?;
-        if !ongoing.is_open() {
-            self.journal.end(&ongoing.held.id);
-        }
-        Ok(ongoing.payment.clone())
+        Err(VaultError::Store(StoreError::Unavailable))
     }
 
-    /// What becomes of the row of the payment at an end.
+    /// Removes the row that leads from a change to its payment, when nothing more is expected of it.
+    fn pointer_swap(&self, ongoing: &Ongoing) -> Result<Option<Swap>, VaultError> {
+        let over = !ongoing.is_open() && ongoing.is_final();
+        let Some(change) = ongoing.change.as_ref().filter(|_| over) else { return Ok(None) };
+        let key = row(&ongoing.merchant, change.as_str());
+        let old = self.store.get(Collection::Payments, &key)?;
+        Ok(old.map(|old| swap(key, Some(old), None)))
+    }
+
+    /// Takes over what a payment has learnt that is in these hands: a rotation may have sealed it
+    /// anew, and its provider may have told of it.
+    fn read_anew(&self, ongoing: &mut Ongoing) -> Result<(), VaultError> {
+        let Ongoing { merchant, payment, change, stored, .. } = ongoing;
+        let found = self.read_payment(merchant, &payment.id)?;
+        let (newest, sealed) = found.ok_or(VaultError::Store(StoreError::Corrupt))?;
+        *stored = Some(sealed);
+        if change.is_some() {
+            return Ok(());
+        }
+        if newest.attempts.len() < payment.attempts.len() && newest.reference().is_some() {
+            // What was given up stands, so that nobody else may be asked.
+            return Err(VaultError::Store(StoreError::Unavailable));
+        }
+        payment.catch_up(&newest);
+        Ok(())
+    }
+
+    /// The row of the payment as these hands have it.
     fn end_swap(&self, claim: &Claim, ongoing: &mut Ongoing) -> Result<Swap, VaultError> {
         let Ongoing { merchant, payment, change, stored, .. } = ongoing;
         let key = row(merchant, payment.id.as_str());
@@ -412,43 +455,27 @@ impl Vault {
         claim.seal(place(merchant, record), text)
     }
 
-    /// Writes the payment that nobody else changes.
+    /// Writes the payment that is in these hands.
     async fn swap_payment(&self, claim: &Claim, ongoing: &mut Ongoing) -> Result<(), VaultError> {
-        let Ongoing { merchant, payment, stored, .. } = ongoing;
-        let new = self.seal_record(claim, merchant, payment.id.as_str(), &record::write(payment));
-        self.replace(row(merchant, payment.id.as_str()), stored, new).await
-    }
-
-    /// Puts `new` in the place of a row that nobody else changes, but a rotation may have sealed
-    /// anew.
-    async fn replace(
-        &self,
-        key: Vec<u8>,
-        stored: &mut Option<Vec<u8>>,
-        new: Vec<u8>,
-    ) -> Result<(), VaultError> {
-        let one = swap(key, stored.take(), Some(new.clone()));
-        self.swap_together(vec![one], None).await?;
-        *stored = Some(new);
-        Ok(())
+        for _ in 0..TRIES_MAX {
+            let one = self.end_swap(claim, ongoing)?;
+            if self.store.swap_all(vec![one]).await? {
+                return Ok(());
+            }
+            self.read_anew(ongoing)?;
+        }
+        Err(VaultError::Store(StoreError::Unavailable))
     }
 
     /// Changes rows that nobody else changes, all at once, but a rotation may have sealed them anew.
-    /// `first` goes with them, unless somebody was faster.
-    async fn swap_together(&self, swaps: Vec<Swap>, first: Option<Swap>) -> Result<(), VaultError> {
-        let (mut swaps, mut first) = (swaps, first);
+    async fn swap_together(&self, swaps: Vec<Swap>) -> Result<(), VaultError> {
+        let mut swaps = swaps;
         for _ in 0..TRIES_MAX {
-            let all = swaps.iter().chain(&first).cloned().collect();
-            if self.store.swap_all(all).await? {
+            if self.store.swap_all(swaps.clone()).await? {
                 return Ok(());
             }
             for Swap { collection, key, old, .. } in &mut swaps {
                 *old = self.store.get(*collection, key)?;
-            }
-            if let Some(Swap { collection, key, .. }) = &first
-                && self.store.get(*collection, key)?.is_some()
-            {
-                first = None;
             }
         }
         Err(VaultError::Store(StoreError::Unavailable))
@@ -466,9 +493,7 @@ impl Vault {
         let (mut newest, old) = found.ok_or(VaultError::Store(StoreError::Corrupt))?;
         let place = newest.changes.iter_mut().find(|one| one.id == *change);
         let place = place.ok_or_else(|| self.refused(WHAT))?;
-        if place.standing.may_become(known.standing) {
-            *place = known;
-        }
+        place.learn(known.standing, &known.evidence);
         if payment.memo.is_some() {
             newest.memo.clone_from(&payment.memo);
         }
@@ -480,9 +505,10 @@ impl Vault {
         &self,
         claim: &Claim,
         merchant: &MerchantId,
-        payment: &Payment,
+        payment: &TransactionId,
+        name: Option<(Box<str>, Box<str>)>,
     ) -> Result<Option<Swap>, VaultError> {
-        let Some((provider, reference)) = payment.reference_to_keep() else { return Ok(None) };
+        let Some((provider, reference)) = name else { return Ok(None) };
         let keys = self.keys_of(merchant)?;
         let record = reference_record(&reference_hash(&keys.fingerprint, &provider, &reference));
         let key = row(merchant, &record);
@@ -490,7 +516,7 @@ impl Vault {
         if self.store.get(Collection::Payments, &key)?.is_some() {
             return Ok(None);
         }
-        let sealed = self.seal_record(claim, merchant, &record, payment.id.as_str().as_bytes());
+        let sealed = self.seal_record(claim, merchant, &record, payment.as_str().as_bytes());
         Ok(Some(swap(key, None, Some(sealed))))
     }
 }
@@ -517,9 +543,18 @@ impl NewName {
 impl Ongoing {
     /// Whether what it is about is still in doubt.
     pub fn is_open(&self) -> bool {
+        self.standing().is_some_and(Standing::is_open)
+    }
+
+    /// Whether nothing more is expected to be said of it.
+    fn is_final(&self) -> bool {
+        self.standing().is_none_or(Standing::is_final)
+    }
+
+    fn standing(&self) -> Option<Standing> {
         match &self.change {
-            None => self.payment.last_attempt().is_some_and(|attempt| attempt.standing.is_open()),
-            Some(id) => self.payment.change(id).is_some_and(|change| change.standing.is_open()),
+            None => self.payment.last_attempt().map(|attempt| attempt.standing),
+            Some(id) => self.payment.change(id).map(|change| change.standing),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Reading the journal.
 
-use super::{PAGE_MAX, WHAT, place, prefix, record, replay, row};
+use super::{PAGE_MAX, WHAT, hear, place, prefix, record, replay, row};
 use crate::seal::Deks;
 use crate::store::{Collection, Store};
 use crate::{UnixMillis, Vault, VaultError};
@@ -126,6 +126,7 @@ impl Vault {
             match TransactionId::parse(name) {
                 Ok(id) => record::read(id, &text).map(drop).or_else(|| pointer(&text).map(drop)),
                 Err(_) if name.starts_with('r') => pointer(&text).map(drop),
+                Err(_) if name.starts_with('w') => hear::holds(&text).then_some(()),
                 Err(_) => replay::holds(&text).then_some(()),
             }
         };

@@ -80,6 +80,10 @@ impl Vault {
         if change.is_some_and(|change| change.standing.is_open()) {
             return Ok(vec![(id, Open { merchant, payment: Some(of), busy: false })]);
         }
+        if change.is_some_and(|change| !change.standing.is_final()) {
+            // Its provider took it upon itself, and will tell of it.
+            return Ok(Vec::new());
+        }
         // It ended, or was never written into the payment, so that nothing was sent.
         wait(self.delete(Collection::Payments, key.clone()))?;
         Ok(Vec::new())
@@ -93,8 +97,11 @@ impl Vault {
             return Ok(());
         }
         let claim = wait(self.claim(Some(merchant), Purpose::Payment, 1))?;
-        let reference = self.reference_swap(&claim, merchant, payment)?;
-        wait(self.swap_together(Vec::new(), reference))
+        let name = Some((provider, reference));
+        let reference = self.reference_swap(&claim, merchant, &payment.id, name)?;
+        // Whoever was faster is as good.
+        wait(self.store.swap_all(reference.into_iter().collect()))?;
+        Ok(())
     }
 
     fn low_water(&self) -> Result<UnixMillis, StoreError> {

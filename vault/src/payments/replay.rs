@@ -47,7 +47,7 @@ pub struct ReplayClaim {
     journal: Arc<super::Journal>,
     /// The row as it is in the store. At first that of a request of which nothing was sent, if
     /// there is one: this one takes its place.
-    stored: Option<Vec<u8>>,
+    pub(super) stored: Option<Vec<u8>>,
 }
 
 /// What there is about an idempotency key.
@@ -151,6 +151,11 @@ impl fmt::Debug for Fields {
 // === impl ReplayClaim ===
 
 impl ReplayClaim {
+    /// Where its row is.
+    pub(super) fn key(&self) -> Vec<u8> {
+        row(&self.name.0, &self.name.1)
+    }
+
     fn row(
         &self,
         payment: &TransactionId,
@@ -249,7 +254,7 @@ impl Vault {
         let merchant = claim.name.0.clone();
         let seal = self.claim(Some(&merchant), Purpose::Payment, 1).await?;
         let swap = self.answer_swap(&seal, &mut claim, payment, change, answer);
-        self.swap_together(vec![swap], None).await
+        self.swap_together(vec![swap]).await
     }
 
     /// Writes that a request of this key has begun.

@@ -15,6 +15,7 @@ mod accounts;
 mod backups;
 mod keys;
 mod leaks;
+mod notices;
 mod opening;
 mod outage;
 mod payments;

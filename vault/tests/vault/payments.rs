@@ -9,14 +9,14 @@ use vault::payments::{ChangeError, Claimed, Doubt, Filter, Ongoing, Replay, Repl
 use vault::store::{Collection, Store};
 use vault::{SweepCursor, Vault, wait};
 
-const APPROVED: Standing = Standing::Ended(Outcome::Approved);
-const UNKNOWN: Standing = Standing::Ended(Outcome::Unknown(Unknown::Interrupted));
+pub(crate) const APPROVED: Standing = Standing::Ended(Outcome::Approved);
+pub(crate) const UNKNOWN: Standing = Standing::Ended(Outcome::Unknown(Unknown::Interrupted));
 
-fn euros(minor: u64) -> Amount {
+pub(crate) fn euros(minor: u64) -> Amount {
     Amount::new(minor, Currency::EUR).unwrap()
 }
 
-fn draft(capture: Capture, reference: &str) -> Payment {
+pub(crate) fn draft(capture: Capture, reference: &str) -> Payment {
     let attempt = Attempt {
         account: Some(AccountName::parse("stripe-primary").unwrap()),
         provider: "stripe".into(),
@@ -37,7 +37,7 @@ fn draft(capture: Capture, reference: &str) -> Payment {
     }
 }
 
-fn begun(
+pub(crate) fn begun(
     vault: &Vault,
     shop: &MerchantId,
     payment: Payment,
@@ -47,7 +47,7 @@ fn begun(
     wait(vault.begin_payment(shop, payment, replay, name)).unwrap()
 }
 
-fn ended(mut ongoing: Ongoing, standing: Standing, reference: Option<&str>) -> Ongoing {
+pub(crate) fn ended(mut ongoing: Ongoing, standing: Standing, reference: Option<&str>) -> Ongoing {
     let evidence = Evidence { reference: reference.map(Into::into), ..Evidence::default() };
     match ongoing.change.clone() {
         None => {
@@ -62,17 +62,22 @@ fn ended(mut ongoing: Ongoing, standing: Standing, reference: Option<&str>) -> O
     ongoing
 }
 
-fn settled(vault: &Vault, ongoing: Ongoing, standing: Standing, reference: &str) -> Payment {
+pub(crate) fn settled(
+    vault: &Vault,
+    ongoing: Ongoing,
+    standing: Standing,
+    reference: &str,
+) -> Payment {
     wait(vault.settle(ended(ongoing, standing, Some(reference)), None)).unwrap()
 }
 
 /// An authorization that the provider approved.
-fn authorized(vault: &Vault, shop: &MerchantId, reference: &str) -> TransactionId {
+pub(crate) fn authorized(vault: &Vault, shop: &MerchantId, reference: &str) -> TransactionId {
     let ongoing = begun(vault, shop, draft(Capture::Later, reference), None);
     settled(vault, ongoing, APPROVED, &format!("pi_{reference}")).id
 }
 
-fn change(
+pub(crate) fn change(
     vault: &Vault,
     shop: &MerchantId,
     id: &TransactionId,
@@ -93,7 +98,7 @@ fn new(claimed: Claimed) -> ReplayClaim {
     claim
 }
 
-fn two(stage: &Stage) -> (Vault, MerchantId) {
+pub(crate) fn two(stage: &Stage) -> (Vault, MerchantId) {
     if stage.act == 1 {
         let (vault, shop, _) = stage.make_with_merchants();
         (vault, shop)
@@ -239,7 +244,7 @@ on_stage!(1 what_a_provider_said_last_does_not_undo_what_is_certain(stage) {
     assert_eq!(settled(&vault, late, APPROVED, "c").captured(), 500);
     // Nobody can take it any more, so that nobody can say otherwise.
     assert!(vault.take_doubt(&doubt).unwrap().is_none());
-    assert!(!APPROVED.may_become(declined) && !APPROVED.may_become(UNKNOWN));
+    assert!(!declined.may_become(APPROVED) && !APPROVED.may_become(UNKNOWN));
 });
 
 on_stage!(2 an_idempotency_key_is_answered_once_and_then_repeated(stage) {

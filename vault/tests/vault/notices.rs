@@ -1,0 +1,182 @@
+//! The journal: what providers tell of their own accord, whoever has the payment in hand.
+
+use crate::payments::{
+    APPROVED, UNKNOWN, authorized, begun, change, draft, ended, euros, settled, two,
+};
+use crate::stage::{NOW_MS, on_stage};
+use model::{
+    About, AccountName, Capture, ChangeKind, Decline, Learnt, MerchantId, Notice, Outcome, Payment,
+    Report, Standing, State, Subject, Teller, TransactionId,
+};
+use vault::payments::Heard;
+use vault::store::{Collection, Store};
+use vault::{Vault, wait};
+
+const PENDING: Standing = Standing::Ended(Outcome::Pending);
+const MOVED: Heard = Heard::Learnt(Learnt::Moved);
+const KNOWN: Heard = Heard::Learnt(Learnt::Known);
+
+fn teller() -> Teller {
+    let account = AccountName::parse("stripe-primary").unwrap();
+    Teller { provider: "stripe".into(), account }
+}
+
+/// What is told of a payment that the provider calls so, or of a change of it.
+fn notice(name: &str, subject: Subject, payment: &str) -> Notice {
+    let about = About {
+        subject,
+        key: None,
+        payment: Some(payment.into()),
+        action: None,
+        merchant_reference: None,
+    };
+    Notice { name: name.into(), about, report: None }
+}
+
+fn keyed(name: &str, key: &TransactionId) -> Notice {
+    let mut notice = notice(name, Subject::Payment, "pi_told");
+    notice.about.key = Some(key.as_str().into());
+    notice
+}
+
+fn hear(vault: &Vault, shop: &MerchantId, notice: &Notice, outcome: Outcome, minor: u64) -> Heard {
+    let reference = notice.about.payment.clone();
+    let report = Report { amount: Some(euros(minor)), reference, ..Report::bare(outcome) };
+    wait(vault.hear(shop, &teller(), (notice, &report), NOW_MS)).unwrap().0
+}
+
+fn read(vault: &Vault, shop: &MerchantId, id: &TransactionId) -> Payment {
+    vault.payment(shop, id).unwrap().unwrap()
+}
+
+on_stage!(2 a_notice_ends_a_capture_that_is_pending_and_is_taken_in_once(stage) {
+    let (vault, shop) = two(stage);
+    let take = notice("evt_1", Subject::Change(ChangeKind::Capture), "pi_one");
+    if stage.act == 1 {
+        let id = authorized(&vault, &shop, "one");
+        let ongoing = change(&vault, &shop, &id, ChangeKind::Capture, 600).unwrap();
+        settled(&vault, ongoing, PENDING, "pi_one");
+        let failed = Outcome::Declined(Decline::ProcessingError);
+        assert_eq!(hear(&vault, &shop, &take, failed, 600), MOVED);
+        return vault.close();
+    }
+    // What a process took in the next one knows.
+    let id = vault.payment_by_reference(&shop, "stripe", "pi_one").unwrap().unwrap();
+    assert_eq!(read(&vault, &shop, &id).state(), State::Authorized);
+    assert_eq!(hear(&vault, &shop, &take, Outcome::Approved, 600), Heard::Repeated);
+    let another = notice("evt_2", Subject::Change(ChangeKind::Capture), "pi_one");
+    assert_eq!(hear(&vault, &shop, &another, Outcome::Approved, 600), KNOWN);
+    assert_eq!(read(&vault, &shop, &id).captured(), 0, "a failure is never taken back");
+    let elsewhere = notice("evt_3", Subject::Change(ChangeKind::Capture), "pi_two");
+    assert_eq!(hear(&vault, &shop, &elsewhere, Outcome::Approved, 600), Heard::Unknown);
+});
+
+on_stage!(1 a_notice_that_comes_before_the_answer_is_not_lost_by_it(stage) {
+    let (vault, shop) = two(stage);
+    for (answer, told, expected) in [
+        (APPROVED, Outcome::Approved, State::Captured),
+        (UNKNOWN, Outcome::Approved, State::Captured),
+        (PENDING, Outcome::Approved, State::Captured),
+        (Standing::NotDone, Outcome::Approved, State::Captured),
+        (UNKNOWN, Outcome::Declined(Decline::CardDeclined), State::Declined),
+    ] {
+        let ongoing = begun(&vault, &shop, draft(Capture::Now, "early"), None);
+        let id = ongoing.payment.id.clone();
+        let early = keyed(id.as_str(), &id);
+        assert_eq!(hear(&vault, &shop, &early, told, 1_000), MOVED, "{answer:?}");
+        let reference = matches!(answer, APPROVED).then_some("pi_told");
+        let payment = wait(vault.settle(ended(ongoing, answer, reference), None)).unwrap();
+        assert_eq!(payment.state(), expected, "{answer:?} {told:?}");
+        assert_eq!(read(&vault, &shop, &id), payment);
+        assert!(vault.doubts(10).is_empty(), "{answer:?} {told:?}");
+    }
+});
+
+on_stage!(1 a_notice_settles_what_is_in_doubt_and_gives_its_name(stage) {
+    let (vault, shop) = two(stage);
+    let ongoing = begun(&vault, &shop, draft(Capture::Later, "doubt"), None);
+    let id = ongoing.payment.id.clone();
+    wait(vault.settle(ended(ongoing, UNKNOWN, None), None)).unwrap();
+    let doubt = vault.doubts(10).pop().unwrap();
+    // The resolver has it in hand, and asks.
+    let held = vault.take_doubt(&doubt).unwrap().unwrap();
+    assert_eq!(hear(&vault, &shop, &keyed("evt_1", &id), Outcome::Approved, 1_000), MOVED);
+    drop(held);
+    let again = vault.take_doubt(&doubt).unwrap().unwrap();
+    assert!(!again.is_open());
+    wait(vault.settle(again, None)).unwrap();
+    assert!(vault.doubts(10).is_empty());
+    let found = vault.payment_by_reference(&shop, "stripe", "pi_told").unwrap();
+    assert_eq!(found.as_ref(), Some(&id), "the provider's name leads to it");
+    // In nobody's hands, it is off the list at once.
+    let ongoing = change(&vault, &shop, &id, ChangeKind::Capture, 1_000).unwrap();
+    wait(vault.settle(ended(ongoing, UNKNOWN, None), None)).unwrap();
+    assert_eq!(vault.doubts(10).len(), 1);
+    let take = notice("evt_2", Subject::Change(ChangeKind::Capture), "pi_told");
+    assert_eq!(hear(&vault, &shop, &take, Outcome::Approved, 1_000), MOVED);
+    assert!(vault.doubts(10).is_empty());
+    assert_eq!(read(&vault, &shop, &id).state(), State::Captured);
+});
+
+on_stage!(1 a_payment_that_was_given_up_and_stands_is_not_made_again(stage) {
+    let (vault, shop) = two(stage);
+    let mut ongoing = begun(&vault, &shop, draft(Capture::Now, "once"), None);
+    let id = ongoing.payment.id.clone();
+    assert_eq!(hear(&vault, &shop, &keyed("evt_1", &id), Outcome::Approved, 1_000), MOVED);
+    let first = ongoing.payment.attempts.first_mut().unwrap();
+    first.standing = Standing::NotDone;
+    let second = draft(Capture::Now, "once").attempts.remove(0);
+    ongoing.payment.attempts.push(second);
+    assert!(wait(vault.go_on(&mut ongoing)).is_err(), "nobody else may be asked");
+    drop(ongoing);
+    let found = read(&vault, &shop, &id);
+    assert_eq!((found.attempts.len(), found.state()), (1, State::Captured));
+});
+
+on_stage!(1 the_merchants_reference_leads_to_the_only_payment_in_doubt_that_fits(stage) {
+    let (vault, shop) = two(stage);
+    let named = |name: &str, reference: &str| {
+        let mut notice = notice(name, Subject::Payment, "psp");
+        notice.about.merchant_reference = Some(reference.into());
+        notice
+    };
+    let doubt = |reference: &str| {
+        let ongoing = begun(&vault, &shop, draft(Capture::Now, reference), None);
+        let id = ongoing.payment.id.clone();
+        wait(vault.settle(ended(ongoing, UNKNOWN, None), None)).unwrap();
+        id
+    };
+    let (one, _, _) = (doubt("one"), doubt("twice"), doubt("twice"));
+    let told = |name: &str, reference: &str, minor| {
+        hear(&vault, &shop, &named(name, reference), Outcome::Approved, minor)
+    };
+    assert_eq!(told("evt_1", "one", 999), Heard::Unknown, "another amount");
+    assert_eq!(told("evt_2", "twice", 1_000), Heard::Unknown, "one of two");
+    assert_eq!(told("evt_3", "one", 1_000), MOVED);
+    assert_eq!(read(&vault, &shop, &one).state(), State::Captured);
+    assert_eq!(vault.doubts(10).len(), 2);
+});
+
+on_stage!(4 what_is_pending_is_found_by_its_name_until_it_ends(stage) {
+    if stage.act.is_multiple_of(2) {
+        // A merchant, a zero and 32 digits: the payment itself, and the change while it is pending.
+        let rows = stage.store().page(Collection::Payments, None, b"", 1_000).unwrap();
+        let names = rows.iter().filter(|(key, _)| key.len() == "shop".len() + 33).count();
+        assert_eq!(names, if stage.act == 2 { 2 } else { 1 });
+        return;
+    }
+    let (vault, shop) = two(stage);
+    if stage.act == 1 {
+        let id = authorized(&vault, &shop, "one");
+        let ongoing = change(&vault, &shop, &id, ChangeKind::Capture, 600).unwrap();
+        settled(&vault, ongoing, PENDING, "pi_one");
+        return vault.close();
+    }
+    let id = vault.payment_by_reference(&shop, "stripe", "pi_one").unwrap().unwrap();
+    let key = read(&vault, &shop, &id).changes[0].id.clone();
+    let mut take = keyed("evt_1", &key);
+    take.about.subject = Subject::Change(ChangeKind::Capture);
+    take.about.payment = None;
+    assert_eq!(hear(&vault, &shop, &take, Outcome::Approved, 600), MOVED);
+    vault.close();
+});
