@@ -19,6 +19,7 @@ mod shape;
 #[cfg(test)]
 mod specs;
 pub mod standing;
+pub mod webhook;
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -183,6 +184,7 @@ struct World {
     books: Books,
     faults: Mutex<Faults>,
     standings: Mutex<Standings>,
+    hooks: Mutex<webhook::Hooks>,
     /// Whether `faults` holds any, so that nobody locks it in vain.
     faulty: AtomicBool,
 }
@@ -191,6 +193,8 @@ struct World {
 #[derive(Debug, Default)]
 struct Books {
     ledger: Mutex<Ledger>,
+    /// What was written since the last request.
+    untold: Mutex<Vec<Entry>>,
     connections: AtomicU64,
     requests: AtomicU64,
     questions: AtomicU64,
@@ -301,7 +305,31 @@ impl Sandbox {
         Ok(())
     }
 
-    /// Forgets everything: payments, keys, ledger, faults.
+    /// Sends what a provider does from now on to whoever wants to hear it.
+    ///
+    /// # Errors
+    /// When it makes no sense, or too many want to hear already.
+    pub fn hook(&self, hook: webhook::Hook) -> anyhow::Result<()> {
+        lock(&self.world.hooks).add(hook)
+    }
+
+    /// Sends what waits for being asked for.
+    ///
+    /// # Errors
+    /// When the sandbox is about to end.
+    pub async fn tell(&self, provider: Provider) -> anyhow::Result<()> {
+        let runtime = self.runtime.as_ref().context("the sandbox has ended")?;
+        let world = Arc::clone(&self.world);
+        let told = async move { webhook::tell(&world, provider, webhook::Moment::Asked).await };
+        Ok(runtime.spawn(told).await?)
+    }
+
+    /// How webhooks were answered since the last reset, in order.
+    pub fn told(&self) -> Vec<webhook::Told> {
+        lock(&self.world.hooks).told()
+    }
+
+    /// Forgets everything: payments, keys, ledger, faults, who wants to hear.
     pub fn reset(&self) {
         self.world.reset();
     }
@@ -330,7 +358,11 @@ impl World {
 
     /// Executes what was read.
     fn execute(&self, ticket: Ticket) -> Answer {
-        self.players.execute(ticket, &self.books)
+        let answer = self.players.execute(ticket, &self.books);
+        let happened = std::mem::take(&mut *lock(&self.books.untold));
+        let mut hooks = lock(&self.hooks);
+        happened.iter().for_each(|entry| hooks.happened(entry));
+        answer
     }
 
     /// Gives up what was read.
@@ -369,6 +401,7 @@ impl World {
         *lock(&self.books.ledger) = Ledger::default();
         *lock(&self.faults) = Faults::default();
         *lock(&self.standings) = Standings::default();
+        *lock(&self.hooks) = webhook::Hooks::default();
         self.faulty.store(false, Ordering::Release);
         self.books.requests.store(0, Ordering::SeqCst);
         self.books.questions.store(0, Ordering::SeqCst);
@@ -380,7 +413,8 @@ impl World {
 
 impl Books {
     fn write(&self, entry: Entry) {
-        lock(&self.ledger).write(entry);
+        let entry = lock(&self.ledger).write(entry);
+        lock(&self.untold).push(entry);
     }
 }
 

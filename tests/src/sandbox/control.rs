@@ -2,30 +2,45 @@
 
 use super::fault::{BY_AMOUNT, Fault};
 use super::server::BODY_BYTES_MAX;
-use super::{Answer, World, form, lock};
+use super::webhook::{self, Moment};
+use super::{Answer, Provider, World, form, lock};
 use http::Method;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// What every path of the control interface begins with.
 pub(super) const PREFIX: &str = "/_sandbox";
 
 /// Answers a request to the control interface.
-pub(super) async fn answer(world: &World, request: http::Request<Incoming>) -> Answer {
+pub(super) async fn answer(world: &Arc<World>, request: http::Request<Incoming>) -> Answer {
     let path = request.uri().path().strip_prefix(PREFIX).unwrap_or_default().to_owned();
     match (request.method().clone(), path.as_str()) {
         (Method::GET, "/ledger") => ledger(world, request.uri().query().unwrap_or_default()),
         (Method::GET, "/faults") => Answer::json(200, &by_amount()),
         (Method::POST, "/faults") => order(world, request).await,
         (Method::POST, "/keys") => stand(world, request).await,
+        (Method::GET, "/webhooks") => {
+            Answer::json(200, &json!({"told": lock(&world.hooks).told()}))
+        }
+        (Method::POST, "/webhooks") => hook(world, request).await,
+        (Method::POST, "/webhooks/send") => {
+            for provider in Provider::ALL {
+                webhook::tell(world, *provider, Moment::Asked).await;
+            }
+            Answer::json(200, &json!({}))
+        }
         (Method::POST, "/reset") => {
             world.reset();
             Answer::json(200, &json!({}))
         }
         (Method::GET, "/ready") => Answer::json(200, &json!({})),
-        _ => problem(404, "GET ledger, GET or POST faults, POST keys, POST reset, GET ready"),
+        _ => problem(
+            404,
+            "GET ledger, GET or POST faults, POST keys, GET or POST webhooks, POST webhooks/send, POST reset, GET ready",
+        ),
     }
 }
 
@@ -68,6 +83,18 @@ async fn stand(world: &World, request: http::Request<Incoming>) -> Answer {
         Answer::json(201, &json!({}))
     } else {
         problem(400, "too many keys are out of order already")
+    }
+}
+
+async fn hook(world: &World, request: http::Request<Incoming>) -> Answer {
+    let Ok(body) = Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await else {
+        return problem(413, "the body is too large");
+    };
+    // As with faults: the parser may quote what the sandbox's own user writes.
+    let hook = serde_json::from_slice(&body.to_bytes()).map_err(|e| e.to_string());
+    match hook.and_then(|hook| lock(&world.hooks).add(hook).map_err(|e| e.to_string())) {
+        Ok(()) => Answer::json(201, &json!({})),
+        Err(text) => problem(400, &text),
     }
 }
 

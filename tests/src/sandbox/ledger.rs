@@ -70,15 +70,21 @@ pub(super) fn now_ms() -> u64 {
 // === impl Ledger ===
 
 impl Ledger {
-    /// Writes an entry and gives it its number and time.
-    pub(super) fn write(&mut self, mut entry: Entry) {
+    /// Writes an entry, and gives it with its number and time.
+    pub(super) fn write(&mut self, mut entry: Entry) -> Entry {
         self.written = self.written.saturating_add(1);
         entry.number = self.written;
         entry.at = now_ms();
         if self.entries.len() >= ENTRIES_MAX {
             self.entries.pop_front();
         }
-        self.entries.push_back(entry);
+        self.entries.push_back(entry.clone());
+        entry
+    }
+
+    /// The first entry of a payment.
+    pub(super) fn first_of(&self, payment: &str) -> Option<Entry> {
+        self.entries.iter().find(|entry| entry.payment == payment).cloned()
     }
 
     /// The entries with a number above `after`, in order.

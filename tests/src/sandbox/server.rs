@@ -2,6 +2,7 @@
 
 use super::control;
 use super::fault::{Effect, When};
+use super::webhook::{self, Moment};
 use super::{Answer, Provider, Received, Settings, Ticket, Tls, World};
 use anyhow::Context as _;
 use boring::pkey::PKey;
@@ -213,7 +214,11 @@ impl Link {
             Ok(received) => received,
             Err(answer) => return Ok(response(answer, false)),
         };
-        Ok(match self.reply(received).await {
+        let provider = received.provider;
+        let reply = self.reply(received).await;
+        webhook::tell(&self.world, provider, Moment::Before).await;
+        webhook::tell_later(&self.world, provider);
+        Ok(match reply {
             Reply::Answer(answer) => response(answer, false),
             Reply::Half(answer) => response(answer, true),
             Reply::Stale(answer) => {
