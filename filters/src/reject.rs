@@ -47,6 +47,7 @@ pub enum Reject {
     UnsupportedMediaType,
     UpgradeRefused,
     VaultUnavailable,
+    WebhookRefused,
 }
 
 /// The media type of a problem document.
@@ -76,7 +77,7 @@ struct Problem<'a> {
 
 impl Reject {
     /// Every reject, in the order of their codes. Where one holds a value, that is an example.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::AmbiguousFraming,
         Self::BodyTooLarge,
         Self::DuplicateHeader,
@@ -111,6 +112,7 @@ impl Reject {
         Self::UnsupportedMediaType,
         Self::UpgradeRefused,
         Self::VaultUnavailable,
+        Self::WebhookRefused,
     ];
 
     /// The stable word for it, which clients may compare.
@@ -150,6 +152,7 @@ impl Reject {
             Self::UnsupportedMediaType => "unsupported-media-type",
             Self::UpgradeRefused => "upgrade-refused",
             Self::VaultUnavailable => "vault-unavailable",
+            Self::WebhookRefused => "webhook-refused",
         }
     }
 
@@ -164,7 +167,8 @@ impl Reject {
             | Self::MalformedPath
             | Self::TransferCodingRefused
             | Self::UnexpectedBody
-            | Self::UpgradeRefused => 400,
+            | Self::UpgradeRefused
+            | Self::WebhookRefused => 400,
             Self::Unauthorized => 401,
             Self::Forbidden { .. } => 403,
             Self::NoSuchAccount
@@ -225,6 +229,7 @@ impl Reject {
             Self::UnsupportedMediaType => "The media type is not supported",
             Self::UpgradeRefused => "The protocol cannot be changed",
             Self::VaultUnavailable => "The vault is not available",
+            Self::WebhookRefused => "The webhook is not believed",
         }
     }
 
@@ -288,6 +293,9 @@ impl Reject {
             Self::UnsupportedMediaType => "Send the body as application/json in UTF-8.",
             Self::UpgradeRefused => "Send the request without Upgrade.",
             Self::VaultUnavailable => "Nothing was sent to a provider. Try again in a moment.",
+            Self::WebhookRefused => {
+                "It is not signed with this account's secret, is too old, or is not understood."
+            }
         }
     }
 
@@ -327,7 +335,8 @@ impl Reject {
             | Self::UnexpectedBody
             | Self::UnsupportedEncoding
             | Self::UnsupportedMediaType
-            | Self::UpgradeRefused => false,
+            | Self::UpgradeRefused
+            | Self::WebhookRefused => false,
         }
     }
 

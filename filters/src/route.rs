@@ -5,7 +5,7 @@
 
 use crate::decode::FieldError;
 use crate::reject::Reject;
-use model::{AccountName, CardToken, Kind, Scope, TransactionId};
+use model::{AccountName, CardToken, Kind, MerchantId, Scope, TransactionId};
 
 /// The operations of the API; with a [`Verb`], what is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub enum Route {
     /// Payments that the journal has.
     Transactions,
     Transaction(TransactionId),
+    /// What the gateway of an account sends of its own accord.
+    Webhook(MerchantId, AccountName),
 }
 
 /// The methods that some route takes.
@@ -68,7 +70,7 @@ pub enum RouteError {
 /// One line of the table of routes.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
-    /// The documented path, with `{name}` or `{token}` where a parameter stands.
+    /// The documented path, with `{name}` or the like where a parameter stands.
     pub path: &'static str,
     pub verbs: &'static [Verb],
     /// The value of the `Allow` header.
@@ -83,7 +85,11 @@ enum Place {
     Account(fn(AccountName) -> Route),
     Token(fn(CardToken) -> Route),
     Transaction(fn(TransactionId) -> Route),
+    Webhook(fn(MerchantId, AccountName) -> Route),
 }
+
+/// The parameters in a path, the last at the end; empty where it has none.
+type Parameters<'a> = [&'a str; 2];
 
 const GET: (&[Verb], &str) = (&[Verb::Get], "GET, HEAD");
 const POST: (&[Verb], &str) = (&[Verb::Post], "POST");
@@ -95,7 +101,7 @@ const GET_PUT_DELETE: (&[Verb], &str) =
     (&[Verb::Get, Verb::Put, Verb::Delete], "GET, HEAD, PUT, DELETE");
 
 /// Every path of the API.
-pub const ROUTES: [Entry; 21] = [
+pub const ROUTES: [Entry; 22] = [
     entry("/PaymentGateway", GET, Place::Plain(|| Route::Gateways)),
     entry("/PaymentGateway/charge", POST, Place::Plain(|| Route::Charge)),
     entry("/PaymentGateway/authorize", POST, Place::Plain(|| Route::Authorize)),
@@ -127,6 +133,7 @@ pub const ROUTES: [Entry; 21] = [
     entry("/StringTokens/{token}/meta", GET, Place::Token(Route::StringTokenMeta)),
     entry("/Transactions", GET, Place::Plain(|| Route::Transactions)),
     entry("/Transactions/{id}", GET, Place::Transaction(Route::Transaction)),
+    entry("/Webhooks/{merchant}/{name}", POST, Place::Webhook(Route::Webhook)),
     entry("/Utils/apiKey", GET, Place::Plain(|| Route::ApiKey)),
     entry("/openapi.json", GET, Place::Plain(|| Route::OpenApi)),
 ];
@@ -139,14 +146,14 @@ pub const ROUTES: [Entry; 21] = [
 /// # Errors
 /// When there is no such path, or not with this method, or its name is not of the documented form.
 pub fn route(method: &str, path: &str) -> Result<Matched, RouteError> {
-    let (entry, name) = ROUTES
+    let (entry, parameters) = ROUTES
         .iter()
         .find_map(|entry| Some((entry, matches(entry.path, path)?)))
         .ok_or(RouteError::NotFound)?;
     let verb = Verb::read(method)
         .filter(|verb| entry.verbs.contains(verb))
         .ok_or(RouteError::MethodNotAllowed { allow: entry.allow })?;
-    Ok(Matched { route: entry.place.route(name)?, method: verb })
+    Ok(Matched { route: entry.place.route(parameters)?, method: verb })
 }
 
 const fn entry(
@@ -157,19 +164,19 @@ const fn entry(
     Entry { path, verbs: allowed.0, allow: allowed.1, place }
 }
 
-/// The parameter in `path` if it has the form of `pattern`; empty where the pattern has none.
-fn matches<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
-    let mut name = "";
+/// The parameters in `path` if it has the form of `pattern`.
+fn matches<'a>(pattern: &str, path: &'a str) -> Option<Parameters<'a>> {
+    let mut parameters = [""; 2];
     let mut segments = path.split('/');
     for expected in pattern.split('/') {
         let segment = segments.next()?;
         if expected.starts_with('{') && !segment.is_empty() {
-            name = segment;
+            parameters = [parameters[1], segment];
         } else if !segment.eq_ignore_ascii_case(expected) {
             return None;
         }
     }
-    segments.next().is_none().then_some(name)
+    segments.next().is_none().then_some(parameters)
 }
 
 // === impl Route ===
@@ -178,7 +185,7 @@ impl Route {
     /// What a key must have been given for this; none where every key will do, or none is asked.
     pub fn scope(&self, verb: Verb) -> Option<Scope> {
         match (self, verb) {
-            (Self::Gateways | Self::ApiKey | Self::OpenApi, _) => None,
+            (Self::Gateways | Self::ApiKey | Self::OpenApi | Self::Webhook(..), _) => None,
             (
                 Self::Accounts
                 | Self::Account(_)
@@ -207,9 +214,9 @@ impl Route {
         }
     }
 
-    /// Whether an API key must be presented at all.
+    /// Whether an API key must be presented at all. A webhook is authenticated by its signature.
     pub fn needs_key(&self) -> bool {
-        !matches!(self, Self::OpenApi)
+        !matches!(self, Self::OpenApi | Self::Webhook(..))
     }
 
     /// The documented path, for metrics and logs: it never holds a name or a token.
@@ -236,13 +243,14 @@ impl Route {
             Self::OpenApi => "/openapi.json",
             Self::Transactions => "/Transactions",
             Self::Transaction(_) => "/Transactions/{id}",
+            Self::Webhook(..) => "/Webhooks/{merchant}/{name}",
         }
     }
 
-    /// Whether a JSON body belongs to it.
+    /// Whether a body belongs to it.
     pub fn takes_body(&self, verb: Verb) -> bool {
         match self {
-            Self::StringTokens => true,
+            Self::StringTokens | Self::Webhook(..) => true,
             Self::Account(_) | Self::Staged(_) => verb == Verb::Put,
             Self::StagedSwitch(_) => true,
             Self::Gateways
@@ -288,7 +296,8 @@ impl Route {
             | Self::ApiKey
             | Self::OpenApi
             | Self::Transactions
-            | Self::Transaction(_) => None,
+            | Self::Transaction(_)
+            | Self::Webhook(..) => None,
         }
     }
 }
@@ -337,12 +346,11 @@ impl RouteError {
 // === impl Place ===
 
 impl Place {
-    fn route(self, name: &str) -> Result<Route, RouteError> {
+    fn route(self, [before, name]: Parameters<'_>) -> Result<Route, RouteError> {
         match self {
             Self::Plain(route) => Ok(route()),
-            Self::Account(route) => AccountName::parse(name)
-                .map(route)
-                .map_err(|_| bad("name", "must be 3 to 64 characters A-Z, a-z, 0-9, '_' or '-'")),
+            Self::Account(route) => account(name).map(route),
+            Self::Webhook(route) => Ok(route(merchant(before)?, account(name)?)),
             Self::Token(route) => CardToken::parse(name)
                 .map(route)
                 .map_err(|_| bad("token", "must be 32 characters A-Z, a-z or 0-9")),
@@ -351,6 +359,16 @@ impl Place {
                 .map_err(|_| bad("id", "must be 32 digits 0-9 and a-f")),
         }
     }
+}
+
+fn account(name: &str) -> Result<AccountName, RouteError> {
+    AccountName::parse(name)
+        .map_err(|_| bad("name", "must be 3 to 64 characters A-Z, a-z, 0-9, '_' or '-'"))
+}
+
+fn merchant(name: &str) -> Result<MerchantId, RouteError> {
+    MerchantId::parse(name)
+        .map_err(|_| bad("merchant", "must be 3 to 64 characters a-z, 0-9 or '-'"))
 }
 
 fn bad(field: &'static str, problem: &'static str) -> RouteError {
@@ -371,6 +389,7 @@ mod tests {
             let path = entry
                 .path
                 .replace("{name}", "stripe-primary")
+                .replace("{merchant}", "acme")
                 .replace("{token}", TOKEN)
                 .replace("{id}", ID);
             for method in ["DELETE", "GET", "HEAD", "POST", "PUT", "PATCH", "TRACE", "get", ""] {
@@ -382,6 +401,20 @@ mod tests {
                     assert_eq!(found, Err(RouteError::MethodNotAllowed { allow }), "{method}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_webhook_names_its_merchant_and_its_account() {
+        let found = route("POST", "/webhooks/acme/Stripe-Primary").unwrap().route;
+        let Route::Webhook(merchant, account) = found else { panic!("{found:?}") };
+        assert_eq!((merchant.as_str(), account.as_str()), ("acme", "Stripe-Primary"));
+        for (path, field) in [("/Webhooks/ACME/abc", "merchant"), ("/Webhooks/acme/a", "name")] {
+            let Err(RouteError::BadName(error)) = route("POST", path) else { panic!("{path}") };
+            assert_eq!(error.field, field);
+        }
+        for path in ["/Webhooks/acme", "/Webhooks/acme/abc/d", "/Webhooks//abc"] {
+            assert_eq!(route("POST", path), Err(RouteError::NotFound), "{path}");
         }
     }
 
@@ -456,6 +489,7 @@ mod tests {
         for entry in ROUTES {
             let path =
                 entry.path.replace("{name}", "abc").replace("{token}", TOKEN).replace("{id}", ID);
+            let path = path.replace("{merchant}", "acme");
             for verb in entry.verbs {
                 let takes = route(verb.word(), &path).unwrap().route.takes_body(*verb);
                 let asks = path.ends_with("/validate") || path.ends_with("/retire");

@@ -162,6 +162,7 @@ fn operations(document: &Value) -> Vec<(String, Verb, filters::Route, &Map<Strin
         for verb in entry.verbs {
             let path =
                 entry.path.replace("{name}", "abc").replace("{token}", TOKEN).replace("{id}", ID);
+            let path = path.replace("{merchant}", "acme");
             let matched = route(verb.word(), &path).unwrap();
             let said = &document["paths"][entry.path][verb.word().to_lowercase()];
             let at = format!("{} {}", verb.word(), entry.path);
@@ -232,7 +233,8 @@ fn validator(name: &str) -> Validator {
 fn every_example_is_valid_and_is_read() {
     let document = document();
     for (at, _, route, said) in operations(&document) {
-        let Some(body) = said.get("requestBody") else { continue };
+        // What providers send is their own.
+        let Some(body) = said.get("requestBody").filter(|_| route.needs_key()) else { continue };
         let body = &body["content"]["application/json"];
         let name = body["schema"]["$ref"].as_str().unwrap().rsplit('/').next().unwrap();
         for (example, of) in body["examples"].as_object().expect(&at) {

@@ -67,15 +67,25 @@ pub(crate) fn check_body_head(shared: &Shared, session: &Session) -> Result<(), 
     with_head(session, |head| head::check_body_head(head, &shared.head_limits))
 }
 
+/// The same where the body may be of any type.
+pub(crate) fn check_some_body_head(shared: &Shared, session: &Session) -> Result<(), Reject> {
+    with_head(session, |head| head::check_some_body_head(head, &shared.head_limits))
+}
+
 /// Checks that the head announces no body, where none belongs.
 pub(crate) fn check_no_body(session: &Session) -> Result<(), Reject> {
     with_head(session, head::check_no_body)
 }
 
+/// The headers of a request, their names in lower case.
+pub(crate) fn headers(session: &Session) -> Vec<(&str, &[u8])> {
+    let all = session.req_header().headers.iter();
+    all.map(|(name, value)| (name.as_str(), value.as_bytes())).collect()
+}
+
 fn with_head<T>(session: &Session, check: impl FnOnce(&Head<'_>) -> T) -> T {
     let request = session.req_header();
-    let headers: Vec<_> =
-        request.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    let headers = headers(session);
     let path = request.uri.path_and_query().map_or("/", |path| path.as_str());
     let version = match request.version {
         http::Version::HTTP_2 => Version::Http2,
@@ -133,7 +143,8 @@ pub(crate) fn who(session: &Session, cx: &Cx) -> Who {
     Who { actor: key.map_or(Actor::Nobody, Actor::Key), origin: Some(origin) }
 }
 
-fn address(session: &Session) -> Option<IpAddr> {
+/// The address that a request comes from.
+pub(crate) fn address(session: &Session) -> Option<IpAddr> {
     Some(session.client_addr()?.as_inet()?.ip())
 }
 

@@ -13,19 +13,21 @@ use crate::payment::{self, Performed, Plan};
 use crate::reply::Reply;
 use crate::resource::{self, Refused};
 use crate::shared::Shared;
+use crate::webhook;
 use async_trait::async_trait;
 use filters::decode::{self, FieldError};
 use filters::reject::Reject;
 use filters::route::{Matched, Route};
-use model::{Kind, Wiped};
+use model::{AccountName, Kind, MerchantId, Wiped};
 use pingora::modules::http::HttpModules;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Error, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+use providers::webhook::Delivery;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
-use vault::audit::Who;
+use vault::audit::{Source, Who};
 
 /// The one implementation of Pingora's trait.
 pub(crate) struct Gateway(pub(crate) Arc<Shared>);
@@ -157,6 +159,9 @@ impl Gateway {
         if route == Route::OpenApi {
             return Ok(Next::Reply(Reply::raw_json(filters::OPENAPI)));
         }
+        if let Route::Webhook(merchant, account) = &route {
+            return self.hear(session, (merchant, account), cx).await.map(Next::Reply);
+        }
         let body = if route.takes_body(verb) {
             self.read_body(session, cx).await?
         } else {
@@ -175,8 +180,32 @@ impl Gateway {
         Ok(Next::Reply(reply))
     }
 
+    /// Takes a webhook, which has no key: its signature proves whose it is.
+    async fn hear(
+        &self,
+        session: &mut Session,
+        (merchant, account): (&MerchantId, &AccountName),
+        cx: &mut Cx,
+    ) -> Result<Reply, Stop> {
+        admission::check_some_body_head(&self.0, session)?;
+        let body = self.read_whole(session, cx).await?;
+        let headers = admission::headers(session);
+        let delivery = Delivery { headers: &headers, body: &body };
+        let case = webhook::Case { shared: &self.0, merchant, account };
+        let taken = webhook::take(&case, &delivery).await;
+        if taken.as_ref().is_err_and(|reject| *reject == Reject::WebhookRefused) {
+            let source = Source::Address(admission::address(session));
+            self.0.vault.audit().refused("a webhook was not proven", source);
+        }
+        Ok(taken?)
+    }
+
     async fn read_body(&self, session: &mut Session, cx: &mut Cx) -> Result<Wiped, Stop> {
         admission::check_body_head(&self.0, session)?;
+        self.read_whole(session, cx).await
+    }
+
+    async fn read_whole(&self, session: &mut Session, cx: &mut Cx) -> Result<Wiped, Stop> {
         let began = Instant::now();
         let limits = &self.0.limits;
         let body = body::read(session, limits.body_bytes_max, limits.body_timeout).await?;

@@ -35,3 +35,4 @@ mod sweep;
 mod transactions;
 mod undying;
 mod upstream;
+mod webhook;

@@ -11,6 +11,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use providers::Validity;
+use providers::webhook::Unproven;
 use std::time::Duration;
 use vault::audit::Action;
 use vault::{Figures, Pick, Vault};
@@ -24,6 +25,7 @@ pub(crate) struct Metrics {
     exchanges: IntCounterVec,
     limited: IntCounterVec,
     log_lines_dropped: IntCounter,
+    notices: IntCounterVec,
     operations: IntCounterVec,
     payments_in_flight: IntGauge,
     overdue: IntCounter,
@@ -38,6 +40,7 @@ pub(crate) struct Metrics {
     staged_payments: IntCounterVec,
     unmapped: IntCounterVec,
     vault: IntGaugeVec,
+    webhooks_refused: IntCounterVec,
 }
 
 /// A part of a request that is timed.
@@ -110,6 +113,12 @@ impl Metrics {
                 &registry,
                 "access_log_dropped_total",
                 "Lines that could not be written to the access log.",
+            )?,
+            notices: counters(
+                &registry,
+                "notices_total",
+                "What providers told of their own accord, by what came of it.",
+                &["provider", "result"],
             )?,
             operations: counters(
                 &registry,
@@ -186,6 +195,12 @@ impl Metrics {
                 "vault",
                 "Figures of the vault since its start.",
                 &["figure"],
+            )?,
+            webhooks_refused: counters(
+                &registry,
+                "webhooks_refused_total",
+                "Webhooks of which nothing was believed, by why.",
+                &["reason"],
             )?,
             registry,
         })
@@ -266,6 +281,16 @@ impl Metrics {
             let count = u64::try_from(count).unwrap_or(u64::MAX);
             self.exchanges.with_label_values(&[provider, connection]).inc_by(count);
         }
+    }
+
+    /// Counts what a provider told of its own accord.
+    pub(crate) fn notice_heard(&self, provider: &'static str, result: &'static str) {
+        self.notices.with_label_values(&[provider, result]).inc();
+    }
+
+    /// Counts a webhook of which nothing was believed.
+    pub(crate) fn webhook_refused(&self, why: Unproven) {
+        self.webhooks_refused.with_label_values(&[why.word()]).inc();
     }
 
     /// Counts a question to a provider about a lost answer.

@@ -10,6 +10,7 @@ use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use pingora::BError;
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
+use providers::webhook::Receipt;
 use serde::Serialize;
 use std::borrow::Cow;
 
@@ -56,6 +57,11 @@ impl Reply {
     /// An answer that was given before.
     pub(crate) fn kept(status: u16, body: Box<[u8]>) -> Self {
         Self::new(status, JSON, Vec::from(body))
+    }
+
+    /// What a provider wants to read.
+    pub(crate) fn receipt(receipt: Receipt) -> Self {
+        Self::new(200, receipt.content_type, receipt.body)
     }
 
     /// An answer without a body.

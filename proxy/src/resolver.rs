@@ -8,7 +8,9 @@ use crate::clock;
 use crate::exchange::Exchange;
 use crate::shared::Shared;
 use async_trait::async_trait;
-use model::{AccountName, Evidence, Kind, Outcome, Payment, Report, Standing, TransactionId};
+use model::{
+    AccountName, Evidence, Kind, MerchantId, Outcome, Payment, Report, Standing, TransactionId,
+};
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use providers::wire::Answer;
@@ -52,7 +54,7 @@ struct Wait {
 
 /// What came of a question.
 #[derive(Debug)]
-enum Answered {
+pub(crate) enum Answered {
     /// What became of it.
     Known(Standing, Option<Report>),
     /// Ask again later.
@@ -79,52 +81,18 @@ impl Resolver {
 
     async fn resolve(&self, doubt: &Doubt) -> Result<(), VaultError> {
         let Some(ongoing) = self.shared.vault.take_doubt(doubt)? else { return Ok(()) };
-        match self.ask(&ongoing).await {
+        if !ongoing.is_open() {
+            // Its provider told of it while somebody had it in hand.
+            return self.shared.vault.settle(ongoing, None).await.map(drop);
+        }
+        let Ongoing { merchant, payment, change, .. } = &ongoing;
+        match inquire(&self.shared, merchant, payment, change.as_ref()).await {
             Answered::Known(standing, report) => self.settle(ongoing, standing, report).await,
             Answered::Later(why) => {
                 self.wait(doubt, &ongoing, why);
                 Ok(())
             }
         }
-    }
-
-    async fn ask(&self, ongoing: &Ongoing) -> Answered {
-        let Ongoing { merchant, payment, change, .. } = ongoing;
-        let Some(question) = Question::of(payment, change.as_ref()) else {
-            return Answered::Later("it has no attempt");
-        };
-        let Some(account) = question.account else {
-            return Answered::Later("its credentials came with the request and were not kept");
-        };
-        let found = self.shared.vault.account(merchant, account);
-        let Ok(Some(account)) = found else { return Answered::Later("its account is gone") };
-        let cx = Cx {
-            credentials: &account.credentials,
-            now: clock::now_seconds(),
-            nonce: rand::random(),
-        };
-        let Ok(request) = question.provider.inquiry(&question.lost(), &cx) else {
-            return Answered::Later("its provider cannot be asked");
-        };
-        if request.moves_money {
-            return Answered::Later("its provider cannot be asked without moving money");
-        }
-        let provider = question.provider.name();
-        let found = match self.shared.upstreams.exchange(provider, request).await {
-            Exchange::Answer(answer) => {
-                let answer = Answer { status: answer.status, body: &answer.body };
-                question.provider.found(&question.lost(), &answer)
-            }
-            Exchange::NotSent(_) | Exchange::Unknown(_) => Found::Unclear,
-        };
-        let known = question.read(found);
-        let word = match &known {
-            Answered::Known(Standing::NotDone, _) => "not_done",
-            Answered::Known(Standing::Ended(outcome), _) => outcome.word(),
-            Answered::Known(Standing::Sending, _) | Answered::Later(_) => "later",
-        };
-        self.shared.metrics.resolved(provider, word);
-        known
     }
 
     async fn settle(
@@ -217,6 +185,47 @@ impl Resolver {
             }
         }
     }
+}
+
+/// Asks the provider of a payment what became of it, or of this change of it.
+pub(crate) async fn inquire(
+    shared: &Shared,
+    merchant: &MerchantId,
+    payment: &Payment,
+    change: Option<&TransactionId>,
+) -> Answered {
+    let Some(question) = Question::of(payment, change) else {
+        return Answered::Later("it has no attempt");
+    };
+    let Some(account) = question.account else {
+        return Answered::Later("its credentials came with the request and were not kept");
+    };
+    let found = shared.vault.account(merchant, account);
+    let Ok(Some(account)) = found else { return Answered::Later("its account is gone") };
+    let credentials = &account.credentials;
+    let cx = Cx { credentials, now: clock::now_seconds(), nonce: rand::random() };
+    let Ok(request) = question.provider.inquiry(&question.lost(), &cx) else {
+        return Answered::Later("its provider cannot be asked");
+    };
+    if request.moves_money {
+        return Answered::Later("its provider cannot be asked without moving money");
+    }
+    let provider = question.provider.name();
+    let found = match shared.upstreams.exchange(provider, request).await {
+        Exchange::Answer(answer) => {
+            let answer = Answer { status: answer.status, body: &answer.body };
+            question.provider.found(&question.lost(), &answer)
+        }
+        Exchange::NotSent(_) | Exchange::Unknown(_) => Found::Unclear,
+    };
+    let known = question.read(found);
+    let word = match &known {
+        Answered::Known(Standing::NotDone, _) => "not_done",
+        Answered::Known(Standing::Ended(outcome), _) => outcome.word(),
+        Answered::Known(Standing::Sending, _) | Answered::Later(_) => "later",
+    };
+    shared.metrics.resolved(provider, word);
+    known
 }
 
 /// Those that are due, as many as one look asks about: what was never asked about first, then what

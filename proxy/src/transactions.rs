@@ -7,8 +7,8 @@ use crate::result::operation_type;
 use filters::query::{self, TransactionsQuery};
 use filters::reject::Reject;
 use model::{
-    AccountName, Amount, Attempt, Change, Decline, MerchantId, Outcome, Payment, Standing,
-    TransactionId,
+    AccountName, Amount, Attempt, Change, ChangeKind, Decline, MerchantId, Outcome, Payment,
+    Standing, TransactionId,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -29,7 +29,10 @@ struct TransactionModel<'a> {
     amount: Number,
     authorized_amount: Number,
     captured_amount: Number,
+    /// How much of that is not certain yet.
+    pending_capture_amount: Number,
     refunded_amount: Number,
+    pending_refund_amount: Number,
     gateway_reference: Option<&'a str>,
     network_transaction_id: Option<&'a str>,
     attempts: Vec<TransactionAttempt<'a>>,
@@ -126,7 +129,9 @@ impl<'a> TransactionModel<'a> {
             amount: number(payment.amount),
             authorized_amount: part(payment.authorized()),
             captured_amount: part(payment.captured()),
+            pending_capture_amount: part(payment.pending(ChangeKind::Capture)),
             refunded_amount: part(payment.refunded()),
+            pending_refund_amount: part(payment.pending(ChangeKind::Refund)),
             gateway_reference: evidence.and_then(|evidence| evidence.reference.as_deref()),
             network_transaction_id: evidence
                 .and_then(|evidence| evidence.network_transaction_id.as_deref()),

@@ -10,7 +10,10 @@ that were made to be wrong are left alone: a hook that mended them would hide wh
 
 import datetime
 import decimal
+import hashlib
+import hmac
 import os
+import time
 import uuid
 import zlib
 
@@ -31,6 +34,9 @@ ACCOUNTS = {
 }
 # The account that rotations are tried with.
 STAGED = "rotated"
+# The account that webhooks are sent to, and what they are signed with.
+HOOKED = "hooked"
+HOOK_SECRET = "whsec_demoOfOrchestra0123456789"
 # What the gateways require (docs/providers); the sandbox takes any key of the right form.
 CREDENTIALS = {
     "Stripe": {"SecretKey": "sk_test_demoOfOrchestra0123456789"},
@@ -43,11 +49,12 @@ CREDENTIALS = {
 }
 # What else there is, by gateway; a value of another form is refused.
 OPTIONS = {
-    "Stripe": {"StripeAccount": "acct_demoOfOrchestra"},
+    "Stripe": {"StripeAccount": "acct_demoOfOrchestra", "WebhookSecret": HOOK_SECRET},
     "Adyen": {
         "ShopperInteraction": "Ecommerce",
         "RecurringProcessingModel": "CardOnFile",
         "ReturnUrl": "https://return.invalid/",
+        "HmacKey": "44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056",
     },
     "NULLSuccess": {},
     "NULLFailure": {},
@@ -89,6 +96,10 @@ class Fixtures:
         self.payments = {
             gateway: self.payment(name)["gatewayReference"] for gateway, name in accounts.items()
         }
+        credentials = {**CREDENTIALS["Stripe"], "WebhookSecret": HOOK_SECRET}
+        pairs = [{"key": key, "value": value} for key, value in credentials.items()]
+        account = {"paymentGatewayName": "Stripe", "credentials": pairs}
+        self.put("/PaymentGatewayAccounts/" + HOOKED, account)
         # One that captures, refunds and voids may ask for, and be refused.
         self.transaction = self.payment("null-success")["transactionId"]
 
@@ -125,7 +136,7 @@ class Fixtures:
 
     def spared(self, name):
         """Another name or token, if this is one that later requests need."""
-        if name in ACCOUNTS:
+        if name in ACCOUNTS or name == HOOKED:
             return name + "-x"
         return name[::-1] if name == self.card else name
 
@@ -145,6 +156,8 @@ def before_call(context, case, kwargs):
         case.path_parameters = {"name": FIXTURES.staged(operation)}
     elif operation == "TransactionsGet" and is_sound(case):
         case.path_parameters = {"id": FIXTURES.transaction}
+    elif operation == "WebhookReceive" and is_sound(case):
+        signed(case)
     elif operation == "PaymentGatewayAccountValidate" and is_sound(case):
         case.path_parameters = {"name": known(case.path_parameters["name"], ACCOUNTS)}
     elif case.method in ("PUT", "DELETE") and case.path_parameters:
@@ -156,6 +169,17 @@ def before_call(context, case, kwargs):
         case.headers["Idempotency-Key"] = uuid.uuid4().hex
     if is_sound(case) and isinstance(case.body, dict):
         case.body = meaningful(operation, case.body)
+
+
+def signed(case):
+    """An event of Stripe, about nothing of ours."""
+    event = b'{"id": "evt_1", "type": "customer.created", "data": {"object": {}}}'
+    now = str(int(time.time()))
+    message = now.encode() + b"." + event
+    signature = hmac.new(HOOK_SECRET.encode(), message, hashlib.sha256).hexdigest()
+    case.path_parameters = {"merchant": "demo", "name": HOOKED}
+    case.headers = {**(case.headers or {}), "Stripe-Signature": f"t={now},v1={signature}"}
+    case.body = event
 
 
 def is_sound(case):

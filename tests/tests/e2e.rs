@@ -36,6 +36,7 @@ mod e2e {
     pub(crate) mod routes;
     pub(crate) mod start;
     pub(crate) mod upstream;
+    pub(crate) mod webhooks;
     pub(crate) mod worldpay;
     pub(crate) mod worldpay_wpg;
 }

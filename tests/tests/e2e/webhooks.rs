@@ -1,0 +1,423 @@
+//! What providers send of their own accord, on the whole program: signed by the sandbox, over TLS.
+
+use super::order::{Order, account, text};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use tests::net::client::{Answer, Http};
+use tests::net::{ADYEN_KEY, ADYEN_MERCHANT, MERCHANT, Net, Options, STRIPE_KEY};
+use tests::sandbox::Provider;
+use tests::sandbox::fault::{Effect, Fault, Operation};
+use tests::sandbox::webhook::{Hook, Moment};
+
+/// How long what is told after an answer may take to be there.
+const WITHIN: Duration = Duration::from_secs(30);
+const STRIPE_SECRET: &str = "whsec_netOfTheTests0123456789";
+const ADYEN_SECRET: &str = "44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056";
+const PLAIN_SECRET: &str = "secret-of-the-webhooks-0123456789";
+const CYBERSOURCE_SECRET: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+
+fn pairs(all: &[(&str, &str)]) -> Value {
+    all.iter().map(|(key, value)| json!({"key": key, "value": value})).collect()
+}
+
+/// An account of each provider that sends webhooks, with its secret: provider, account, secret, and
+/// what the provider calls the merchant.
+const ALL: [(Provider, &str, &str, &str); 6] = [
+    (Provider::Adyen, "adyen-backup", ADYEN_SECRET, ADYEN_MERCHANT),
+    (Provider::Checkout, "checkout", PLAIN_SECRET, ""),
+    (Provider::Cybersource, "cybersource", CYBERSOURCE_SECRET, ""),
+    (Provider::Stripe, "stripe-primary", STRIPE_SECRET, ""),
+    (Provider::Worldpay, "worldpay", PLAIN_SECRET, ""),
+    (Provider::WorldpayWpg, "worldpay-wpg", "", "SHOP"),
+];
+
+async fn store(net: &Net, provider: Provider) {
+    let (gateway, name, credentials) = match provider {
+        Provider::Adyen => {
+            let key = ("HmacKey", ADYEN_SECRET);
+            let all = [("ApiKey", ADYEN_KEY), ("MerchantAccount", ADYEN_MERCHANT), key];
+            ("Adyen", "adyen-backup", pairs(&all))
+        }
+        Provider::Checkout => {
+            let key = ("SecretKey", "sk_sbox_netOfTheTests0123456789");
+            ("Checkout", "checkout", pairs(&[key, ("WebhookSignatureKey", PLAIN_SECRET)]))
+        }
+        Provider::Cybersource => {
+            let secret = "c2FuZGJveC1zaGFyZWQtc2VjcmV0LTAxMjM0NTY3ODk=";
+            let all = [
+                ("MerchantId", "orchestra_net"),
+                ("KeyId", "08c94330-f618-42a3-b09d-e1e43be5efda"),
+                ("SharedSecret", secret),
+                ("Environment", "Test"),
+                ("WebhookSignatureKey", CYBERSOURCE_SECRET),
+            ];
+            ("CyberSource", "cybersource", pairs(&all))
+        }
+        Provider::Stripe => {
+            let all = [("SecretKey", STRIPE_KEY), ("WebhookSecret", STRIPE_SECRET)];
+            ("Stripe", "stripe-primary", pairs(&all))
+        }
+        Provider::Worldpay => {
+            let all = [
+                ("Username", "exampleuser"),
+                ("Password", "example-password"),
+                ("Entity", "default"),
+                ("Narrative", "Example Shop"),
+                ("EventSecret", PLAIN_SECRET),
+            ];
+            ("Worldpay", "worldpay", pairs(&all))
+        }
+        Provider::WorldpayWpg => {
+            let all = [
+                ("Username", "exampleuser"),
+                ("Password", "example-password"),
+                ("MerchantCode", "SHOP"),
+            ];
+            ("WorldpayWPG", "worldpay-wpg", pairs(&all))
+        }
+    };
+    account(net, name, gateway, &credentials).await;
+}
+
+/// A net whose accounts have the secrets of their webhooks.
+async fn net() -> Net {
+    let options = Options { exchange_timeout_ms: 1_000, ..Options::default() };
+    let net = Net::with(options).await.unwrap();
+    for (provider, ..) in ALL {
+        store(&net, provider).await;
+    }
+    net
+}
+
+/// The usual way to hear of a provider's doings.
+fn hook(net: &Net, provider: Provider, when: Moment) -> Hook {
+    let (_, account, secret, merchant) =
+        ALL.into_iter().find(|(one, ..)| *one == provider).unwrap();
+    Hook {
+        provider,
+        to: net.tls(),
+        host: "localhost".to_owned(),
+        path: format!("/Webhooks/{MERCHANT}/{account}"),
+        authority: net.read("ca.pem"),
+        secret: secret.to_owned(),
+        account: merchant.to_owned(),
+        when,
+        times: 1,
+        denies: false,
+    }
+}
+
+fn account_of(provider: Provider) -> &'static str {
+    ALL.into_iter().find(|(one, ..)| *one == provider).unwrap().1
+}
+
+async fn transaction(net: &Net, id: &str) -> Value {
+    let answer = net.send("GET", &format!("/Transactions/{id}"), None).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json().unwrap()
+}
+
+/// Waits until the payment looks as it should.
+async fn until(net: &Net, id: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    let began = Instant::now();
+    loop {
+        let found = transaction(net, id).await;
+        if holds(&found) {
+            return found;
+        }
+        assert!(began.elapsed() < WITHIN, "{found} {:?}", net.sandbox.told());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Waits until so many webhooks were answered, and gives their statuses.
+async fn told(net: &Net, count: usize) -> Vec<Option<u16>> {
+    let began = Instant::now();
+    loop {
+        let told = net.sandbox.told();
+        if told.len() >= count {
+            return told.iter().map(|told| told.status).collect();
+        }
+        assert!(began.elapsed() < WITHIN, "{told:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn change(net: &Net, verb: &str, id: &str, amount: &str) -> Answer {
+    let method = if verb == "void" { "DELETE" } else { "PUT" };
+    let body = format!(r#"{{"currency":"USD","amount":{amount},"transactionId":"{id}"}}"#);
+    let path = format!("/PaymentGateway/{verb}");
+    net.client(Http::One).send_bytes(method, &path, body).await.unwrap()
+}
+
+/// What must be the same whatever came first: all but names and times.
+fn essence(found: &Value) -> Value {
+    let mut found = found.clone();
+    let changes = found["changes"].as_array().cloned().unwrap_or_default();
+    let changes = changes.iter().map(|c| (&c["operationType"], &c["outcome"], &c["amount"]));
+    let changes = json!(changes.collect::<Vec<_>>());
+    let attempts = found["attempts"].as_array().cloned().unwrap_or_default();
+    let attempts = attempts.iter().map(|a| (&a["account"], &a["outcome"]));
+    let attempts = json!(attempts.collect::<Vec<_>>());
+    found["named"] = json!(found["gatewayReference"].is_string());
+    let all = found.as_object_mut().unwrap();
+    for name in ["transactionId", "creationTime", "gatewayReference", "networkTransactionId"] {
+        all.remove(name);
+    }
+    all.insert("changes".to_owned(), changes);
+    all.insert("attempts".to_owned(), attempts);
+    found
+}
+
+/// The ways in which the answer and the webhook can meet: when it is told, how often, and what
+/// happens to the answer.
+const MEETINGS: [(&str, Moment, u32, Option<Effect>); 6] = [
+    ("before", Moment::Before, 1, None),
+    ("before, twice", Moment::Before, 2, None),
+    ("after", Moment::After, 1, None),
+    ("after, twice", Moment::After, 2, None),
+    ("the answer lost, before", Moment::Before, 1, Some(Effect::Cut)),
+    ("the answer lost, after", Moment::After, 2, Some(Effect::Hang)),
+];
+
+#[tokio::test]
+async fn a_payment_ends_the_same_whichever_of_answer_and_webhook_comes_first() {
+    let net = net().await;
+    for provider in [Provider::Adyen, Provider::Checkout, Provider::Stripe, Provider::Worldpay] {
+        for my_ref in [None, Some("ORD-1001")] {
+            let mut all = Vec::new();
+            for (name, when, times, effect) in MEETINGS {
+                net.sandbox.reset();
+                net.sandbox.hook(Hook { times, ..hook(&net, provider, when) }).unwrap();
+                if let Some(effect) = effect {
+                    let fault = Fault::once(effect).on(Operation::Charge);
+                    net.sandbox.fault(fault.at(provider)).unwrap();
+                }
+                let order = Order::new(account_of(provider), "10.50", "USD");
+                let order = my_ref.map_or(order.clone(), |my_ref| order.my_ref(my_ref));
+                let answer = order.charge(&net).await;
+                let expected = if effect.is_some() { 202 } else { 200 };
+                assert_eq!(answer.status, expected, "{provider:?} {name}: {}", answer.text());
+                let id = text(&answer, "transactionId");
+                let statuses = told(&net, times.try_into().unwrap()).await;
+                assert!(statuses.iter().all(|status| *status == Some(200)), "{statuses:?}");
+                let found = until(&net, &id, |found| found["state"] == "Captured").await;
+                all.push((name, essence(&found)));
+                assert_eq!(net.sandbox.ledger().len(), 1, "{provider:?} {name}");
+            }
+            let (_, first) = all[0].clone();
+            for (name, found) in all {
+                assert_eq!(found, first, "{provider:?} {my_ref:?} {name}");
+            }
+        }
+    }
+    assert_eq!(net.metric("orchestra_vault{figure=\"payments_in_doubt\"}").await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_capture_ends_the_same_whichever_of_answer_and_webhook_comes_first() {
+    let net = net().await;
+    for denies in [false, true] {
+        let mut all = Vec::new();
+        for (name, when, times, effect) in MEETINGS {
+            net.sandbox.reset();
+            let held = Order::new("adyen-backup", "10.50", "USD").authorize(&net).await;
+            let id = text(&held, "transactionId");
+            let hook = Hook { times, denies, ..hook(&net, Provider::Adyen, when) };
+            net.sandbox.hook(hook).unwrap();
+            if let Some(effect) = effect {
+                net.sandbox.fault(Fault::once(effect).on(Operation::Capture)).unwrap();
+            }
+            let answer = change(&net, "capture", &id, "4.20").await;
+            assert_eq!(answer.status, 202, "{name}: {}", answer.text());
+            let (outcome, state) =
+                if denies { ("declined", "Authorized") } else { ("approved", "Captured") };
+            let found = until(&net, &id, |found| found["changes"][0]["outcome"] == outcome).await;
+            told(&net, times.try_into().unwrap()).await;
+            assert_eq!(found["state"], state, "{name}: {found}");
+            let amounts = ["capturedAmount", "pendingCaptureAmount"].map(|n| found[n].to_string());
+            let captured = if denies { "0.0" } else { "4.2" };
+            assert_eq!(amounts, [captured, "0.0"], "{name}");
+            all.push(essence(&found));
+            // What failed may be tried again, and what was done may not.
+            let again = change(&net, "capture", &id, "10.50").await;
+            assert_eq!(again.status, if denies { 202 } else { 409 }, "{name}: {}", again.text());
+        }
+        assert!(all.iter().all(|found| *found == all[0]), "{all:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_pending_at_each_provider_ends_by_its_webhook() {
+    let net = net().await;
+    for (provider, account, ..) in ALL {
+        net.sandbox.reset();
+        net.sandbox.hook(hook(&net, provider, Moment::Asked)).unwrap();
+        let held = Order::new(account, "10.50", "USD").authorize(&net).await;
+        let id = text(&held, "transactionId");
+        // Two answer with what became of it. Their answers are lost.
+        let at_once = matches!(provider, Provider::Cybersource | Provider::Stripe);
+        if at_once {
+            let fault = Fault::once(Effect::Cut).on(Operation::Capture);
+            net.sandbox.fault(fault).unwrap();
+        }
+        let taken = change(&net, "capture", &id, "10.50").await;
+        assert_eq!(taken.status, 202, "{provider:?}: {}", taken.text());
+        let before = transaction(&net, &id).await;
+        if !at_once {
+            assert_eq!(before["changes"][0]["outcome"], "pending", "{provider:?} {before}");
+            assert_eq!(before["pendingCaptureAmount"].to_string(), "10.5", "{provider:?}");
+        }
+        net.sandbox.tell(provider).await.unwrap();
+        let after = transaction(&net, &id).await;
+        assert_eq!(after["changes"][0]["outcome"], "approved", "{:?}", net.sandbox.told());
+        assert_eq!(after["pendingCaptureAmount"].to_string(), "0.0", "{provider:?}");
+        let told = net.sandbox.told();
+        assert!(told.iter().all(|told| told.status == Some(200)), "{told:?}");
+        let receipt = match provider {
+            Provider::Adyen => "[accepted]",
+            Provider::WorldpayWpg => "[OK]",
+            Provider::Checkout | Provider::Cybersource | Provider::Stripe | Provider::Worldpay => {
+                ""
+            }
+        };
+        assert!(told.iter().all(|told| told.body == receipt), "{told:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refund_that_fails_later_is_taken_back() {
+    let net = net().await;
+    for provider in [Provider::Adyen, Provider::Checkout, Provider::Stripe, Provider::Worldpay] {
+        net.sandbox.reset();
+        let paid = Order::new(account_of(provider), "10.50", "USD").charge(&net).await;
+        let id = text(&paid, "transactionId");
+        let denying = Hook { denies: true, ..hook(&net, provider, Moment::Asked) };
+        net.sandbox.hook(denying).unwrap();
+        change(&net, "refund", &id, "3").await;
+        let found = transaction(&net, &id).await;
+        assert_eq!(
+            (&found["state"], found["refundedAmount"].to_string()),
+            (&json!("Refunded"), "3.0".into())
+        );
+        net.sandbox.tell(provider).await.unwrap();
+        let found = transaction(&net, &id).await;
+        let amounts = ["refundedAmount", "pendingRefundAmount"].map(|name| found[name].to_string());
+        assert_eq!(amounts, ["0.0", "0.0"], "{provider:?} {:?}", net.sandbox.told());
+        assert_eq!(found["state"], "Captured", "{provider:?}");
+        // So that it can be given back again, if the gateway lets it.
+        let requests = net.sandbox.requests();
+        change(&net, "refund", &id, "10.50").await;
+        assert_eq!(net.sandbox.requests(), requests + 1, "{provider:?}");
+    }
+}
+
+/// Sends a body as it is, without a key, and says how it was answered.
+async fn post(net: &Net, path: &str, headers: &[(&'static str, &str)], body: &str) -> String {
+    let mut client = net.client(Http::Two).without_key();
+    for (name, value) in headers {
+        client = client.with_header(name, value);
+    }
+    let answer = client.send_bytes("POST", path, body.to_owned()).await.unwrap();
+    let code = answer.json().ok().and_then(|body| body["code"].as_str().map(str::to_owned));
+    format!("{} {}", answer.status, code.unwrap_or_default())
+}
+
+#[tokio::test]
+async fn nobody_but_the_accounts_provider_is_believed() {
+    let net = net().await;
+    let held = Order::new("adyen-backup", "10.50", "USD").authorize(&net).await;
+    let id = text(&held, "transactionId");
+    let good = || hook(&net, Provider::Adyen, Moment::Asked);
+    change(&net, "capture", &id, "10.50").await;
+    let before = transaction(&net, &id).await;
+    let elsewhere = |account: &str| format!("/Webhooks/{MERCHANT}/{account}");
+    for (name, wrong) in [
+        ("another secret", Hook { secret: "00".repeat(32), ..good() }),
+        ("no secret", Hook { secret: String::new(), ..good() }),
+        ("another merchant account", Hook { account: "AnotherECOM".to_owned(), ..good() }),
+        ("an account of another gateway", Hook { path: elsewhere("checkout"), ..good() }),
+        ("an account without a secret", Hook { path: elsewhere("null-success"), ..good() }),
+        ("an account that there is not", Hook { path: elsewhere("nobody"), ..good() }),
+        ("another merchant", Hook { path: "/Webhooks/nobody/adyen-backup".to_owned(), ..good() }),
+    ] {
+        net.sandbox.reset();
+        net.sandbox.hook(wrong).unwrap();
+        // Anything that is told of will do.
+        Order::new("adyen-backup", "1.00", "USD").charge(&net).await;
+        net.sandbox.tell(Provider::Adyen).await.unwrap();
+        let told = net.sandbox.told();
+        assert_eq!(told.len(), 1, "{name}");
+        assert_eq!(told[0].status, Some(400), "{name}: {told:?}");
+        assert!(told[0].body.contains("\"code\":\"webhook-refused\""), "{name}: {told:?}");
+    }
+    assert_eq!(transaction(&net, &id).await, before);
+    let refused =
+        net.metric("orchestra_webhooks_refused_total{reason=\"signature\"}").await.unwrap();
+    // Of the two with a wrong secret, and of the one that Checkout.com did not sign.
+    assert_eq!(refused, 3);
+    let path = format!("/Webhooks/{MERCHANT}/stripe-primary");
+    let signature = ("stripe-signature", "t=1750000000,v1=00");
+    let large = "x".repeat(70_000);
+    for (headers, body, expected) in [
+        (&[signature][..], "{}", "400 webhook-refused"),
+        (&[signature, signature], "{}", "400 webhook-refused"),
+        (&[], "{}", "400 webhook-refused"),
+        (&[], &large, "413 body-too-large"),
+        (&[("content-encoding", "gzip")], "{}", "415 unsupported-encoding"),
+    ] {
+        assert_eq!(post(&net, &path, headers, body).await, expected, "{headers:?}");
+    }
+    let get = net.send("GET", &path, None).await.unwrap();
+    assert_eq!(get.status, 405);
+}
+
+#[tokio::test]
+async fn a_webhook_is_taken_once_and_what_is_not_ours_is_acknowledged() {
+    let mut net = net().await;
+    net.sandbox.hook(Hook { times: 2, ..hook(&net, Provider::Adyen, Moment::Asked) }).unwrap();
+    let held = Order::new("adyen-backup", "10.50", "USD").authorize(&net).await;
+    let id = text(&held, "transactionId");
+    change(&net, "capture", &id, "10.50").await;
+    net.sandbox.tell(Provider::Adyen).await.unwrap();
+    let heard = async |net: &Net, result: &str| {
+        let name = format!("orchestra_notices_total{{provider=\"adyen\",result=\"{result}\"}}");
+        net.metric(&name).await.unwrap()
+    };
+    // The authorization was known, the capture was not; both were told twice.
+    assert_eq!((heard(&net, "known").await, heard(&net, "moved").await), (1, 1));
+    assert_eq!(heard(&net, "repeated").await, 2);
+    let before = transaction(&net, &id).await;
+    assert_eq!(before["changes"][0]["outcome"], "approved");
+    // It is acknowledged only when it is on the disk, and stays known.
+    net.kill().unwrap();
+    net.serve().await.unwrap();
+    assert_eq!(transaction(&net, &id).await, before);
+    // Somebody else's payment, at the same gateway.
+    net.sandbox.reset();
+    net.sandbox.hook(hook(&net, Provider::Adyen, Moment::Asked)).unwrap();
+    let paid = Order::new("adyen-backup", "3.00", "USD").charge(&net).await;
+    assert_eq!(paid.status, 200);
+    account(
+        &net,
+        "adyen-other",
+        "Adyen",
+        &pairs(&[
+            ("ApiKey", ADYEN_KEY),
+            ("MerchantAccount", ADYEN_MERCHANT),
+            ("HmacKey", ADYEN_SECRET),
+        ]),
+    )
+    .await;
+    net.sandbox.reset();
+    let path = format!("/Webhooks/{MERCHANT}/adyen-other");
+    let elsewhere = Hook { path, ..hook(&net, Provider::Adyen, Moment::Asked) };
+    net.sandbox.hook(elsewhere).unwrap();
+    let paid = Order::new("adyen-backup", "4.00", "USD").charge(&net).await;
+    let id = text(&paid, "transactionId");
+    let before = transaction(&net, &id).await;
+    net.sandbox.tell(Provider::Adyen).await.unwrap();
+    assert_eq!(told(&net, 1).await, [Some(200)]);
+    assert_eq!(transaction(&net, &id).await, before);
+    assert_eq!(heard(&net, "foreign").await, 1);
+}
