@@ -17,6 +17,15 @@ pub struct TransactionsQuery {
     pub after: Option<TransactionId>,
 }
 
+/// The query of `GET /PaymentGatewayAccounts/{name}/balance`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BalanceQuery {
+    /// In milliseconds since 1970.
+    pub from: Option<u64>,
+    pub until: Option<u64>,
+    pub after: Option<TransactionId>,
+}
+
 /// The latest time that a query may name: that of the largest name of a transaction.
 const MILLIS_MAX: u64 = (1 << 48) - 1;
 /// How many members a query may have.
@@ -27,6 +36,19 @@ const MEMBERS_MAX: usize = 16;
 /// # Errors
 /// The first member that is wrong.
 pub fn transactions(query: &str) -> Result<TransactionsQuery, FieldError> {
+    read(query, &["account", "after", "from", "myRef", "state", "until"])
+}
+
+/// Reads the query of `GET /PaymentGatewayAccounts/{name}/balance`.
+///
+/// # Errors
+/// The first member that is wrong.
+pub fn balance(query: &str) -> Result<BalanceQuery, FieldError> {
+    let TransactionsQuery { from, until, after, .. } = read(query, &["after", "from", "until"])?;
+    Ok(BalanceQuery { from, until, after })
+}
+
+fn read(query: &str, members: &[&'static str]) -> Result<TransactionsQuery, FieldError> {
     let mut read = TransactionsQuery::default();
     let mut seen = Vec::new();
     for (nth, pair) in query.split('&').filter(|pair| !pair.is_empty()).enumerate() {
@@ -35,7 +57,8 @@ pub fn transactions(query: &str) -> Result<TransactionsQuery, FieldError> {
         }
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = percent_decode_str(value).decode_utf8();
-        let name = known(name).ok_or(FieldError::new("", "has a member that is not documented"))?;
+        let name = members.iter().copied().find(|known| *known == name);
+        let name = name.ok_or(FieldError::new("", "has a member that is not documented"))?;
         if seen.contains(&name) {
             return Err(FieldError::new(name, "is given more than once"));
         }
@@ -44,10 +67,6 @@ pub fn transactions(query: &str) -> Result<TransactionsQuery, FieldError> {
         set(&mut read, name, &value).map_err(|problem| FieldError::new(name, problem))?;
     }
     Ok(read)
-}
-
-fn known(name: &str) -> Option<&'static str> {
-    ["account", "after", "from", "myRef", "state", "until"].into_iter().find(|known| *known == name)
 }
 
 fn set(read: &mut TransactionsQuery, name: &str, value: &str) -> Result<(), &'static str> {
@@ -89,7 +108,7 @@ fn state(value: &str) -> Result<State, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{TransactionsQuery, transactions};
+    use super::{BalanceQuery, TransactionsQuery, balance, transactions};
     use model::{AccountName, State, TransactionId};
 
     #[test]
@@ -129,5 +148,17 @@ mod tests {
             assert!(!error.to_string().contains("4111"));
         }
         assert!(transactions(&"&from=1".repeat(20)).is_err());
+    }
+
+    #[test]
+    fn a_balance_is_of_a_time_and_of_nothing_else() {
+        let id = TransactionId::new(7, 7);
+        let expected = BalanceQuery { from: Some(1), until: Some(2), after: Some(id.clone()) };
+        assert_eq!(balance(&format!("from=1&until=2&after={id}")), Ok(expected));
+        assert_eq!(balance(""), Ok(BalanceQuery::default()));
+        for query in ["state=Captured", "account=abc", "myRef=a"] {
+            assert_eq!(balance(query).unwrap_err().field, "", "{query}");
+        }
+        assert_eq!(balance("until=x").unwrap_err().field, "until");
     }
 }

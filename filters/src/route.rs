@@ -21,6 +21,8 @@ pub enum Route {
     Account(AccountName),
     /// The question whether an account's credentials are good.
     AccountValidate(AccountName),
+    /// What was done at an account, and what it holds.
+    AccountBalance(AccountName),
     /// Credentials that are to follow those of an account.
     Staged(AccountName),
     StagedRetire(AccountName),
@@ -101,7 +103,7 @@ const GET_PUT_DELETE: (&[Verb], &str) =
     (&[Verb::Get, Verb::Put, Verb::Delete], "GET, HEAD, PUT, DELETE");
 
 /// Every path of the API.
-pub const ROUTES: [Entry; 22] = [
+pub const ROUTES: [Entry; 23] = [
     entry("/PaymentGateway", GET, Place::Plain(|| Route::Gateways)),
     entry("/PaymentGateway/charge", POST, Place::Plain(|| Route::Charge)),
     entry("/PaymentGateway/authorize", POST, Place::Plain(|| Route::Authorize)),
@@ -111,6 +113,7 @@ pub const ROUTES: [Entry; 22] = [
     entry("/PaymentGateway/status", POST, Place::Plain(|| Route::Status)),
     entry("/PaymentGatewayAccounts", GET, Place::Plain(|| Route::Accounts)),
     entry("/PaymentGatewayAccounts/{name}", GET_PUT_DELETE, Place::Account(Route::Account)),
+    entry("/PaymentGatewayAccounts/{name}/balance", GET, Place::Account(Route::AccountBalance)),
     entry("/PaymentGatewayAccounts/{name}/validate", POST, Place::Account(Route::AccountValidate)),
     entry("/PaymentGatewayAccounts/{name}/staged", PUT_DELETE, Place::Account(Route::Staged)),
     entry(
@@ -207,6 +210,7 @@ impl Route {
                 | Self::Refund
                 | Self::Void
                 | Self::Status
+                | Self::AccountBalance(_)
                 | Self::Transactions
                 | Self::Transaction(_),
                 _,
@@ -231,6 +235,7 @@ impl Route {
             Self::Status => "/PaymentGateway/status",
             Self::Accounts => "/PaymentGatewayAccounts",
             Self::Account(_) => "/PaymentGatewayAccounts/{name}",
+            Self::AccountBalance(_) => "/PaymentGatewayAccounts/{name}/balance",
             Self::AccountValidate(_) => "/PaymentGatewayAccounts/{name}/validate",
             Self::Staged(_) => "/PaymentGatewayAccounts/{name}/staged",
             Self::StagedRetire(_) => "/PaymentGatewayAccounts/{name}/staged/retire",
@@ -255,6 +260,7 @@ impl Route {
             Self::StagedSwitch(_) => true,
             Self::Gateways
             | Self::Accounts
+            | Self::AccountBalance(_)
             | Self::AccountValidate(_)
             | Self::StagedRetire(_)
             | Self::StagedValidate(_)
@@ -285,6 +291,7 @@ impl Route {
             Self::Gateways
             | Self::Accounts
             | Self::Account(_)
+            | Self::AccountBalance(_)
             | Self::AccountValidate(_)
             | Self::Staged(_)
             | Self::StagedRetire(_)

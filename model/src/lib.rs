@@ -26,7 +26,7 @@ pub use operation::{
 pub use outcome::{AddressCheck, CvvCheck, Decline, Outcome, Rejected, Report, State, Unknown};
 pub use payment::{
     About, Attempt, Change, ChangeKind, Evidence, Learnt, Lesson, NotAllowed, Notice, Payment,
-    Standing, Subject, Teller, TransactionId,
+    Standing, Subject, Sums, Teller, TransactionId,
 };
 pub use secret::Secret;
 pub use wiped::Wiped;

@@ -99,6 +99,20 @@ impl Currency {
     pub fn exponent(self) -> u8 {
         self.exponent
     }
+
+    /// So many minor units as a JSON number of major units, such as `-12.50`.
+    pub fn decimal(self, minor: i64) -> String {
+        let digits = usize::from(self.exponent);
+        let width = digits.saturating_add(1);
+        let mut text = format!("{:0>width$}", minor.unsigned_abs());
+        if digits > 0 {
+            text.insert(text.len().saturating_sub(digits), '.');
+        }
+        if minor < 0 {
+            text.insert(0, '-');
+        }
+        text
+    }
 }
 
 impl fmt::Debug for Currency {
@@ -181,12 +195,8 @@ impl Amount {
 
     /// `12.50` for EUR, `1250` for JPY, `1.250` for KWD: a JSON number of major units.
     pub fn decimal(&self) -> String {
-        let digits = usize::from(self.currency.exponent);
-        let mut text = format!("{:0>width$}", self.minor, width = digits.saturating_add(1));
-        if digits > 0 {
-            text.insert(text.len().saturating_sub(digits), '.');
-        }
-        text
+        // No amount is more than an `i64` can be.
+        self.currency.decimal(i64::try_from(self.minor).unwrap_or(i64::MAX))
     }
 }
 

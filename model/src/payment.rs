@@ -11,8 +11,10 @@ use crate::{
 use std::fmt;
 
 mod notice;
+mod sums;
 
 pub use notice::{About, Learnt, Lesson, Notice, Subject, Teller};
+pub use sums::Sums;
 
 /// The name of a payment or of something done to one: 32 digits `[0-9a-f]`, of which the first
 /// twelve are the time in milliseconds since 1970, so that names sort as they were given.

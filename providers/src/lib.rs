@@ -14,6 +14,7 @@ use std::time::Duration;
 mod checks;
 pub mod credentials;
 mod declines;
+pub mod funds;
 mod three_ds;
 mod validity;
 pub mod webhook;
@@ -128,6 +129,23 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     /// because what the provider shows lags behind what it did.
     fn lag(&self) -> Duration {
         Duration::from_mins(15)
+    }
+
+    /// Writes the question what money the provider keeps for the account. None, where it has no
+    /// such call.
+    ///
+    /// # Errors
+    /// When the credentials cannot even be sent.
+    fn funds_request(&self, _cx: &Cx<'_>) -> Result<Option<Request>, Refusal> {
+        Ok(None)
+    }
+
+    /// Reads the answer to that question.
+    ///
+    /// # Errors
+    /// Why it is none.
+    fn funds(&self, _answer: &Answer<'_>) -> funds::Told {
+        Err(Validity::NotUnderstood)
     }
 
     /// What the provider tells of its own accord, once it is certain that it does: nothing of a

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 mod answer;
 mod decline;
+mod funds;
 mod lost;
 mod notice;
 
@@ -191,6 +192,14 @@ impl Provider for Stripe {
 
     fn lag(&self) -> Duration {
         lost::LAG
+    }
+
+    fn funds_request(&self, cx: &Cx<'_>) -> Result<Option<Request>, Refusal> {
+        get(&v1(&["balance"]), cx).map(Some)
+    }
+
+    fn funds(&self, answer: &Answer<'_>) -> crate::funds::Told {
+        funds::read(answer)
     }
 
     fn notices(&self, delivery: &Delivery<'_>, cx: &Cx<'_>) -> Result<Vec<Notice>, Unproven> {

@@ -1,6 +1,7 @@
 //! The routes that ask no provider: gateways, accounts, tokens, the key itself.
 
 use crate::account_routes;
+use crate::balance;
 use crate::clock;
 use crate::reply::Reply;
 use crate::shared::Shared;
@@ -151,6 +152,10 @@ pub(crate) async fn answer(
             audit.note(event(Action::TokenDescribe, &object_of(token)))?;
             let found = shared.vault.token_meta(merchant, token, clock::now_millis())?;
             found.map(|meta| Reply::json(200, &TokenItem::of(&meta))).ok_or(NO_TOKEN)
+        }
+        (Route::AccountBalance(name), _) => {
+            audit.note(event(Action::AccountRead, name.as_str()))?;
+            balance::show(shared, merchant, name, query).await
         }
         (Route::Transactions, _) => transactions::list(&shared.vault, merchant, query),
         (Route::Transaction(id), _) => transactions::show(&shared.vault, merchant, id),

@@ -78,6 +78,8 @@ THREE_DS = {
     "xid": "c2a3b6f0-5c52-4f8a-9d2f-6c1f4a1a7d11",
     "version": "2.2.0",
 }
+# What is asked of an account that there is.
+NAMED = ("PaymentGatewayAccountBalance", "PaymentGatewayAccountValidate")
 NEW_PAYMENTS = ("GatewayCharge", "GatewayAuthorize")
 
 
@@ -158,7 +160,7 @@ def before_call(context, case, kwargs):
         case.path_parameters = {"id": FIXTURES.transaction}
     elif operation == "WebhookReceive" and is_sound(case):
         signed(case)
-    elif operation == "PaymentGatewayAccountValidate" and is_sound(case):
+    elif operation in NAMED and is_sound(case):
         case.path_parameters = {"name": known(case.path_parameters["name"], ACCOUNTS)}
     elif case.method in ("PUT", "DELETE") and case.path_parameters:
         # What the fixtures are made of is neither overwritten nor deleted.

@@ -15,6 +15,7 @@ mod e2e {
     pub(crate) mod audit;
     pub(crate) mod authorize_net;
     pub(crate) mod backup;
+    pub(crate) mod balance;
     pub(crate) mod braintree;
     pub(crate) mod chaos;
     pub(crate) mod charge;

@@ -15,12 +15,14 @@
 //! After a crash the rows that may be in doubt are found by their names, which begin with the time:
 //! the journal remembers a moment before which nothing is in doubt.
 
+mod balance;
 mod hear;
 mod read;
 mod record;
 mod recover;
 mod replay;
 
+pub use balance::{BALANCE_ROWS_MAX, Balance, Period};
 pub use hear::Heard;
 pub use read::{Filter, Page};
 pub use replay::{Claimed, FieldTag, Fields as ReplayFields, Replay, ReplayClaim};

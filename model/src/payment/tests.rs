@@ -10,7 +10,7 @@ fn id(nth: u64) -> TransactionId {
     TransactionId::new(nth, 0)
 }
 
-fn payment(capture: Capture, standing: Standing) -> Payment {
+pub(super) fn payment(capture: Capture, standing: Standing) -> Payment {
     let attempt = Attempt {
         account: None,
         provider: "stripe".into(),
@@ -31,7 +31,7 @@ fn payment(capture: Capture, standing: Standing) -> Payment {
     }
 }
 
-fn with(mut payment: Payment, changes: &[(ChangeKind, u64, Standing)]) -> Payment {
+pub(super) fn with(mut payment: Payment, changes: &[(ChangeKind, u64, Standing)]) -> Payment {
     for (kind, minor, standing) in changes {
         payment.changes.push(Change {
             id: id(u64::try_from(payment.changes.len()).unwrap().saturating_add(1)),
@@ -44,10 +44,10 @@ fn with(mut payment: Payment, changes: &[(ChangeKind, u64, Standing)]) -> Paymen
     payment
 }
 
-const APPROVED: Standing = Standing::Ended(Outcome::Approved);
-const PENDING: Standing = Standing::Ended(Outcome::Pending);
-const UNKNOWN: Standing = Standing::Ended(Outcome::Unknown(Unknown::Interrupted));
-const DECLINED: Standing = Standing::Ended(Outcome::Declined(Decline::CardDeclined));
+pub(super) const APPROVED: Standing = Standing::Ended(Outcome::Approved);
+pub(super) const PENDING: Standing = Standing::Ended(Outcome::Pending);
+pub(super) const UNKNOWN: Standing = Standing::Ended(Outcome::Unknown(Unknown::Interrupted));
+pub(super) const DECLINED: Standing = Standing::Ended(Outcome::Declined(Decline::CardDeclined));
 const REJECTED: Standing = Standing::Ended(Outcome::Rejected(Rejected::Malformed));
 
 #[test]

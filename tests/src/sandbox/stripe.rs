@@ -1,5 +1,6 @@
 //! Stripe's payment intents, as <https://docs.stripe.com/api> describes them.
 
+mod balance;
 mod error;
 mod intent;
 mod method;
@@ -55,6 +56,7 @@ pub(super) struct Order {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Route {
+    Balance,
     CancelIntent,
     CaptureIntent,
     CreateIntent,
@@ -79,6 +81,7 @@ struct Desk<'a> {
 fn route(method: &http::Method, path: &str) -> Option<(Route, String)> {
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     let (route, id) = match (method.as_str(), segments.as_slice()) {
+        ("GET", ["v1", "balance"]) => (Route::Balance, ""),
         ("POST", ["v1", "payment_methods"]) => (Route::CreateMethod, ""),
         ("GET", ["v1", "payment_methods", id]) => (Route::GetMethod, *id),
         ("POST", ["v1", "payment_intents"]) => (Route::CreateIntent, ""),
@@ -198,6 +201,7 @@ impl Stripe {
     fn serve(&mut self, order: &Order, desk: Desk<'_>) -> Result<Value, Refused> {
         let Order { account, id, parameters, .. } = order;
         match order.route {
+            Route::Balance => Ok(self.balance(account)),
             Route::CancelIntent => self.cancel_intent(id, parameters, desk),
             Route::CaptureIntent => self.capture_intent(id, parameters, desk),
             Route::CreateIntent => self.create_intent(parameters, desk),
@@ -316,7 +320,7 @@ impl Route {
             Self::CreateMethod => parameters::METHOD,
             Self::CreateRefund => parameters::REFUND,
             Self::GetIntent => parameters::GET_INTENT,
-            Self::GetMethod | Self::GetRefund => parameters::GET,
+            Self::Balance | Self::GetMethod | Self::GetRefund => parameters::GET,
             Self::ListIntents => parameters::LIST_INTENTS,
             Self::ListRefunds => parameters::LIST_REFUNDS,
             Self::SearchIntents => parameters::SEARCH,
@@ -334,7 +338,8 @@ impl Route {
                 Operation::Authorize
             }
             Self::CreateIntent => Operation::Charge,
-            Self::GetIntent
+            Self::Balance
+            | Self::GetIntent
             | Self::GetMethod
             | Self::GetRefund
             | Self::ListIntents

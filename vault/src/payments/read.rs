@@ -140,7 +140,11 @@ impl Vault {
 
     /// The payment as it stands. What looks as if it had never been sent is read again, because it
     /// may have ended between the reading and the looking: an outcome is written before it ends.
-    fn healed(&self, merchant: &MerchantId, payment: Payment) -> Result<Payment, VaultError> {
+    pub(super) fn healed(
+        &self,
+        merchant: &MerchantId,
+        payment: Payment,
+    ) -> Result<Payment, VaultError> {
         let mut again = payment.clone();
         self.heal(&mut again);
         if again == payment {

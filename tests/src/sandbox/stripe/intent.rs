@@ -26,7 +26,7 @@ const REFERENCES: [&str; 2] = ["order_id", "merchant_reference"];
 pub(super) struct Intent {
     pub(super) id: String,
     /// Whose it is: nobody else's list shows it.
-    account: String,
+    pub(super) account: String,
     pub(super) amount: u64,
     pub(super) currency: Currency,
     pub(super) status: Status,
