@@ -42,6 +42,9 @@ numbers! {
     QUOTA_WINDOW_S: "limits.quota.window_s" = Some(60), 1..=86_400;
     REVEALS_REQUESTS: "limits.reveals.requests" = Some(100), 1..=10_000_000;
     REVEALS_WINDOW_S: "limits.reveals.window_s" = Some(3_600), 1..=86_400;
+    BREAKER_FAULTS: "payments.breaker_faults" = Some(5), 1..=1_000;
+    BREAKER_WINDOW_S: "payments.breaker_window_s" = Some(30), 1..=3_600;
+    BREAKER_OPEN_S: "payments.breaker_open_s" = Some(30), 1..=3_600;
     FAILOVER_TIMEOUT_MS: "payments.failover_timeout_ms" = Some(40_000), 100..=300_000;
     IDEMPOTENCY_KEEP_H: "payments.idempotency_keep_h" = Some(168), 24..=8_760;
     RESOLVE_ALARM_S: "payments.resolve_alarm_s" = Some(3_600), 60..=604_800;

@@ -3,8 +3,8 @@
 use crate::bounds::{self, Number};
 use crate::error::Error;
 use crate::{
-    CertificateFiles, Config, Keys, Limits, Listen, Log, Payments, Quota, Source, Tls, Upstream,
-    Vault, Wrap,
+    Breaker, CertificateFiles, Config, Keys, Limits, Listen, Log, Payments, Quota, Source, Tls,
+    Upstream, Vault, Wrap,
 };
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -48,6 +48,9 @@ pub(crate) const WORDS: &[&str] = &[
     "answer_bytes_max",
     "body_bytes_max",
     "body_timeout_ms",
+    "breaker_faults",
+    "breaker_open_s",
+    "breaker_window_s",
     "ca",
     "cache_bytes",
     "certificates",
@@ -150,6 +153,9 @@ struct LimitsFile {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct PaymentsFile {
+    breaker_faults: Option<u64>,
+    breaker_window_s: Option<u64>,
+    breaker_open_s: Option<u64>,
     failover_timeout_ms: Option<u64>,
     idempotency_keep_h: Option<u64>,
     idempotency_required: Option<bool>,
@@ -327,7 +333,14 @@ impl PaymentsFile {
     fn meant(self) -> Result<Payments, Error> {
         let keep_h = bounds::IDEMPOTENCY_KEEP_H.meant(self.idempotency_keep_h)?;
         let alarm_s = bounds::RESOLVE_ALARM_S.meant(self.resolve_alarm_s)?;
+        let window_s = bounds::BREAKER_WINDOW_S.meant(self.breaker_window_s)?;
+        let open_s = bounds::BREAKER_OPEN_S.meant(self.breaker_open_s)?;
         Ok(Payments {
+            breaker: Breaker {
+                faults: count_u32(bounds::BREAKER_FAULTS.meant(self.breaker_faults)?),
+                window: Duration::from_secs(window_s),
+                open: Duration::from_secs(open_s),
+            },
             failover_timeout: millis(bounds::FAILOVER_TIMEOUT_MS.meant(self.failover_timeout_ms)?),
             idempotency_keep: Duration::from_secs(keep_h.saturating_mul(3_600)),
             idempotency_required: self.idempotency_required.unwrap_or_default(),

@@ -88,6 +88,8 @@ pub struct Limits {
 /// How payments are carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payments {
+    /// When an account is left alone for a while.
+    pub breaker: Breaker,
     /// How long after its beginning a payment may still go on to another account.
     pub failover_timeout: Duration,
     /// How long an idempotency key gets the same answer.
@@ -96,6 +98,16 @@ pub struct Payments {
     pub idempotency_required: bool,
     /// How long an outcome may be unknown before that is an alarm.
     pub resolve_alarm: Duration,
+}
+
+/// When an account whose provider fails is left alone, where there is another one to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Breaker {
+    /// How many payments in the window the provider must fail, if they are half of all.
+    pub faults: u32,
+    pub window: Duration,
+    /// How long until one payment tries again.
+    pub open: Duration,
 }
 
 /// How many requests an API key has in a window of time.

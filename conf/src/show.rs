@@ -84,6 +84,9 @@ fn limits(f: &mut Formatter<'_>, limits: &Limits) -> Result {
 
 fn payments(f: &mut Formatter<'_>, payments: &Payments) -> Result {
     writeln!(f, "payments:")?;
+    writeln!(f, "  breaker_faults: {}", payments.breaker.faults)?;
+    writeln!(f, "  breaker_window_s: {}", payments.breaker.window.as_secs())?;
+    writeln!(f, "  breaker_open_s: {}", payments.breaker.open.as_secs())?;
     writeln!(f, "  failover_timeout_ms: {}", payments.failover_timeout.as_millis())?;
     writeln!(f, "  idempotency_keep_h: {}", payments.idempotency_keep.as_secs() / 3_600)?;
     writeln!(f, "  idempotency_required: {}", payments.idempotency_required)?;

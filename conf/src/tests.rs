@@ -37,7 +37,7 @@ limits:
   flood_per_address_per_s: 5
   quota: {requests: 4, window_s: 3}
   reveals: {requests: 6, window_s: 7}
-payments: {failover_timeout_ms: 101, idempotency_keep_h: 25, idempotency_required: true, resolve_alarm_s: 61}
+payments: {breaker_faults: 2, breaker_window_s: 3, breaker_open_s: 4, failover_timeout_ms: 101, idempotency_keep_h: 25, idempotency_required: true, resolve_alarm_s: 61}
 vault:
   directory: data
   cache_bytes: 8388609

@@ -22,7 +22,7 @@ pub mod schema;
 mod text;
 
 use crate::decode::object::{Object, Place};
-use model::{AccountName, Action, CardRef, Credentials, Kind, Secret, TransactionId};
+use model::{AccountName, AccountState, Action, CardRef, Credentials, Kind, Secret, TransactionId};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::fmt;
@@ -134,8 +134,8 @@ pub fn payment(kind: Kind, body: &[u8], today: YearMonth) -> Result<PaymentReque
 ///
 /// # Errors
 /// The first field that is wrong, in the order that this module documents.
-pub fn account(body: &[u8]) -> Result<AccountInput, FieldError> {
-    payment::account(&Object::body(&schema::ACCOUNT, body)?)
+pub fn account(body: &[u8]) -> Result<(AccountInput, AccountState), FieldError> {
+    payment::stored_account(&Object::body(&schema::ACCOUNT, body)?)
 }
 
 /// Reads the body of `PUT /PaymentGatewayAccounts/{name}/staged`.

@@ -67,6 +67,11 @@ fn described(form: &Form, required: bool) -> Value {
             }
             said
         }
+        Form::Texts { of, items_max } => json!({
+            "type": nullable("array"),
+            "maxItems": items_max,
+            "items": described(&Form::Text(*of), true),
+        }),
         Form::Whole { min, max } => {
             json!({ "type": nullable("integer"), "minimum": min, "maximum": max })
         }
@@ -339,6 +344,7 @@ fn places(of: &'static Schema, at: String) -> Vec<(String, &'static Schema)> {
             | Form::Flag
             | Form::Reserved(_)
             | Form::Text(_)
+            | Form::Texts { .. }
             | Form::Whole { .. }
             | Form::Word(_) => {}
         }
@@ -364,6 +370,8 @@ fn is_beyond_a_schema(error: &FieldError) -> bool {
         "is in the past: the card has expired",
         "has more decimal places than the currency",
         "is given more than once",
+        "must not be empty",
+        "stands beside another choice of an account",
     ]
     .contains(&problem)
 }

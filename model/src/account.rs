@@ -15,6 +15,15 @@ pub struct AccountName(Box<str>);
 #[derive(Debug, Default)]
 pub struct Credentials(Vec<(Box<str>, Secret)>);
 
+/// Whether new payments may go to an account. What was made there can always be captured, refunded,
+/// voided and asked about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AccountState {
+    #[default]
+    Enabled,
+    Disabled,
+}
+
 /// The text is not 3 to 64 characters `[A-Za-z0-9_-]`.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an account name")]
@@ -39,6 +48,20 @@ impl AccountName {
 impl fmt::Display for AccountName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+// === impl AccountState ===
+
+impl AccountState {
+    /// By the flag that stands for it.
+    pub fn of(enabled: bool) -> Self {
+        if enabled { Self::Enabled } else { Self::Disabled }
+    }
+
+    /// Whether new payments may go there.
+    pub fn is_enabled(self) -> bool {
+        self == Self::Enabled
     }
 }
 

@@ -16,7 +16,7 @@ pub mod secret;
 pub mod wiped;
 
 pub use access::{KeyId, MerchantId, Principal, Scope};
-pub use account::{AccountName, Credentials};
+pub use account::{AccountName, AccountState, Credentials};
 pub use card::{Card, CardRef, CardToken, Cvv, CvvSource, Expiry, Gone, NumberSource, Pan};
 pub use money::{Amount, Currency};
 pub use operation::{

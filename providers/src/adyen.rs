@@ -149,6 +149,10 @@ impl Provider for Adyen {
         Receipt { body: "[accepted]", ..Receipt::EMPTY }
     }
 
+    fn forbids_retry(&self, report: &Report) -> bool {
+        crate::declines::says_stop(report.sub_code.as_deref())
+    }
+
     /// The merchant account belongs to the credentials: one that they may not use is refused with
     /// them.
     fn refuses_account(&self, report: &Report) -> bool {

@@ -29,10 +29,50 @@ impl Declines {
     }
 }
 
+/// Whether a scheme's advice to merchants, which begins with its code, says to stop: 03 is "do not try
+/// again", 21 is "stop recurring payments".
+pub(crate) fn says_stop(advice: Option<&str>) -> bool {
+    let code = advice.and_then(|advice| advice.trim_start().get(..2));
+    let rest = advice.and_then(|advice| advice.trim_start().as_bytes().get(2));
+    matches!(code, Some("03" | "21")) && !rest.is_some_and(u8::is_ascii_alphanumeric)
+}
+
 #[cfg(test)]
 mod tests {
+    use super::says_stop;
     use crate::PROVIDERS;
+    use model::{Decline, Outcome, Report};
     use std::collections::BTreeSet;
+
+    #[test]
+    fn only_the_advice_to_stop_is_one() {
+        for advice in ["03", "21", "03 : Do not try again", " 21 : Stop"] {
+            assert!(says_stop(Some(advice)), "{advice}");
+        }
+        for advice in ["", "0", "01", "02 : Try again later", "030", "21x", "24", "é3"] {
+            assert!(!says_stop(Some(advice)), "{advice}");
+        }
+        assert!(!says_stop(None));
+    }
+
+    #[test]
+    fn a_provider_that_advises_to_stop_is_heeded() {
+        let declined = Report::bare(Outcome::Declined(Decline::InsufficientFunds));
+        let network = Report { sub_code: Some("03".into()), ..declined.clone() };
+        let own = Report { sub_description: Some("do_not_try_again".into()), ..declined.clone() };
+        let later = Report { sub_description: Some("try_again_later".into()), ..declined.clone() };
+        for (name, report, expected) in [
+            ("adyen", &network, true),
+            ("worldpay", &network, true),
+            ("stripe", &own, true),
+            ("stripe", &later, false),
+            ("stripe", &declined, false),
+            ("adyen", &declined, false),
+        ] {
+            let provider = crate::by_gateway(name).unwrap();
+            assert_eq!(provider.forbids_retry(report), expected, "{name}: {report:?}");
+        }
+    }
 
     #[test]
     fn every_code_has_one_meaning_and_every_word_one_row() {

@@ -111,6 +111,12 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
         Declines::NONE
     }
 
+    /// Whether a decline comes with the provider's or the scheme's advice not to try again, whatever
+    /// the reason is.
+    fn forbids_retry(&self, _report: &Report) -> bool {
+        false
+    }
+
     /// Writes the question what became of an operation whose answer was lost: the provider's best
     /// means that needs no card. Whether it moves money is for the request to say.
     ///

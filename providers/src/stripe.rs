@@ -182,6 +182,10 @@ impl Provider for Stripe {
         decline::DECLINES
     }
 
+    fn forbids_retry(&self, report: &Report) -> bool {
+        report.sub_description.as_deref() == Some("do_not_try_again")
+    }
+
     fn inquiry(&self, lost: &Lost<'_>, cx: &Cx<'_>) -> Result<Request, Refusal> {
         get(&lost::question(lost, cx.now)?, cx)
     }

@@ -73,6 +73,10 @@ impl Provider for Worldpay {
         DECLINES
     }
 
+    fn forbids_retry(&self, report: &Report) -> bool {
+        crate::declines::says_stop(report.sub_code.as_deref())
+    }
+
     fn request(&self, operation: &Operation<Card>, cx: &Cx<'_>) -> Result<Request, Refusal> {
         match &operation.action {
             Action::Authorize(authorization) => {

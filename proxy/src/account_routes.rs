@@ -22,6 +22,7 @@ use vault::{Account, Pick, Staged};
 struct AccountWhole<'a> {
     name: &'a str,
     creation_time: String,
+    enabled: bool,
     payment_gateway_name: &'a str,
     credentials: Vec<KeyValue<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -114,12 +115,13 @@ pub(crate) async fn answer(
 }
 
 async fn put(shared: &Shared, case: Case<'_>, body: &[u8]) -> Result<(), Refused> {
-    let input = decode::account(body).map_err(Refused::Invalid)?;
+    let (input, state) = decode::account(body).map_err(Refused::Invalid)?;
     let gateway = providers::by_gateway(&input.gateway).ok_or(Trouble::NoGateway)?.gateway();
     gateway.check(&input.credentials).map_err(Trouble::Fault)?;
     let (Case { merchant, name, who }, now) = (case, clock::now_millis());
     let event = who.event(Action::AccountPut, Some(merchant), name.as_str());
-    let put = shared.vault.put_account(merchant, name, gateway.id, input.credentials, now);
+    let with = (input.credentials, state);
+    let put = shared.vault.put_account_as(merchant, name, gateway.id, with, now);
     shared.vault.audit().act(event, put).await?;
     shared.desk().changed(case);
     Ok(())
@@ -140,6 +142,7 @@ pub(crate) fn value(desk: Desk<'_>, case: Case<'_>) -> Result<Value, Trouble> {
     let whole = AccountWhole {
         name: brief.name.as_str(),
         creation_time: clock::timestamp(brief.created),
+        enabled: brief.state.is_enabled(),
         payment_gateway_name: &brief.gateway,
         credentials: shown(gateway, credentials),
         staged: pairs.map(|(staged, credentials)| {

@@ -10,7 +10,7 @@ use crate::metrics::Metrics;
 use crate::rotation::{Counts, Next, Rotations, Taken};
 use crate::upstream::Upstreams;
 use filters::decode::{Force, Switch};
-use model::{AccountName, Credentials, MerchantId};
+use model::{AccountName, AccountState, Credentials, MerchantId};
 use providers::credentials::Fault;
 use providers::wire::Answer;
 use providers::{Cx, Provider, Validity};
@@ -79,6 +79,25 @@ impl Desk<'_> {
             self.changed(case);
         }
         Ok(Validated { validity, gateway: provider.gateway().id })
+    }
+
+    /// Has new payments go to the account, or not.
+    pub(crate) async fn set_state(
+        &self,
+        case: Case<'_>,
+        state: AccountState,
+    ) -> Result<(), Trouble> {
+        let Case { merchant, name, who } = case;
+        let action = match state {
+            AccountState::Enabled => Action::AccountEnable,
+            AccountState::Disabled => Action::AccountDisable,
+        };
+        let event = who.event(action, Some(merchant), name.as_str());
+        let set = async {
+            let set = self.vault.set_account_state(merchant, name, state, clock::now_millis());
+            if set.await? { Ok(()) } else { Err(Trouble::NoAccount) }
+        };
+        self.vault.audit().act(event, set).await
     }
 
     /// Puts credentials beside those in use.

@@ -182,6 +182,7 @@ pub struct AccountLine {
     pub name: Box<str>,
     pub gateway: Box<str>,
     pub created: String,
+    pub enabled: bool,
 }
 
 /// The state of a vault.
@@ -437,8 +438,9 @@ pub(crate) fn is_key_name(name: &str) -> bool {
 
 impl From<AccountBrief> for AccountLine {
     fn from(brief: AccountBrief) -> Self {
-        let AccountBrief { name, gateway, created } = brief;
-        Self { name: name.as_str().into(), gateway, created: clock::timestamp(created) }
+        let AccountBrief { name, gateway, created, state } = brief;
+        let (created, enabled) = (clock::timestamp(created), state.is_enabled());
+        Self { name: name.as_str().into(), gateway, created, enabled }
     }
 }
 

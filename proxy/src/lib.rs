@@ -11,6 +11,7 @@ pub mod admin;
 mod admission;
 mod balance;
 mod body;
+mod breaker;
 mod certificates;
 mod clock;
 pub mod command;

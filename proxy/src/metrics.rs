@@ -3,8 +3,9 @@
 //! Labels come from fixed sets only (documented routes, providers, outcome words), so that nothing
 //! a client sends can become a label, or make their number grow.
 
+use crate::breaker::Change;
 use crate::context::Cx;
-use crate::result::Finished;
+use crate::result::{Finished, Skip};
 use crate::rotation::{Rotations, State, Taken};
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
@@ -19,6 +20,9 @@ use vault::{Figures, Pick, Vault};
 /// All metrics of the program.
 pub(crate) struct Metrics {
     account_validations: IntCounterVec,
+    accounts_left_alone: IntGaugeVec,
+    accounts_skipped: IntCounterVec,
+    breaker_changes: IntCounterVec,
     connections: IntGauge,
     connections_refused: IntCounterVec,
     exchange_seconds: HistogramVec,
@@ -83,6 +87,24 @@ impl Metrics {
                 "account_validations_total",
                 "Questions to a provider whether credentials are good, by its answer.",
                 &["provider", "result"],
+            )?,
+            accounts_left_alone: gauges(
+                &registry,
+                "accounts_left_alone",
+                "Accounts that are left alone because their provider failed.",
+                &["provider"],
+            )?,
+            accounts_skipped: counters(
+                &registry,
+                "accounts_skipped_total",
+                "Accounts that a payment left out, and why.",
+                &["provider", "why"],
+            )?,
+            breaker_changes: counters(
+                &registry,
+                "breaker_changes_total",
+                "Accounts that were left alone from then on, or no longer.",
+                &["provider", "to"],
             )?,
             connections: gauge(&registry, "connections", "Open client connections.")?,
             connections_refused: counters(
@@ -301,6 +323,22 @@ impl Metrics {
     /// Counts an outcome that has been unknown for too long.
     pub(crate) fn resolution_overdue(&self) {
         self.overdue.inc();
+    }
+
+    /// Counts an account that a payment left out.
+    pub(crate) fn skipped(&self, provider: &'static str, why: Skip) {
+        self.accounts_skipped.with_label_values(&[provider, why.label()]).inc();
+    }
+
+    /// Counts that an account is left alone from now on, or no longer, as `open` of the provider.
+    pub(crate) fn breaker(&self, provider: &'static str, change: Change, open: usize) {
+        let to = match change {
+            Change::Opened => "open",
+            Change::Closed => "closed",
+        };
+        self.breaker_changes.with_label_values(&[provider, to]).inc();
+        let open = i64::try_from(open).unwrap_or(i64::MAX);
+        self.accounts_left_alone.with_label_values(&[provider]).set(open);
     }
 
     /// Counts a question to a provider about credentials.

@@ -12,7 +12,7 @@ mod make;
 mod replay;
 
 use crate::reply::Reply;
-use crate::result::{Ending, Finished};
+use crate::result::{Ending, Finished, Skip, Tell};
 use crate::shared::Shared;
 use crate::undying::{Panicked, Undying};
 use crate::upstream::Tally;
@@ -194,7 +194,7 @@ async fn ask(
         Err(attempt::Unwritten::Stop(stop)) => return Err(stop),
     };
     if let Ending::Reported(report) = &ending {
-        account.used(case.shared, case.merchant, report).await;
+        account.answered(case.shared, case.merchant, report).await;
     }
     let mut finished = Finished::new(key, Kind::Status, None, ending);
     tried.add(&account, &finished.ending, Kind::Status);
@@ -220,11 +220,17 @@ async fn settle(case: &Case<'_>, ongoing: Ongoing, finished: Finished) -> Done {
 impl Tried {
     /// Adds the account that was asked, and what came of it.
     fn add(&mut self, account: &account::Account, ending: &Ending, kind: Kind) {
-        self.attempts.push(crate::result::Attempt {
-            account: account.name.clone(),
-            gateway: account.provider.gateway().id,
-            result: ending.code(kind),
-        });
+        self.push(account, Tell::Asked(ending.code(kind)));
+    }
+
+    /// Adds an account that was left out.
+    fn skip(&mut self, account: &account::Account, why: Skip) {
+        self.push(account, Tell::Skipped(why));
+    }
+
+    fn push(&mut self, account: &account::Account, tell: Tell) {
+        let (account, gateway) = (account.name.clone(), account.provider.gateway().id);
+        self.attempts.push(crate::result::Attempt { account, gateway, tell });
     }
 }
 

@@ -54,6 +54,7 @@ struct AccountItem<'a> {
     name: &'a str,
     payment_gateway_name: &'a str,
     creation_time: String,
+    enabled: bool,
 }
 
 /// What is said of a token to those who may not see behind it.
@@ -222,6 +223,7 @@ impl<'a> AccountItem<'a> {
             name: brief.name.as_str(),
             payment_gateway_name: &brief.gateway,
             creation_time: clock::timestamp(brief.created),
+            enabled: brief.state.is_enabled(),
         }
     }
 }

@@ -90,19 +90,36 @@ struct OperationResult<'a> {
     network_transaction_id: Option<&'a str>,
 }
 
-/// One account that was asked.
+/// One account that was asked, or left out.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
     pub(crate) account: Option<AccountName>,
     pub(crate) gateway: &'static str,
-    pub(crate) result: Code,
+    pub(crate) tell: Tell,
+}
+
+/// What is told of an account of a payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tell {
+    Asked(Code),
+    Skipped(Skip),
+}
+
+/// Why an account was left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) enum Skip {
+    Disabled,
+    /// Its provider failed lately, and there is another account to ask.
+    Unavailable,
 }
 
 #[derive(Serialize)]
 struct AttemptItem<'a> {
     account: Option<&'a str>,
     gateway: &'static str,
-    result: Code,
+    result: Option<Code>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skipped: Option<Skip>,
 }
 
 /// What a client is to make of an ending.
@@ -181,7 +198,7 @@ impl Finished {
         let attempt = |one: &model::Attempt| Attempt {
             account: one.account.clone(),
             gateway: gateway_of(&one.provider),
-            result: Ending::of_standing(one.standing, &one.evidence, state).code(kind),
+            tell: Tell::Asked(Ending::of_standing(one.standing, &one.evidence, state).code(kind)),
         };
         finished.attempts = payment.attempts.iter().map(attempt).collect();
         finished.account.clone_from(&last.account);
@@ -214,7 +231,7 @@ impl Finished {
             transaction_id: &self.key,
             state: verdict.state.map(State::word),
             decline_reason: self.decline().map(Decline::word),
-            retryable: verdict.retryable,
+            retryable: verdict.retryable && !self.is_final(report),
             attempts: self.attempts.iter().map(AttemptItem::of).collect(),
             address_check: report.address_check.map(AddressCheck::word),
             cvv_check: report.cvv_check.map(CvvCheck::word),
@@ -254,6 +271,12 @@ impl Finished {
                 self.report().map(|report| report.outcome),
                 Some(Outcome::Unknown(Unknown::Unreadable))
             )
+    }
+
+    /// Whether the provider advises against another try of what was declined.
+    fn is_final(&self, report: &Report) -> bool {
+        self.decline().is_some()
+            && providers::by_gateway(self.gateway).is_some_and(|one| one.forbids_retry(report))
     }
 
     fn report(&self) -> Option<&Report> {
@@ -397,8 +420,24 @@ fn refusal(rejected: Rejected) -> &'static str {
 
 impl<'a> AttemptItem<'a> {
     fn of(attempt: &'a Attempt) -> Self {
-        let Attempt { account, gateway, result } = attempt;
-        Self { account: account.as_ref().map(AccountName::as_str), gateway, result: *result }
+        let Attempt { account, gateway, tell } = attempt;
+        let (result, skipped) = match tell {
+            Tell::Asked(code) => (Some(*code), None),
+            Tell::Skipped(why) => (None, Some(*why)),
+        };
+        Self { account: account.as_ref().map(AccountName::as_str), gateway, result, skipped }
+    }
+}
+
+// === impl Skip ===
+
+impl Skip {
+    /// The word for it in metrics.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Unavailable => "unavailable",
+        }
     }
 }
 
@@ -431,19 +470,36 @@ impl Code {
 
 #[cfg(test)]
 mod tests {
-    use super::{Attempt, Ending, Finished};
+    use super::{Attempt, Ending, Finished, Tell};
     use model::{Amount, Currency, Decline, Kind, Outcome, Rejected, Report, State, Unknown};
 
     fn finished(kind: Kind, ending: Ending) -> Finished {
         let amount = Some(Amount::new(1050, Currency::USD).unwrap());
-        let attempts =
-            vec![Attempt { account: None, gateway: "Stripe", result: ending.code(kind) }];
+        let attempts = vec![Attempt {
+            account: None,
+            gateway: "Stripe",
+            tell: Tell::Asked(ending.code(kind)),
+        }];
         let tried = Finished::new("0123".into(), kind, amount, ending);
         Finished { attempts, gateway: "Stripe", provider: "stripe", ..tried }
     }
 
     fn reported(outcome: Outcome) -> Ending {
         Ending::Reported(Report::bare(outcome))
+    }
+
+    #[test]
+    fn advice_not_to_try_again_wins_over_a_reason_that_passes() {
+        let retryable = |advice: Option<&str>| {
+            let declined = Report::bare(Outcome::Declined(Decline::InsufficientFunds));
+            let report = Report { sub_description: advice.map(Into::into), ..declined };
+            let reply = finished(Kind::Charge, Ending::Reported(report)).reply();
+            let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+            body["retryable"].as_bool()
+        };
+        assert_eq!(retryable(None), Some(true));
+        assert_eq!(retryable(Some("try_again_later")), Some(true));
+        assert_eq!(retryable(Some("do_not_try_again")), Some(false));
     }
 
     #[test]

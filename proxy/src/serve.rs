@@ -2,6 +2,7 @@
 
 use crate::access_log::AccessLog;
 use crate::admin::{self, Counter};
+use crate::breaker::Breakers;
 use crate::certificates::{Acceptor, Certificates};
 use crate::drain::Watch;
 use crate::gateway::Gateway;
@@ -91,6 +92,7 @@ fn shared(config: &Config, server: &ServerConf, vault: Arc<Vault>) -> Result<Arc
     let quota = Quota::new(requests, limits.quota.window);
     Ok(Arc::new(Shared {
         access_log: AccessLog::start(config.log.access.as_deref(), metrics.clone())?,
+        breakers: Breakers::new(config.payments.breaker),
         draining: AtomicBool::new(false),
         flood: Flood::new(limits.flood_per_address_per_s),
         head_limits: filters::head::Limits::new(limits.body_bytes_max),

@@ -2,20 +2,24 @@
 
 use crate::access_log::AccessLog;
 use crate::accounts::Desk;
+use crate::breaker::{Breakers, Change, Told};
 use crate::metrics::Metrics;
 use crate::rotation::Rotations;
 use crate::upstream::Upstreams;
 use filters::flood::Flood;
 use filters::quota::Quota;
 use http::HeaderValue;
+use model::{AccountName, MerchantId};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 use vault::Vault;
 
 /// Everything that lives as long as the program serves.
 pub(crate) struct Shared {
     pub(crate) access_log: AccessLog,
+    pub(crate) breakers: Breakers,
     /// Whether the program is about to end and takes no new payments.
     pub(crate) draining: AtomicBool,
     pub(crate) flood: Flood,
@@ -41,6 +45,30 @@ pub(crate) struct Shared {
 // === impl Shared ===
 
 impl Shared {
+    /// Counts what a payment told of the provider of an account, and says so when the account is
+    /// left alone from now on, or no longer.
+    pub(crate) fn told(
+        &self,
+        (merchant, name): (&MerchantId, &AccountName),
+        provider: &'static str,
+        told: Told,
+    ) {
+        let now = Instant::now();
+        let Some(change) = self.breakers.told((merchant, name), provider, told, now) else {
+            return;
+        };
+        match change {
+            Change::Opened => log::warn!(
+                "account {name} of {} is left alone where there is another: {provider} fails",
+                merchant.as_str()
+            ),
+            Change::Closed => {
+                log::info!("account {name} of {}: {provider} works again", merchant.as_str());
+            }
+        }
+        self.metrics.breaker(provider, change, self.breakers.open_at(provider));
+    }
+
     /// What it takes to work with accounts.
     pub(crate) fn desk(&self) -> Desk<'_> {
         Desk {

@@ -239,8 +239,17 @@ def payment(operation, body):
             {**one, "paymentGatewayAccountName": known(one["paymentGatewayAccountName"], ACCOUNTS)}
             for one in body["fallbackUpgs"]
         ]
+    names = body.pop("paymentGatewayAccountNames", None)
+    if names:
+        # The older form stands alone.
+        names = [known(name, ACCOUNTS) for name in names]
+        for other in ("paymentGatewayAccountName", "paymentGatewayAccount", "fallbackUpgs"):
+            body.pop(other, None)
+        body["paymentGatewayAccountNames"] = names
     inline = body.get("paymentGatewayAccount")
-    if inline is not None:
+    if names:
+        gateway = ACCOUNTS[names[0]]
+    elif inline is not None:
         body["paymentGatewayAccount"] = inline = account(inline)
         gateway = inline["paymentGatewayName"]
     else:

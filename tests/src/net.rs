@@ -44,6 +44,8 @@ const SO_PIN: &str = "82635194";
 pub struct Options {
     /// Lines for the section `limits` of the configuration, each with its indentation.
     pub limits: String,
+    /// Lines for the section `payments`, each with its indentation.
+    pub payments: String,
     /// Lines for the section `vault`, each with its indentation.
     pub vault: String,
     /// How long an exchange with a provider may take.
@@ -137,6 +139,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             limits: NO_FLOOD.to_owned(),
+            payments: String::new(),
             vault: String::new(),
             exchange_timeout_ms: 10_000,
             sandbox_trusted: true,
@@ -205,7 +208,8 @@ impl Net {
     }
 
     fn configuration(&self, options: &Options) -> String {
-        let Options { limits, vault, exchange_timeout_ms, .. } = options;
+        let Options { limits, payments, vault, exchange_timeout_ms, .. } = options;
+        let payments = if payments.is_empty() { "  {}\n" } else { payments };
         let (tls, plain, metrics) = (self.tls, self.plain, self.metrics);
         let address = self.sandbox.address();
         let upstream = |provider: &Provider| {
@@ -219,7 +223,7 @@ impl Net {
         format!(
             "listen:\n  tls:\n    address: {tls}\n    certificates:\n      - chain: chain.pem\n        \
              key: key.pem\n  plain: {plain}\n  metrics: {metrics}\n  admin: admin.sock\n\
-             limits:\n{limits}\
+             limits:\n{limits}payments:\n{payments}\
              vault:\n  directory: vault\n  cache_bytes: 16777216\n  \
              token_label: net\n  pin: file:pin\n{vault}\
              providers:\n{providers}\

@@ -9,7 +9,7 @@ use crate::frame::{Fields, frame};
 use crate::seal::{Claim, DekId, Deks, OVERHEAD_BYTES, Place, Purpose, key_of};
 use crate::store::{Collection, Entry, PAGE_ENTRIES_MAX, Store, VALUE_BYTES_MAX};
 use crate::{StoreError, UnixMillis, Vault, VaultError};
-use model::{AccountName, Credentials, MerchantId, Secret};
+use model::{AccountName, AccountState, Credentials, MerchantId, Secret};
 use std::sync::Arc;
 use std::time::Instant;
 use zeroize::Zeroizing;
@@ -36,6 +36,7 @@ pub struct AccountBrief {
     pub gateway: Box<str>,
     /// When the account was first put; a replacement keeps it.
     pub created: UnixMillis,
+    pub state: AccountState,
 }
 
 /// An account with credentials of it in the clear.
@@ -84,6 +85,8 @@ const BRIEF: &str = "brief";
 const CREDENTIALS: &str = "credentials";
 const STAGED: &str = "staged";
 const STAGED_CREDENTIALS: &str = "staged-credentials";
+/// The word in the brief of an account that takes no payments.
+const DISABLED: &str = "disabled";
 
 /// Where an account is in the store. A merchant's name has no NUL.
 fn row(merchant: &MerchantId, name: &AccountName) -> Vec<u8> {
@@ -154,14 +157,27 @@ fn check_sizes(gateway: &str, credentials: &Credentials) -> Result<(), VaultErro
 // === impl Vault ===
 
 impl Vault {
-    /// Adds an account, or replaces the whole of it and keeps the time of its creation. What was
-    /// staged is gone then.
+    /// Adds an account that takes payments, or replaces the whole of it. As [`Self::put_account_as`].
     pub async fn put_account(
         &self,
         merchant: &MerchantId,
         name: &AccountName,
         gateway: &str,
         credentials: Credentials,
+        now: UnixMillis,
+    ) -> Result<AccountBrief, VaultError> {
+        let enabled = AccountState::Enabled;
+        self.put_account_as(merchant, name, gateway, (credentials, enabled), now).await
+    }
+
+    /// Adds an account, or replaces the whole of it and keeps the time of its creation. What was
+    /// staged is gone then.
+    pub async fn put_account_as(
+        &self,
+        merchant: &MerchantId,
+        name: &AccountName,
+        gateway: &str,
+        (credentials, state): (Credentials, AccountState),
         now: UnixMillis,
     ) -> Result<AccountBrief, VaultError> {
         check_sizes(gateway, &credentials)?;
@@ -173,7 +189,8 @@ impl Vault {
             let key = row(merchant, name);
             let old = self.store.get(Collection::Accounts, &key)?;
             let (created, version) = self.follow(merchant, name, old.as_deref(), now)?;
-            let brief = AccountBrief { name: name.clone(), gateway: gateway.into(), created };
+            let (name, gateway) = (name.clone(), gateway.into());
+            let brief = AccountBrief { name, gateway, created, state };
             let parts = Parts { brief: &brief, credentials: &credentials, staged: None };
             // Held until the row is durable.
             let claim = self.claim(Some(merchant), Purpose::Credential, SEALS).await?;
@@ -388,10 +405,14 @@ fn read_row(row: &[u8]) -> Option<Sealed<'_>> {
     Some(Sealed { version, brief, credentials, staged: Some(staged) })
 }
 
-/// The brief as it is sealed. It says whether something is staged, so that nobody can cut that off.
+/// The brief as it is sealed. It says whether something is staged, so that nobody can cut that off, and
+/// whether the account is disabled.
 fn told(brief: &AccountBrief, staged: bool) -> Vec<u8> {
     let created = brief.created.to_be_bytes();
     let mut fields: Vec<&[u8]> = vec![&created, brief.gateway.as_bytes()];
+    if brief.state == AccountState::Disabled {
+        fields.push(DISABLED.as_bytes());
+    }
     if staged {
         fields.push(STAGED.as_bytes());
     }
@@ -402,11 +423,17 @@ fn read_brief(name: &AccountName, text: &[u8], staged: bool) -> Option<AccountBr
     let mut fields = Fields::new(text);
     let created = fields.number()?;
     let gateway = fields.text()?.into();
-    if staged && fields.text()? != STAGED {
-        return None;
+    let mut words = Vec::new();
+    while fields.end().is_none() {
+        (words.len() < 2).then_some(())?;
+        words.push(fields.text()?);
     }
-    fields.end()?;
-    Some(AccountBrief { name: name.clone(), gateway, created })
+    let (state, rest) = match &words[..] {
+        [DISABLED, rest @ ..] => (AccountState::Disabled, rest),
+        rest => (AccountState::Enabled, rest),
+    };
+    let agreed = if staged { *rest == [STAGED] } else { rest.is_empty() };
+    agreed.then(|| AccountBrief { name: name.clone(), gateway, created, state })
 }
 
 /// Names and values in turn.

@@ -198,6 +198,23 @@ impl<'de, 'p> Object<'de, 'p> {
         items.iter().enumerate().map(item).collect()
     }
 
+    /// The strings of a list that is no secret, if it is there.
+    pub(super) fn texts(&self, name: &'static str) -> Result<Option<Vec<Box<str>>>, FieldError> {
+        let (field, json) = self.value(name)?;
+        let (Form::Texts { of, items_max }, Some(json)) = (&field.form, json) else {
+            return Ok(None);
+        };
+        let items: Vec<Box<str>> = serde_json::from_str(json)
+            .map_err(|_| self.wrong(name, "must be an array of strings"))?;
+        if items.len() > *items_max {
+            return Err(self.wrong(name, "has more items than documented"));
+        }
+        match items.iter().find_map(|item| of.problem(item)) {
+            Some(problem) => Err(self.wrong(name, problem)),
+            None => Ok(Some(items)),
+        }
+    }
+
     /// Refuses a value for a name that is kept for later.
     pub(super) fn reserved(&self, name: &'static str) -> Result<(), FieldError> {
         match self.value(name)? {

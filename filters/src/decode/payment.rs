@@ -5,8 +5,8 @@ use crate::decode::object::Object;
 use crate::decode::{AccountChoice, AccountInput, Fallback, FieldError, PaymentRequest, YearMonth};
 use model::money::NotAnAmount;
 use model::{
-    AccountName, Action, Amount, Authorization, Capture, ChangeKind, Credentials, Currency, Find,
-    FollowUp, Kind, NetworkTokenBrand, Payer, Secret, TransactionId,
+    AccountName, AccountState, Action, Amount, Authorization, Capture, ChangeKind, Credentials,
+    Currency, Find, FollowUp, Kind, NetworkTokenBrand, Payer, Secret, TransactionId,
 };
 
 /// Reads a payment operation of this kind.
@@ -24,8 +24,10 @@ pub(super) fn read(
         Kind::Status => Action::Status(find(body)?),
     };
     let payment = transaction(kind, body)?;
-    let account = account_choice(body, payment.is_some())?;
-    let fallbacks = fallbacks(kind, body)?;
+    let (account, fallbacks) = match account_names(kind, body)? {
+        Some(named) => named,
+        None => (account_choice(body, payment.is_some())?, fallbacks(kind, body)?),
+    };
     let merchant_reference = body.boxed("myRef")?;
     body.reserved("certificateName")?;
     Ok(PaymentRequest { action, merchant_reference, account, fallbacks, payment })
@@ -35,6 +37,15 @@ pub(super) fn read(
 pub(super) fn account(object: &Object<'_, '_>) -> Result<AccountInput, FieldError> {
     let gateway = object.required_text("paymentGatewayName")?.to_box();
     Ok(AccountInput { gateway, credentials: credentials(object)? })
+}
+
+/// Reads an account that is to be stored, and whether it is to be used.
+pub(super) fn stored_account(
+    object: &Object<'_, '_>,
+) -> Result<(AccountInput, AccountState), FieldError> {
+    let input = account(object)?;
+    let state = object.flag("enabled")?.map_or(AccountState::default(), AccountState::of);
+    Ok((input, state))
 }
 
 /// Reads credentials, each of which may come once.
@@ -165,6 +176,33 @@ fn transaction(kind: Kind, body: &Object<'_, '_>) -> Result<Option<TransactionId
     }
     let text = body.text("transactionId")?;
     Ok(text.and_then(|text| TransactionId::parse(text.as_str()).ok()))
+}
+
+/// Reads the accounts in the older form of the API: one list of names, the first of which is the
+/// account itself. It takes the place of the other fields.
+fn account_names(
+    kind: Kind,
+    body: &Object<'_, '_>,
+) -> Result<Option<(AccountChoice, Vec<Fallback>)>, FieldError> {
+    const NAMES: &str = "paymentGatewayAccountNames";
+    if !matches!(kind, Kind::Authorize | Kind::Charge) {
+        return Ok(None);
+    }
+    let Some(names) = body.texts(NAMES)? else { return Ok(None) };
+    let others = body.text("paymentGatewayAccountName")?.is_some()
+        || body.object("paymentGatewayAccount")?.is_some()
+        || !fallbacks(kind, body)?.is_empty();
+    if others {
+        return Err(body.wrong(NAMES, "stands beside another choice of an account"));
+    }
+    let name = |text: &str| {
+        AccountName::parse(text).map_err(|_| body.wrong(NAMES, "is not the name of an account"))
+    };
+    let (first, rest) =
+        names.split_first().ok_or_else(|| body.wrong(NAMES, "must not be empty"))?;
+    let fallback = |account| Fallback { account, pass_three_ds: false };
+    let rest = rest.iter().map(|text| name(text).map(fallback)).collect::<Result<_, _>>()?;
+    Ok(Some((AccountChoice::Named(name(first)?), rest)))
 }
 
 /// Reads which accounts are tried after the first.

@@ -39,6 +39,11 @@ pub enum Form {
     /// A name of the API for what is not there yet: nothing but null, and the text says why.
     Reserved(&'static str),
     Text(Text),
+    /// A list of such texts.
+    Texts {
+        of: Text,
+        items_max: usize,
+    },
     Whole {
         min: u32,
         max: u32,
@@ -48,7 +53,7 @@ pub enum Form {
 }
 
 /// A string: how many characters, and of which shape.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Text {
     pub chars_min: usize,
     pub chars_max: usize,
@@ -178,7 +183,8 @@ const TRANSACTION: Field = optional(
 const CARD_AGAIN: Field = optional("card", Form::Object(&CARD));
 const PAYER_DETAILS: Field = optional("payerDetails", Form::Object(&PAYER));
 const NETWORK_TOKEN_BRAND: Field = optional("networkTokenBrand", Form::Word(NETWORK_TOKEN_BRANDS));
-const ACCOUNT_NAME: Field = optional("paymentGatewayAccountName", text(3, 64, Shape::AccountName));
+const ACCOUNT_NAME_TEXT: Text = Text { chars_min: 3, chars_max: 64, shape: Shape::AccountName };
+const ACCOUNT_NAME: Field = optional("paymentGatewayAccountName", Form::Text(ACCOUNT_NAME_TEXT));
 const ACCOUNT_INLINE: Field = optional("paymentGatewayAccount", Form::Object(&INLINE_ACCOUNT));
 const MY_REF: Field = optional("myRef", text(1, MY_REF_CHARS_MAX, Shape::Printable));
 const CERTIFICATE: Field =
@@ -198,6 +204,10 @@ pub static AUTHORIZATION: Schema = Schema {
         optional("isDigital", Form::Flag),
         optional("orderDesc", text(1, ORDER_DESCRIPTION_CHARS_MAX, Shape::Printable)),
         NETWORK_TOKEN_BRAND,
+        optional(
+            "paymentGatewayAccountNames",
+            Form::Texts { of: ACCOUNT_NAME_TEXT, items_max: FALLBACKS_MAX + 1 },
+        ),
         ACCOUNT_NAME,
         ACCOUNT_INLINE,
         optional("fallbackUpgs", Form::List { of: &FALLBACK, items_max: FALLBACKS_MAX }),
@@ -310,8 +320,10 @@ pub static INLINE_ACCOUNT: Schema =
     Schema { name: "PaymentGatewayAccount", fields: &[GATEWAY_NAME, CREDENTIALS] };
 
 /// An account that is to be stored.
-pub static ACCOUNT: Schema =
-    Schema { name: "PaymentGatewayAccountInputModel", fields: &[GATEWAY_NAME, CREDENTIALS] };
+pub static ACCOUNT: Schema = Schema {
+    name: "PaymentGatewayAccountInputModel",
+    fields: &[GATEWAY_NAME, CREDENTIALS, optional("enabled", Form::Flag)],
+};
 
 /// Credentials that are to follow those of an account.
 pub static STAGED: Schema = Schema {

@@ -432,6 +432,33 @@ fn accounts_to_fall_back_to_are_read_in_their_order() {
 }
 
 #[test]
+fn the_older_form_of_the_accounts_is_one_list_and_stands_alone() {
+    const NAMES: &str = "paymentGatewayAccountNames";
+    let plain = without(charge(), "paymentGatewayAccountName");
+    let request = read(Kind::Charge, &with(plain.clone(), NAMES, r#"["first","second"]"#)).unwrap();
+    assert!(matches!(&request.account, AccountChoice::Named(name) if name.as_str() == "first"));
+    let [second] = &request.fallbacks[..] else { panic!("{request:?}") };
+    assert_eq!((second.account.as_str(), second.pass_three_ds), ("second", false));
+    // Both forms mean the same.
+    let newer = with(charge(), "fallbackUpgs", r#"[{"paymentGatewayAccountName":"second"}]"#);
+    let newer = with(newer, "paymentGatewayAccountName", "\"first\"");
+    let older = with(plain.clone(), NAMES, r#"["first","second"]"#);
+    assert_eq!(compared(Kind::Charge, &newer), compared(Kind::Charge, &older));
+    for (list, problem) in [
+        ("[]", "must not be empty"),
+        ("[1]", "must be an array of strings"),
+        (r#"["ab"]"#, "is shorter than documented"),
+        (r#"["a b c"]"#, "must hold only A-Z, a-z, 0-9, '_' and '-'"),
+        (r#"["abc","abc","abc","abc","abc","abc","abc"]"#, "has more items than documented"),
+    ] {
+        let error = read(Kind::Charge, &with(plain.clone(), NAMES, list)).unwrap_err();
+        assert_eq!(error, FieldError::new(NAMES, problem), "{list}");
+    }
+    let both = read(Kind::Charge, &with(charge(), NAMES, r#"["first"]"#)).unwrap_err();
+    assert_eq!(both, FieldError::new(NAMES, "stands beside another choice of an account"));
+}
+
+#[test]
 fn a_payment_of_ours_needs_no_account_and_no_reference() {
     const ID: &str = "\"019a0000000000000000000000000001\"";
     let mine = with(without(capture(), "refTransId"), "transactionId", ID);
@@ -621,7 +648,7 @@ fn an_inline_account_wins_over_a_name() {
 fn accounts_are_read_pair_by_pair() {
     let of = |pairs: &str| {
         let body = format!("{{\"paymentGatewayName\":\"Adyen\",\"Credentials\":{pairs}}}");
-        account(body.as_bytes()).map(|account| account.credentials.len())
+        account(body.as_bytes()).map(|(account, _)| account.credentials.len())
     };
     let pair = |key: &str| format!("{{\"Key\":\"{key}\",\"Value\":\"v\"}}");
     let many = |n: usize| {
@@ -631,6 +658,13 @@ fn accounts_are_read_pair_by_pair() {
     assert_eq!(of("null"), Ok(0));
     assert_eq!(of("[]"), Ok(0));
     assert_eq!(of(&many(32)), Ok(32));
+    let state = |more: &str| {
+        let body = format!("{{\"paymentGatewayName\":\"Adyen\"{more}}}");
+        account(body.as_bytes()).map(|(_, state)| state.is_enabled())
+    };
+    assert_eq!(state(""), Ok(true));
+    assert_eq!(state(",\"enabled\":true"), Ok(true));
+    assert_eq!(state(",\"enabled\":false"), Ok(false));
     for (pairs, field, problem) in [
         (many(33), "credentials", "has more items than documented"),
         ("{}".into(), "credentials", "must be an array"),
@@ -716,7 +750,7 @@ fn a_token_may_be_made_on_terms() {
 /// JSON that is wrong for a field of any form.
 fn wrong(form: &Form) -> &'static str {
     match form {
-        Form::List { .. } | Form::Object(_) => "0",
+        Form::List { .. } | Form::Object(_) | Form::Texts { .. } => "0",
         Form::Amount
         | Form::Currency
         | Form::Flag

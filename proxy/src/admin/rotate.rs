@@ -1,4 +1,5 @@
-//! What operators ask about one account: to see it, to have it validated, to rotate its credentials.
+//! What operators ask about one account: to see it, to have it used or not, to have it validated, to
+//! rotate its credentials.
 
 use super::{Account, Answer, PutAccount, Refusal, Request, answer, wire};
 use crate::account_routes;
@@ -8,7 +9,7 @@ use crate::rotation::Rotations;
 use crate::upstream::Upstreams;
 use anyhow::Result;
 use filters::decode::{self, Force};
-use model::{AccountName, Credentials, MerchantId};
+use model::{AccountName, AccountState, Credentials, MerchantId};
 use providers::credentials::{Fault, Place};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -29,6 +30,8 @@ pub struct Counter {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum OneAccount {
+    Disable(Account),
+    Enable(Account),
     Retire(Account),
     Show(Account),
     Stage(Stage),
@@ -127,6 +130,14 @@ impl Counter {
     async fn answer_one(&self, who: &Who, one: OneAccount) -> Result<Answer, Refusal> {
         let desk = self.desk();
         match one {
+            OneAccount::Disable(account) => {
+                desk.set_state(case(&account, who), AccountState::Disabled).await?;
+                show(desk, case(&account, who))
+            }
+            OneAccount::Enable(account) => {
+                desk.set_state(case(&account, who), AccountState::Enabled).await?;
+                show(desk, case(&account, who))
+            }
             OneAccount::Retire(account) => {
                 desk.retire(case(&account, who)).await?;
                 show(desk, case(&account, who))

@@ -81,6 +81,17 @@ Example:
 
 It cannot be brought back. Payments that name it are refused from then on.";
 
+const DISABLE_EXAMPLES: &str = "\
+Example:
+  orchestra accounts disable stripe-primary --merchant acme
+
+A payment that names it is refused, and one that would fall back to it leaves it out. What was made
+there can still be captured, refunded, voided and asked about.";
+
+const ENABLE_EXAMPLES: &str = "\
+Example:
+  orchestra accounts enable stripe-primary --merchant acme";
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Add an account, or replace one.
@@ -89,6 +100,12 @@ pub(super) enum Command {
     List(List),
     /// Delete an account and its credentials.
     Delete(Delete),
+    /// Send no new payments to an account.
+    #[command(after_help = DISABLE_EXAMPLES)]
+    Disable(Named),
+    /// Send new payments to an account again.
+    #[command(after_help = ENABLE_EXAMPLES)]
+    Enable(Named),
     /// Show an account, its secrets masked, and what is staged.
     #[command(after_help = SHOW_EXAMPLES)]
     Show(Named),
@@ -252,6 +269,8 @@ impl Command {
             Self::Delete(Delete { name, merchant, output }) => {
                 (Request::DeleteAccount(Account { merchant, name }), output)
             }
+            Self::Disable(named) => named.into_request(OneAccount::Disable),
+            Self::Enable(named) => named.into_request(OneAccount::Enable),
             Self::Show(named) => named.into_request(OneAccount::Show),
             Self::Validate(Validate { named: Named { name, merchant, output }, staged }) => {
                 let one = OneAccount::Validate(admin::Validate { merchant, name, staged });

@@ -135,8 +135,11 @@ fn as_text(answer: &Answer) -> String {
         // It has parts within parts, which JSON shows best to people too.
         Answer::AccountWhole(account) => json(&account.0).unwrap_or_default(),
         Answer::Accounts(accounts) => {
-            let row = |line: &AccountLine| [&*line.name, &line.gateway, &line.created].map(from);
-            table(["NAME", "GATEWAY", "CREATED"], accounts.iter().map(row))
+            let row = |line: &AccountLine| {
+                let enabled = if line.enabled { "yes" } else { "no" };
+                [&*line.name, &line.gateway, enabled, &line.created].map(from)
+            };
+            table(["NAME", "GATEWAY", "ENABLED", "CREATED"], accounts.iter().map(row))
         }
         Answer::AuditHead(AuditHead { head, .. }) => {
             format!("The audit log goes to line {}.", head.sequence)
@@ -267,13 +270,14 @@ mod tests {
             name: name.into(),
             gateway: gateway.into(),
             created: "2026-11-22T12:00:00.000Z".into(),
+            enabled: name != "null",
         };
         let accounts = vec![line("stripe-primary", "Stripe"), line("null", "NULLSuccess")];
         assert_eq!(
             as_text(&Answer::Accounts(accounts)),
-            "NAME            GATEWAY      CREATED\n\
-             stripe-primary  Stripe       2026-11-22T12:00:00.000Z\n\
-             null            NULLSuccess  2026-11-22T12:00:00.000Z"
+            "NAME            GATEWAY      ENABLED  CREATED\n\
+             stripe-primary  Stripe       yes      2026-11-22T12:00:00.000Z\n\
+             null            NULLSuccess  no       2026-11-22T12:00:00.000Z"
         );
         assert_eq!(as_text(&Answer::Merchants(vec![])), "ID  CREATED");
     }

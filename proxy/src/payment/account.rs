@@ -1,11 +1,13 @@
 //! The account that a payment goes to.
 
 use super::Stop;
+use crate::breaker::Told;
 use crate::metrics::Phase;
+use crate::result::Ending;
 use crate::rotation::Taken;
 use crate::shared::Shared;
 use filters::decode::{AccountChoice, FieldError};
-use model::{AccountName, Credentials, MerchantId, Report};
+use model::{AccountName, AccountState, Credentials, MerchantId, Report};
 use providers::Provider;
 use std::sync::Arc;
 use std::time::Instant;
@@ -82,6 +84,14 @@ pub(super) fn invalid(field: &'static str, problem: &'static str) -> Stop {
 // === impl Account ===
 
 impl Account {
+    /// Whether new payments may go there.
+    pub(super) fn state(&self) -> AccountState {
+        match &self.credentials {
+            Held::Stored(account) => account.brief.state,
+            Held::Inline(_) => AccountState::Enabled,
+        }
+    }
+
     /// The credentials.
     pub(super) fn credentials(&self) -> &Credentials {
         match &self.credentials {
@@ -90,8 +100,18 @@ impl Account {
         }
     }
 
+    /// Counts what became of a payment here, and what that tells of the provider.
+    pub(super) async fn used(&self, shared: &Shared, merchant: &MerchantId, ending: &Ending) {
+        if let Some(name) = &self.name {
+            shared.told((merchant, name), self.provider.name(), Told::by(ending));
+        }
+        if let Ending::Reported(report) = ending {
+            self.answered(shared, merchant, report).await;
+        }
+    }
+
     /// Counts the answer to a payment, where credentials are staged: refusals end their use.
-    pub(super) async fn used(&self, shared: &Shared, merchant: &MerchantId, report: &Report) {
+    pub(super) async fn answered(&self, shared: &Shared, merchant: &MerchantId, report: &Report) {
         let (Some(name), Held::Stored(account)) = (&self.name, &self.credentials) else { return };
         let Some(staged) = &account.staged else { return };
         let refused = self.provider.refuses_account(report);

@@ -80,9 +80,7 @@ async fn carry_out(
         Err(_) => Ending::Failed,
     };
     note(&mut ongoing, &ending);
-    if let Ending::Reported(report) = &ending {
-        account.used(case.shared, case.merchant, report).await;
-    }
+    account.used(case.shared, case.merchant, &ending).await;
     tried.add(account, &ending, kind);
     let mut finished = finish(ending);
     finished.take(tried, account);

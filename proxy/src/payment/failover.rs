@@ -1,10 +1,10 @@
-//! When the next account may be asked: only when it is certain that this one did nothing.
+//! Which accounts are asked: the next one only when it is certain that this one did nothing.
 //!
 //! The rules are those of `docs/concepts/outcomes.md`. A decline is an answer, and not knowing is
 //! no reason to ask somebody else.
 
-use crate::result::Ending;
-use model::{Outcome, Rejected};
+use crate::result::{Ending, Skip};
+use model::{AccountState, Outcome, Rejected};
 
 /// Whether it is certain that the account did nothing, so that another one may be asked.
 pub(super) fn may_go_on(ending: &Ending) -> bool {
@@ -23,6 +23,22 @@ pub(super) fn may_go_on(ending: &Ending) -> bool {
     }
 }
 
+/// Why an account is left out. One whose provider fails is asked all the same where there is no other:
+/// `works` is only looked at if there is.
+pub(super) fn skip(
+    state: AccountState,
+    another: bool,
+    works: impl FnOnce() -> bool,
+) -> Option<Skip> {
+    if !state.is_enabled() {
+        Some(Skip::Disabled)
+    } else if another && !works() {
+        Some(Skip::Unavailable)
+    } else {
+        None
+    }
+}
+
 /// Whether a payment that ended so at its last account certainly did nothing anywhere: it went on to
 /// that account only from others that did nothing.
 pub(super) fn certainly_nothing(ending: &Ending) -> bool {
@@ -31,9 +47,9 @@ pub(super) fn certainly_nothing(ending: &Ending) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{certainly_nothing, may_go_on};
-    use crate::result::Ending;
-    use model::{Decline, Outcome, Rejected, Report, Unknown};
+    use super::{certainly_nothing, may_go_on, skip};
+    use crate::result::{Ending, Skip};
+    use model::{AccountState, Decline, Outcome, Rejected, Report, Unknown};
 
     #[test]
     fn another_account_is_asked_only_when_this_one_certainly_did_nothing() {
@@ -54,6 +70,18 @@ mod tests {
             assert!(!reported(Outcome::Unknown(why)), "{why:?}");
         }
         assert!(!reported(Outcome::Approved) && !reported(Outcome::Pending));
+    }
+
+    #[test]
+    fn an_account_that_fails_is_left_out_only_where_there_is_another() {
+        let enabled = AccountState::Enabled;
+        assert_eq!(skip(enabled, true, || false), Some(Skip::Unavailable));
+        assert_eq!(skip(enabled, true, || true), None);
+        assert_eq!(skip(enabled, false, || panic!("nobody else is there")), None);
+        for another in [false, true] {
+            let disabled = skip(AccountState::Disabled, another, || panic!("it is no matter"));
+            assert_eq!(disabled, Some(Skip::Disabled));
+        }
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use super::account::{self, Account};
 use super::attempt::{self, Unwritten};
-use super::failover::{certainly_nothing, may_go_on};
+use super::failover::{self, certainly_nothing, may_go_on};
 use super::{Case, Done, Stop, Tried, settle};
 use crate::clock;
-use crate::result::{Ending, Finished};
+use crate::result::{Ending, Finished, Skip};
 use filters::AccountChoice;
 use filters::decode::Fallback;
 use model::{
@@ -81,6 +81,9 @@ fn candidates(
 ) -> Result<Vec<Candidate>, Stop> {
     const FALLBACKS: &str = "fallbackUpgs";
     let first = account::find(case.shared, case.merchant, account)?;
+    if !first.state().is_enabled() {
+        return Err(account::invalid(account::NAME, "the account is disabled"));
+    }
     let mut all = vec![Candidate { account: first, pass_three_ds: true }];
     for Fallback { account, pass_three_ds } in fallbacks {
         let account = account::named(case.shared, case.merchant, account, FALLBACKS)?;
@@ -120,6 +123,12 @@ impl Journey<'_> {
         let mut spare = Some(authorization);
         let mut last = None;
         for (nth, candidate) in candidates.iter().enumerate() {
+            let later = candidates.get(nth.saturating_add(1)..).unwrap_or_default();
+            if let Some(why) = self.skips(candidate, later) {
+                self.tried.skip(&candidate.account, why);
+                self.case.shared.metrics.skipped(candidate.account.provider.name(), why);
+                continue;
+            }
             let is_last = nth.saturating_add(1) == candidates.len();
             let again = |kept: &Authorization| Box::new(kept.again());
             let next = if is_last { spare.take() } else { spare.as_deref().map(again) };
@@ -127,11 +136,14 @@ impl Journey<'_> {
             if !candidate.pass_three_ds {
                 authorization.three_ds = None;
             }
-            let ending = self.ask(&candidate.account, authorization).await?;
+            let ending = self.ask(&candidate.account, authorization, last.is_none()).await?;
             self.tried.add(&candidate.account, &ending, self.payment.kind());
             let over = began.elapsed() >= self.case.shared.payments.failover_timeout;
             let goes_on = may_go_on(&ending) && !over && !matches!(self.begun, Begun::Lost);
-            last = Some((&candidate.account, ending));
+            // An account that cannot be asked says nothing of why the one before failed.
+            if last.is_none() || !matches!(ending, Ending::NotSupported) {
+                last = Some((&candidate.account, ending));
+            }
             if !goes_on {
                 break;
             }
@@ -139,11 +151,26 @@ impl Journey<'_> {
         last.ok_or(Stop::Failed)
     }
 
+    /// Why an account is left out, if it is; `later` are those that stand behind it.
+    fn skips(&self, candidate: &Candidate, later: &[Candidate]) -> Option<Skip> {
+        let Case { shared, merchant, .. } = self.case;
+        let (breakers, now) = (&shared.breakers, Instant::now());
+        let another = later.iter().any(|one| {
+            let open = |name| breakers.is_open(merchant, name, now);
+            one.account.state().is_enabled() && !one.account.name.as_ref().is_some_and(open)
+        });
+        let account = &candidate.account;
+        let works =
+            || account.name.as_ref().is_none_or(|name| breakers.admits(merchant, name, now));
+        failover::skip(account.state(), another, works)
+    }
+
     /// Asks one account.
     async fn ask(
         &mut self,
         account: &Account,
         authorization: Box<Authorization>,
+        is_first: bool,
     ) -> Result<Ending, Stop> {
         let operation = Operation {
             key: self.payment.id.attempt_key(self.payment.attempts.len()),
@@ -153,9 +180,9 @@ impl Journey<'_> {
         let written = match attempt::write(self.case, account, operation, &mut self.loan) {
             Ok(written) => written,
             Err(Unwritten::NotSupported) => return Ok(Ending::NotSupported),
-            Err(Unwritten::Stop(stop)) if matches!(self.begun, Begun::Not { .. }) => {
-                return Err(stop);
-            }
+            Err(Unwritten::Stop(stop)) if is_first => return Err(stop),
+            // The request, or its card, is nothing for this account: the next one may take it.
+            Err(Unwritten::Stop(Stop::Invalid(_))) => return Ok(Ending::NotSupported),
             // What was done so far is told, and that it did not go on.
             Err(Unwritten::Stop(_)) => return Ok(Ending::Failed),
         };
@@ -174,9 +201,7 @@ impl Journey<'_> {
         }
         let ending = attempt::send(self.case, account, written, &mut self.tried).await;
         self.note(&ending);
-        if let Ending::Reported(report) = &ending {
-            account.used(self.case.shared, self.case.merchant, report).await;
-        }
+        account.used(self.case.shared, self.case.merchant, &ending).await;
         Ok(ending)
     }
 

@@ -45,11 +45,14 @@ async fn gateways(client: &Client) {
 
 async fn accounts(client: &Client) {
     let list = ask(client, "GET", "/PaymentGatewayAccounts", None).await.json().unwrap();
-    assert_eq!(names(&list[0]), ["creationTime", "name", "paymentGatewayName"]);
+    assert_eq!(names(&list[0]), ["creationTime", "enabled", "name", "paymentGatewayName"]);
     let whole = ask(client, "GET", "/PaymentGatewayAccounts/stripe-primary", None).await;
     assert!(!whole.text().contains(STRIPE_KEY), "a credential is answered whole");
     let whole = whole.json().unwrap();
-    assert_eq!(names(&whole), ["creationTime", "credentials", "name", "paymentGatewayName"]);
+    assert_eq!(
+        names(&whole),
+        ["creationTime", "credentials", "enabled", "name", "paymentGatewayName"]
+    );
     assert_eq!(whole["credentials"], json!([{"key": "SecretKey", "value": "****6789"}]));
 
     // Names and enums in any case, as the old clients write them.

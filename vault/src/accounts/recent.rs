@@ -66,13 +66,18 @@ mod tests {
     use super::{Account, KEPT_FOR, RECENT_MAX, Recent};
     use crate::AccountBrief;
     use crate::accounts::staged::Pick;
-    use model::{AccountName, Credentials};
+    use model::{AccountName, AccountState, Credentials};
     use std::sync::Arc;
     use std::time::Instant;
 
     fn account() -> Arc<Account> {
         let name = AccountName::parse("main").unwrap();
-        let brief = AccountBrief { name, gateway: "Adyen".into(), created: 1 };
+        let brief = AccountBrief {
+            name,
+            gateway: "Adyen".into(),
+            created: 1,
+            state: AccountState::Enabled,
+        };
         let credentials = Credentials::new(Vec::new());
         Arc::new(Account { brief, credentials, staged: None, picked: Pick::Current })
     }

@@ -8,7 +8,7 @@ use crate::frame::{Fields, frame};
 use crate::seal::{Claim, Purpose};
 use crate::store::{Collection, Store};
 use crate::{StoreError, UnixMillis, Vault, VaultError};
-use model::{AccountName, Credentials, MerchantId};
+use model::{AccountName, AccountState, Credentials, MerchantId};
 
 /// What there is to say of staged credentials without showing them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,6 +192,25 @@ impl Vault {
             Ok(Some((self.seal_account(claim, merchant, &parts, version)?, ())))
         });
         Ok(dropped.await?.is_some())
+    }
+
+    /// Enables or disables an account; all else of it stays. False, when there is none.
+    pub async fn set_account_state(
+        &self,
+        merchant: &MerchantId,
+        name: &AccountName,
+        state: AccountState,
+        now: UnixMillis,
+    ) -> Result<bool, VaultError> {
+        let set = self.rewrite(merchant, name, now, |claim, whole, version| {
+            let parts = Parts {
+                brief: &AccountBrief { state, ..whole.brief },
+                credentials: &whole.credentials,
+                staged: whole.staged.as_ref().map(|(staged, credentials)| (staged, credentials)),
+            };
+            Ok(Some((self.seal_account(claim, merchant, &parts, version)?, ())))
+        });
+        Ok(set.await?.is_some())
     }
 
     /// The accounts of a merchant that have staged credentials, by name.

@@ -6,6 +6,10 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     AccountDelete,
+    /// No new payments go to an account any more.
+    AccountDisable,
+    /// New payments may go to an account again.
+    AccountEnable,
     AccountList,
     AccountPut,
     AccountRead,
@@ -81,8 +85,10 @@ pub enum Action {
 
 impl Action {
     /// Every action, in the order of their words.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 47] = [
         Self::AccountDelete,
+        Self::AccountDisable,
+        Self::AccountEnable,
         Self::AccountList,
         Self::AccountPut,
         Self::AccountRead,
@@ -142,6 +148,8 @@ impl Action {
     fn row(self) -> (&'static str, &'static str) {
         match self {
             Self::AccountDelete => ("account.delete", "10.2.1.5"),
+            Self::AccountDisable => ("account.disable", "10.2.1.5"),
+            Self::AccountEnable => ("account.enable", "10.2.1.5"),
             Self::AccountList => ("account.list", "10.2.1.2"),
             Self::AccountPut => ("account.put", "10.2.1.5"),
             Self::AccountRead => ("account.read", "10.2.1.2"),

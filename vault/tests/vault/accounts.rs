@@ -70,6 +70,39 @@ on_stage!(1 an_account_is_put_read_listed_replaced_and_deleted(stage) {
     assert_eq!(again.created, later, "a deleted account is forgotten");
 });
 
+on_stage!(2 an_account_is_disabled_with_all_that_is_in_it_and_enabled_again(stage) {
+    use model::AccountState::{Disabled, Enabled};
+    let state = |vault: &Vault, shop: &MerchantId| {
+        let listed = vault.accounts(shop).unwrap();
+        let account = vault.account(shop, &name("acc")).unwrap().unwrap();
+        assert_eq!(listed[0].state, account.brief.state);
+        account.brief.state
+    };
+    let set = |vault: &Vault, shop: &MerchantId, state| {
+        wait(vault.set_account_state(shop, &name("acc"), state, NOW_MS))
+    };
+    if stage.act == 1 {
+        let (vault, shop, other) = stage.make_with_merchants();
+        let pair = credentials(&[("secretKey", "sk_1")]);
+        let as_state = (pair, Disabled);
+        wait(vault.put_account_as(&shop, &name("acc"), "Stripe", as_state, NOW_MS)).unwrap();
+        assert_eq!(state(&vault, &shop), Disabled);
+        assert_eq!((set(&vault, &shop, Enabled), set(&vault, &other, Enabled)), (Ok(true), Ok(false)));
+        assert_eq!(state(&vault, &shop), Enabled);
+        let next = credentials(&[("secretKey", "sk_2")]);
+        wait(vault.stage_account(&shop, &name("acc"), next, NOW_MS)).unwrap().unwrap();
+        assert_eq!(set(&vault, &shop, Disabled), Ok(true));
+        return;
+    }
+    let (vault, shop) = (stage.open(), merchant("shop"));
+    assert_eq!(state(&vault, &shop), Disabled);
+    assert!(vault.account(&shop, &name("acc")).unwrap().unwrap().staged.is_some(), "all else stays");
+    let pairs = vec![("secretKey".into(), "sk_1".into())];
+    assert_eq!(read(&vault, &shop, "acc"), Some(("Stripe".into(), pairs)));
+    put(&vault, &shop, "acc", &[], NOW_MS).unwrap();
+    assert_eq!(state(&vault, &shop), Enabled, "it is replaced as a whole");
+});
+
 on_stage!(1 merchants_whose_names_begin_alike_do_not_mix(stage) {
     let vault = stage.make();
     let (shop, shop2) = (merchant("shop"), merchant("shop-2"));
