@@ -13,6 +13,8 @@ pub enum Route {
     Gateways,
     Charge,
     Authorize,
+    /// Which accounts a charge would ask.
+    Explain,
     Capture,
     Refund,
     Void,
@@ -103,10 +105,11 @@ const GET_PUT_DELETE: (&[Verb], &str) =
     (&[Verb::Get, Verb::Put, Verb::Delete], "GET, HEAD, PUT, DELETE");
 
 /// Every path of the API.
-pub const ROUTES: [Entry; 23] = [
+pub const ROUTES: [Entry; 24] = [
     entry("/PaymentGateway", GET, Place::Plain(|| Route::Gateways)),
     entry("/PaymentGateway/charge", POST, Place::Plain(|| Route::Charge)),
     entry("/PaymentGateway/authorize", POST, Place::Plain(|| Route::Authorize)),
+    entry("/PaymentGateway/explain", POST, Place::Plain(|| Route::Explain)),
     entry("/PaymentGateway/capture", PUT, Place::Plain(|| Route::Capture)),
     entry("/PaymentGateway/refund", PUT, Place::Plain(|| Route::Refund)),
     entry("/PaymentGateway/void", DELETE, Place::Plain(|| Route::Void)),
@@ -206,6 +209,7 @@ impl Route {
             (
                 Self::Charge
                 | Self::Authorize
+                | Self::Explain
                 | Self::Capture
                 | Self::Refund
                 | Self::Void
@@ -229,6 +233,7 @@ impl Route {
             Self::Gateways => "/PaymentGateway",
             Self::Charge => "/PaymentGateway/charge",
             Self::Authorize => "/PaymentGateway/authorize",
+            Self::Explain => "/PaymentGateway/explain",
             Self::Capture => "/PaymentGateway/capture",
             Self::Refund => "/PaymentGateway/refund",
             Self::Void => "/PaymentGateway/void",
@@ -272,6 +277,7 @@ impl Route {
             | Self::Transaction(_) => false,
             Self::Charge
             | Self::Authorize
+            | Self::Explain
             | Self::Capture
             | Self::Refund
             | Self::Void
@@ -289,6 +295,7 @@ impl Route {
             Self::Void => Some(Kind::Void),
             Self::Status => Some(Kind::Status),
             Self::Gateways
+            | Self::Explain
             | Self::Accounts
             | Self::Account(_)
             | Self::AccountBalance(_)

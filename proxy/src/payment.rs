@@ -7,6 +7,7 @@
 mod account;
 mod attempt;
 mod change;
+mod explain;
 mod failover;
 mod make;
 mod replay;
@@ -25,6 +26,7 @@ use vault::audit::Who;
 use vault::payments::{Ongoing, Replay};
 use vault::{CardError, CvvLoan, VaultError};
 
+pub(crate) use explain::explain;
 pub(crate) use replay::check_key;
 
 /// What a merchant asked for, decoded, and who asked.

@@ -3,13 +3,14 @@
 use crate::account_routes;
 use crate::balance;
 use crate::clock;
+use crate::payment;
 use crate::reply::Reply;
 use crate::shared::Shared;
 use crate::transactions;
 use filters::decode::{self, BindingInput, FieldError, TokenInput};
 use filters::reject::Reject;
 use filters::route::{Route, Verb};
-use model::{AccountName, CardToken, Principal};
+use model::{AccountName, CardToken, Kind, Principal};
 use providers::{CredentialSpec, Gateway};
 use serde::Serialize;
 use vault::audit::{Action, AuditError, Source, Who, object_of};
@@ -127,6 +128,10 @@ pub(crate) async fn answer(
     let audit = shared.vault.audit();
     let event = |action, object: &str| who.event(action, Some(merchant), object);
     match (route, verb) {
+        (Route::Explain, _) => {
+            let request = decode::payment(Kind::Charge, body, clock::month_anywhere());
+            payment::explain(shared, merchant, request.map_err(Refused::Invalid)?)
+        }
         (Route::Gateways, _) => Ok(gateways()),
         (Route::ApiKey, _) => Ok(api_key(principal)),
         (Route::Accounts, _) => {

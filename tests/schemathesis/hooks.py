@@ -80,7 +80,7 @@ THREE_DS = {
 }
 # What is asked of an account that there is.
 NAMED = ("PaymentGatewayAccountBalance", "PaymentGatewayAccountValidate")
-NEW_PAYMENTS = ("GatewayCharge", "GatewayAuthorize")
+NEW_PAYMENTS = ("GatewayCharge", "GatewayAuthorize", "GatewayExplain")
 
 
 class Fixtures:

@@ -100,6 +100,12 @@ impl Account {
         }
     }
 
+    /// Whether new payments may go there, and its provider is not known to fail.
+    pub(super) fn is_usable(&self, shared: &Shared, merchant: &MerchantId, now: Instant) -> bool {
+        let open = |name| shared.breakers.is_open(merchant, name, now);
+        self.state().is_enabled() && !self.name.as_ref().is_some_and(open)
+    }
+
     /// Counts what became of a payment here, and what that tells of the provider.
     pub(super) async fn used(&self, shared: &Shared, merchant: &MerchantId, ending: &Ending) {
         if let Some(name) = &self.name {

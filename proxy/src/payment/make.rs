@@ -6,10 +6,12 @@ use super::failover::{self, certainly_nothing, may_go_on};
 use super::{Case, Done, Stop, Tried, settle};
 use crate::clock;
 use crate::result::{Ending, Finished, Skip};
+use crate::shared::Shared;
 use filters::AccountChoice;
 use filters::decode::Fallback;
 use model::{
-    Action, Attempt, Authorization, Evidence, Operation, Payment, Standing, TransactionId,
+    Action, Attempt, Authorization, Evidence, MerchantId, Operation, Payment, Standing,
+    TransactionId,
 };
 use std::time::Instant;
 use vault::CvvLoan;
@@ -24,8 +26,8 @@ pub(super) struct Wanted {
 }
 
 /// An account to be asked.
-struct Candidate {
-    account: Account,
+pub(super) struct Candidate {
+    pub(super) account: Account,
     pass_three_ds: bool,
 }
 
@@ -58,7 +60,7 @@ pub(super) async fn make(
 ) -> Result<Done, Stop> {
     let Wanted { authorization, merchant_reference, account, fallbacks } = wanted;
     // All are looked up before any is asked, so that a wrong name is told while nothing is done.
-    let candidates = candidates(case, account, fallbacks)?;
+    let candidates = candidates(case.shared, case.merchant, account, fallbacks)?;
     let name = case.shared.vault.name_payment(case.merchant, clock::now_millis())?;
     let id = name.id().clone();
     let payment = draft(id, &authorization, merchant_reference);
@@ -74,19 +76,21 @@ pub(super) async fn make(
     }
 }
 
-fn candidates(
-    case: &Case<'_>,
+/// Looks up the accounts of a payment.
+pub(super) fn candidates(
+    shared: &Shared,
+    merchant: &MerchantId,
     account: AccountChoice,
     fallbacks: Vec<Fallback>,
 ) -> Result<Vec<Candidate>, Stop> {
     const FALLBACKS: &str = "fallbackUpgs";
-    let first = account::find(case.shared, case.merchant, account)?;
+    let first = account::find(shared, merchant, account)?;
     if !first.state().is_enabled() {
         return Err(account::invalid(account::NAME, "the account is disabled"));
     }
     let mut all = vec![Candidate { account: first, pass_three_ds: true }];
     for Fallback { account, pass_three_ds } in fallbacks {
-        let account = account::named(case.shared, case.merchant, account, FALLBACKS)?;
+        let account = account::named(shared, merchant, account, FALLBACKS)?;
         all.push(Candidate { account, pass_three_ds });
     }
     Ok(all)
@@ -107,6 +111,16 @@ fn draft(
         memo: None,
         attempts: Vec::with_capacity(1),
         changes: Vec::new(),
+    }
+}
+
+// === impl Candidate ===
+
+impl Candidate {
+    /// What this account may be told.
+    pub(super) fn told(&self, authorization: Box<Authorization>) -> Box<Authorization> {
+        let three_ds = authorization.three_ds.filter(|_| self.pass_three_ds);
+        Box::new(Authorization { three_ds, ..*authorization })
     }
 }
 
@@ -132,10 +146,8 @@ impl Journey<'_> {
             let is_last = nth.saturating_add(1) == candidates.len();
             let again = |kept: &Authorization| Box::new(kept.again());
             let next = if is_last { spare.take() } else { spare.as_deref().map(again) };
-            let Some(mut authorization) = next else { break };
-            if !candidate.pass_three_ds {
-                authorization.three_ds = None;
-            }
+            let Some(authorization) = next else { break };
+            let authorization = candidate.told(authorization);
             let ending = self.ask(&candidate.account, authorization, last.is_none()).await?;
             self.tried.add(&candidate.account, &ending, self.payment.kind());
             let over = began.elapsed() >= self.case.shared.payments.failover_timeout;
@@ -155,10 +167,7 @@ impl Journey<'_> {
     fn skips(&self, candidate: &Candidate, later: &[Candidate]) -> Option<Skip> {
         let Case { shared, merchant, .. } = self.case;
         let (breakers, now) = (&shared.breakers, Instant::now());
-        let another = later.iter().any(|one| {
-            let open = |name| breakers.is_open(merchant, name, now);
-            one.account.state().is_enabled() && !one.account.name.as_ref().is_some_and(open)
-        });
+        let another = later.iter().any(|one| one.account.is_usable(shared, merchant, now));
         let account = &candidate.account;
         let works =
             || account.name.as_ref().is_none_or(|name| breakers.admits(merchant, name, now));

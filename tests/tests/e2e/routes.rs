@@ -124,6 +124,8 @@ async fn payments(client: &Client) {
     assert_eq!((charged.status, text(&charged, "operationType")), (200, "Charge".into()));
     let held = post("/PaymentGateway/authorize", order("9.99")).await.unwrap();
     assert_eq!((held.status, text(&held, "operationType")), (200, "PreAuth".into()));
+    let explained = post("/PaymentGateway/explain", order("9.99")).await.unwrap();
+    assert_eq!((explained.status, text(&explained, "operationType")), (200, "Charge".into()));
     let reference = text(&held, "gatewayReference");
     for (method, path, amount, kind) in [
         ("PUT", "/PaymentGateway/capture", "5.00", "Capture"),

@@ -1,0 +1,119 @@
+//! `POST /PaymentGateway/explain`: what a charge would do, and that it does nothing itself.
+
+use super::order::{Order, text};
+use serde_json::{Value, json};
+use tests::net::client::Answer;
+use tests::net::{Net, Options, STRIPE_KEY};
+use tests::sandbox::Provider;
+use tests::sandbox::fault::{Effect, Fault, Operation};
+
+fn body(order: &Order, others: &[&str]) -> Value {
+    let mut body: Value = serde_json::from_str(&order.body()).unwrap();
+    let one = |name: &&str| json!({"paymentGatewayAccountName": name});
+    body["fallbackUpgs"] = others.iter().map(one).collect();
+    body
+}
+
+async fn post(net: &Net, verb: &str, body: &Value) -> Answer {
+    net.send("POST", &format!("/PaymentGateway/{verb}"), Some(body)).await.unwrap()
+}
+
+/// `account tried`, or `account why not`, of each account.
+async fn explained(net: &Net, body: &Value) -> Vec<String> {
+    let answer = post(net, "explain", body).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let told = |one: &Value| {
+        let why = one["skipped"].as_str();
+        assert_eq!(one["tried"], why.is_none());
+        format!("{} {}", one["account"].as_str().unwrap(), why.unwrap_or("tried"))
+    };
+    answer.json().unwrap()["accounts"].as_array().unwrap().iter().map(told).collect()
+}
+
+fn stripe() -> Order {
+    Order::new("stripe-primary", "10.50", "USD")
+}
+
+#[tokio::test]
+async fn nothing_is_sent_written_opened_or_used_up() {
+    let net = Net::start().await.unwrap();
+    let kept = net.send("POST", "/StringTokens", Some(&json!({"payload": "737"}))).await.unwrap();
+    let cvv = text(&kept, "token");
+    let opened = net.read("vault/audit.log").matches("card.").count();
+    let order = stripe().cvv(&format!("@{cvv}")).number("@nQGywsQE9gbURtrXEjTZwtWqeMdK9nsO");
+    let found = explained(&net, &body(&order, &["adyen-backup"])).await;
+    assert_eq!(found, ["stripe-primary tried", "adyen-backup tried"]);
+    assert_eq!((net.sandbox.requests(), net.sandbox.questions()), (0, 0));
+    let meta = net.send("GET", &format!("/StringTokens/{cvv}/meta"), None).await.unwrap();
+    assert_eq!(meta.status, 200, "the value is still there");
+    let listed = net.send("GET", "/Transactions", None).await.unwrap().json().unwrap();
+    assert_eq!(listed["transactions"], json!([]));
+    assert_eq!(net.read("vault/audit.log").matches("card.").count(), opened);
+}
+
+#[tokio::test]
+async fn it_says_which_accounts_a_charge_asks_and_why_not_others() {
+    let payments = "  breaker_faults: 3\n  breaker_open_s: 600\n".to_owned();
+    let net = Net::with(Options { payments, ..Options::default() }).await.unwrap();
+    let credentials = json!([{"key": "SecretKey", "value": STRIPE_KEY}]);
+    let off = json!({"paymentGatewayName": "Stripe", "credentials": credentials, "enabled": false});
+    net.send("PUT", "/PaymentGatewayAccounts/stripe-off", Some(&off)).await.unwrap();
+    let cut = Fault::standing(Effect::Cut).before().at(Provider::Stripe);
+    net.sandbox.fault(cut.on(Operation::PaymentMethod)).unwrap();
+    for _ in 0..3 {
+        post(&net, "charge", &body(&stripe(), &[])).await;
+    }
+    let all = body(&stripe(), &["stripe-off", "adyen-backup"]);
+    let expected = ["stripe-primary Unavailable", "stripe-off Disabled", "adyen-backup tried"];
+    assert_eq!(explained(&net, &all).await, expected);
+    // A charge does as it was said.
+    let charged = post(&net, "charge", &all).await.json().unwrap();
+    let skipped: Vec<_> =
+        charged["attempts"].as_array().unwrap().iter().map(|one| &one["skipped"]).collect();
+    assert_eq!(skipped, [&json!("Unavailable"), &json!("Disabled"), &Value::Null]);
+    let alone = body(&stripe(), &["stripe-off"]);
+    assert_eq!(explained(&net, &alone).await, ["stripe-primary tried", "stripe-off Disabled"]);
+}
+
+#[tokio::test]
+async fn what_a_provider_cannot_take_is_told_by_field_and_passed_over() {
+    let net = Net::start().await.unwrap();
+    // Adyen has dinars of Iraq, and Stripe has not.
+    let order = Order::new("adyen-backup", "10.500", "IQD");
+    let all = body(&order, &["stripe-primary", "null-success"]);
+    let expected = ["adyen-backup tried", "stripe-primary NotSupported", "null-success tried"];
+    assert_eq!(explained(&net, &all).await, expected);
+    let found = post(&net, "explain", &all).await.json().unwrap();
+    let second = &found["accounts"][1];
+    assert_eq!(second["fieldName"], "currency");
+    assert_eq!(second["problem"], "is not a currency that Stripe documents");
+    // A charge passes it over too.
+    net.sandbox.fault(Fault::once(Effect::Status(429)).before().at(Provider::Adyen)).unwrap();
+    let charged = post(&net, "charge", &all).await;
+    assert_eq!((charged.status, text(&charged, "gatewayName").as_str()), (200, "NULLSuccess"));
+    // And an account that cannot be asked does not hide why the one before failed.
+    net.sandbox.fault(Fault::once(Effect::Status(429)).before().at(Provider::Adyen)).unwrap();
+    let two = post(&net, "charge", &body(&order, &["stripe-primary"])).await;
+    assert_eq!((two.status, text(&two, "operationResultCode").as_str()), (503, "TemporaryFailure"));
+}
+
+#[tokio::test]
+async fn what_a_charge_would_be_refused_for_is_refused_in_the_same_words() {
+    let net = Net::start().await.unwrap();
+    let disable = ["accounts", "disable", "adyen-backup", "--merchant", tests::net::MERCHANT];
+    tokio::task::block_in_place(|| net.run(&disable)).unwrap();
+    let orders = [
+        body(&Order::new("nobody-there", "10.50", "USD"), &[]),
+        body(&Order::new("adyen-backup", "10.50", "USD"), &["stripe-primary"]),
+        body(&stripe(), &["nobody-there"]),
+        body(&Order::new("stripe-primary", "10.500", "IQD"), &[]),
+        body(&Order::new("stripe-primary", "-1", "USD"), &[]),
+        body(&Order::new("stripe-primary", "10.50", "USD").number("4111111111111112"), &[]),
+    ];
+    for order in orders {
+        let (told, charged) =
+            (post(&net, "explain", &order).await, post(&net, "charge", &order).await);
+        assert_eq!((told.status, charged.status), (400, 400), "{}", told.text());
+        assert_eq!(told.body, charged.body);
+    }
+}
