@@ -184,6 +184,8 @@ pub struct Lost<'a> {
     pub memo: Option<&'a str>,
     /// When it was sent, in seconds since 1970.
     pub sent: u64,
+    /// When it is asked about, in seconds since 1970.
+    pub now: u64,
 }
 
 /// What an inquiry brought.
@@ -290,6 +292,15 @@ fn doubted(report: Report) -> Report {
             Report { outcome: Outcome::Unknown(Unknown::Unreadable), ..report }
         }
         Outcome::Declined(_) | Outcome::Rejected(_) | Outcome::Unknown(_) => report,
+    }
+}
+
+// === impl Lost ===
+
+impl Lost<'_> {
+    /// How long ago it was sent, in seconds.
+    pub fn age(&self) -> u64 {
+        self.now.saturating_sub(self.sent)
     }
 }
 

@@ -187,7 +187,7 @@ impl Provider for Stripe {
     }
 
     fn inquiry(&self, lost: &Lost<'_>, cx: &Cx<'_>) -> Result<Request, Refusal> {
-        get(&lost::question(lost, cx.now)?, cx)
+        get(&lost::question(lost)?, cx)
     }
 
     fn found(&self, lost: &Lost<'_>, answer: &Answer<'_>) -> Found {

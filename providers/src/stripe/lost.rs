@@ -2,7 +2,8 @@
 //!
 //! A new payment is found by our key in its metadata. The list of payments shows at once what was
 //! made, but one page of it may not be enough for a busy account; the search needs no pages, but its
-//! index lags. So the list is asked first and the search later, when the index has caught up.
+//! index lags. So the list is asked first, and after a minute both in turn. What the search does not
+//! show is believed only when its index has certainly caught up.
 
 use super::answer::{Expected, Intent, Object, Refund};
 use super::{intent_id, v1};
@@ -16,9 +17,11 @@ use std::time::Duration;
 const EARLIER_SECS: u64 = 300;
 const LATER_SECS: u64 = 600;
 
-/// When a payment that the list has not shown is searched for. The index takes a minute as a rule,
-/// and up to an hour when it is out of order: <https://docs.stripe.com/search#data-freshness>
-const SEARCH_AFTER_SECS: u64 = 3_600;
+/// When a payment that the list has not shown is searched for, and when it is believed that the search
+/// shows it if there is one. The index takes a minute as a rule, and up to an hour when it is out of
+/// order: <https://docs.stripe.com/search#data-freshness>
+const SEARCH_AFTER_SECS: u64 = 90;
+const SEARCH_LAG_SECS: u64 = 3_600;
 
 /// The longest page.
 const PAGE: &str = "100";
@@ -26,14 +29,12 @@ const PAGE: &str = "100";
 /// Both exchanges, the time that Stripe takes at most, and as much again.
 pub(super) const LAG: Duration = Duration::from_mins(10);
 
-/// Where to ask, at `now`.
-pub(super) fn question(lost: &Lost<'_>, now: u64) -> Result<String, Refusal> {
+/// Where to ask.
+pub(super) fn question(lost: &Lost<'_>) -> Result<String, Refusal> {
     let payment = || intent_id(lost.payment.unwrap_or_default());
     match lost.kind {
-        Kind::Authorize | Kind::Charge if now.saturating_sub(lost.sent) < SEARCH_AFTER_SECS => {
-            Ok(listed(lost))
-        }
-        Kind::Authorize | Kind::Charge => searched(lost),
+        Kind::Authorize | Kind::Charge if is_to_search(lost.age()) => searched(lost),
+        Kind::Authorize | Kind::Charge => Ok(listed(lost)),
         Kind::Capture | Kind::Void => {
             let path = v1(&["payment_intents", payment()?]);
             Ok(query(&path, &[("expand[]", "latest_charge")]))
@@ -44,6 +45,13 @@ pub(super) fn question(lost: &Lost<'_>, now: u64) -> Result<String, Refusal> {
         }
         Kind::Status => Err(Refusal::Unsupported),
     }
+}
+
+/// Whether the search's turn has come, so many seconds after it was sent: in every second span that is
+/// as long as all before it, as the times between questions are, and at last always.
+fn is_to_search(age: u64) -> bool {
+    let spans = age.checked_div(SEARCH_AFTER_SECS).and_then(u64::checked_ilog2);
+    age >= SEARCH_LAG_SECS || spans.is_some_and(|nth| nth % 2 == 0)
 }
 
 fn listed(lost: &Lost<'_>) -> String {
@@ -81,6 +89,9 @@ pub(super) fn found(lost: &Lost<'_>, answer: &Answer<'_>) -> Found {
     }
 }
 
+/// What the page of a search says that it is.
+const SEARCH: &str = "search_result";
+
 /// A page of a list or of what a search found.
 #[derive(Deserialize)]
 struct Page<T> {
@@ -92,11 +103,12 @@ struct Page<T> {
 fn payment(lost: &Lost<'_>, answer: &Answer<'_>) -> Found {
     let page = answer.json::<Page<Intent>>().filter(Page::is_one);
     let Some(page) = page else { return Found::Unclear };
-    let none = page.none();
+    let (none, is_search) = (page.none(), &*page.object == SEARCH);
     match page.data.into_iter().find(|intent| intent.key() == Some(lost.key)) {
         // Nothing is held any more, whatever was held before.
         Some(intent) if intent.status() == "canceled" => dead(&intent, State::Voided),
         Some(intent) => settled(lost, intent.report(lost.kind, &Expected::key(lost.key))),
+        None if is_search && lost.age() < SEARCH_LAG_SECS => Found::Unclear,
         None => none,
     }
 }
@@ -142,11 +154,26 @@ fn dead(intent: &Intent, state: State) -> Found {
 
 impl<T> Page<T> {
     fn is_one(&self) -> bool {
-        matches!(&*self.object, "list" | "search_result")
+        matches!(&*self.object, "list" | SEARCH)
     }
 
     /// What it means that the page does not have it: there may be another page.
     fn none(&self) -> Found {
         if self.has_more { Found::Unclear } else { Found::Absent }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SEARCH_LAG_SECS, is_to_search};
+
+    #[test]
+    fn both_are_asked_within_minutes_and_at_last_the_search() {
+        // As the resolver asks: after one second, and twice as long each time.
+        let asked: Vec<u64> = (0..12).map(|nth| (1_u64 << nth) - 1).collect();
+        assert!(asked.iter().filter(|age| **age < 90).all(|age| !is_to_search(*age)));
+        let within = |minutes: u64| asked.iter().any(|age| *age < minutes * 60 && is_to_search(*age));
+        assert!(within(3) && asked.iter().any(|age| *age > 120 && !is_to_search(*age)));
+        assert!((0..10_000).all(|more| is_to_search(SEARCH_LAG_SECS + more)));
     }
 }
