@@ -19,9 +19,12 @@ use crate::undying::{Panicked, Undying};
 use crate::upstream::Tally;
 use filters::decode::{FieldError, PaymentRequest};
 use filters::reject::Reject;
-use model::{Action, Amount, ChangeKind, Kind, MerchantId, Operation, Outcome, Report, Unknown};
-use std::sync::Arc;
+use model::{
+    Action, Amount, ChangeKind, Kind, MerchantId, Operation, Outcome, Report, TransactionId,
+    Unknown,
+};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use vault::audit::Who;
 use vault::payments::{Ongoing, Replay};
 use vault::{CardError, CvvLoan, VaultError};
@@ -63,8 +66,17 @@ struct Case<'a> {
     shared: &'a Shared,
     merchant: &'a MerchantId,
     who: &'a Who,
+    /// What is left of it if it panics.
+    trace: &'a Trace,
+}
+
+/// What is known of a payment that panicked.
+#[derive(Debug, Default)]
+struct Trace {
     /// Whether anything that moves money was handed to a connection.
-    sent: &'a AtomicBool,
+    sent: AtomicBool,
+    /// The name that the journal has it by.
+    id: OnceLock<TransactionId>,
 }
 
 /// The accounts that were asked, so far.
@@ -91,11 +103,11 @@ impl Plan {
     ///
     /// Whoever waits may go away: the payment goes on, and its outcome is counted all the same.
     pub(crate) async fn perform(self, shared: &Arc<Shared>) -> Performed {
-        let sent = Arc::new(AtomicBool::new(false));
+        let trace = Arc::new(Trace::default());
         let (kind, amount) = kind_and_amount(&self.request);
-        let payment = Undying::new(perform(shared.clone(), self, sent.clone()));
+        let payment = Undying::new(perform(shared.clone(), self, trace.clone()));
         payment.await.unwrap_or_else(|Panicked| {
-            let finished = broken(kind, amount, &sent);
+            let finished = broken(kind, amount, &trace);
             shared.metrics.operation_done(&finished);
             Performed::Finished(Box::new(Done::of(finished)))
         })
@@ -120,14 +132,15 @@ fn kind_and_amount(request: &PaymentRequest) -> (Kind, Option<Amount>) {
 
 /// A payment that panicked: a mistake of ours, and if money may have moved, we do not know. The
 /// journal has it, and asks the provider.
-fn broken(kind: Kind, amount: Option<Amount>, sent: &AtomicBool) -> Finished {
+fn broken(kind: Kind, amount: Option<Amount>, trace: &Trace) -> Finished {
     log::error!("a payment panicked");
-    let ending = if sent.load(Ordering::SeqCst) {
+    let ending = if trace.sent.load(Ordering::SeqCst) {
         Ending::Reported(Report::bare(Outcome::Unknown(Unknown::Interrupted)))
     } else {
         Ending::Failed
     };
-    Finished::new(nameless(), kind, amount, ending)
+    let key = trace.id.get().map_or_else(nameless, |id| id.as_str().into());
+    Finished::new(key, kind, amount, ending)
 }
 
 /// The name of what is in no journal: 32 digits of randomness.
@@ -136,11 +149,11 @@ fn nameless() -> Box<str> {
     str::from_utf8(&digits).unwrap_or_default().into()
 }
 
-async fn perform(shared: Arc<Shared>, plan: Plan, sent: Arc<AtomicBool>) -> Performed {
+async fn perform(shared: Arc<Shared>, plan: Plan, trace: Arc<Trace>) -> Performed {
     let _ongoing = shared.metrics.payment_begun();
     let (kind, amount) = kind_and_amount(&plan.request);
     let Plan { merchant, key, request, who } = plan;
-    let case = Case { shared: &shared, merchant: &merchant, who: &who, sent: &sent };
+    let case = Case { shared: &shared, merchant: &merchant, who: &who, trace: &trace };
     let done = match carry_out(&case, key.as_deref(), request).await {
         Ok(done) => done,
         Err(Stop::Invalid(error)) => return Performed::Invalid(error),
@@ -217,6 +230,16 @@ async fn settle(case: &Case<'_>, ongoing: Ongoing, finished: Finished) -> Done {
     }
 }
 
+// === impl Case ===
+
+impl Case<'_> {
+    /// Notes the name that the journal has the payment by, for the answer if it panics.
+    fn is_named(&self, id: &TransactionId) {
+        // It has one name.
+        let _first = self.trace.id.set(id.clone());
+    }
+}
+
 // === impl Tried ===
 
 impl Tried {
@@ -276,5 +299,27 @@ impl From<CardError> for Stop {
             CardError::Field { name, problem } => account::invalid(name, problem),
             CardError::Vault(error) => error.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Trace, broken};
+    use crate::result::Ending;
+    use model::{Kind, Outcome, TransactionId};
+    use std::sync::atomic::Ordering;
+
+    #[test]
+    fn what_panicked_is_answered_by_the_name_that_the_journal_has() {
+        let trace = Trace::default();
+        let early = broken(Kind::Charge, None, &trace);
+        assert!(matches!(early.ending, Ending::Failed) && early.key.len() == 32);
+        let id = TransactionId::new(7, 9);
+        trace.id.set(id.clone()).unwrap();
+        trace.sent.store(true, Ordering::SeqCst);
+        let late = broken(Kind::Charge, None, &trace);
+        assert_eq!(&*late.key, id.as_str());
+        let Ending::Reported(report) = late.ending else { panic!("{late:?}") };
+        assert!(matches!(report.outcome, Outcome::Unknown(_)));
     }
 }

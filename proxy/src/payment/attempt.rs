@@ -98,7 +98,7 @@ async fn converse(
     for nth in 0..EXCHANGES_MAX {
         let moves_money = request.moves_money;
         if moves_money {
-            case.sent.store(true, Ordering::SeqCst);
+            case.trace.sent.store(true, Ordering::SeqCst);
         }
         let began = Instant::now();
         let exchange = case.shared.upstreams.exchange(provider.name(), request).await;

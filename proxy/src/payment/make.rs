@@ -63,6 +63,7 @@ pub(super) async fn make(
     let candidates = candidates(case.shared, case.merchant, account, fallbacks)?;
     let name = case.shared.vault.name_payment(case.merchant, clock::now_millis())?;
     let id = name.id().clone();
+    case.is_named(&id);
     let payment = draft(id, &authorization, merchant_reference);
     let tried = Tried::default();
     let (begun, loan) = (Begun::Not { name, replay }, CvvLoan::default());
