@@ -8,6 +8,7 @@
 pub mod access;
 pub mod account;
 pub mod card;
+pub mod doubt;
 pub mod money;
 pub mod operation;
 pub mod outcome;

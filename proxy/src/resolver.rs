@@ -8,9 +8,8 @@ use crate::clock;
 use crate::exchange::Exchange;
 use crate::shared::Shared;
 use async_trait::async_trait;
-use model::{
-    AccountName, Evidence, Kind, MerchantId, Outcome, Payment, Report, Standing, TransactionId,
-};
+use model::doubt::{self, Belief, Heard};
+use model::{AccountName, Evidence, Kind, MerchantId, Payment, Report, Standing, TransactionId};
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use providers::wire::Answer;
@@ -37,10 +36,34 @@ const SWEEP_PERIOD: Duration = Duration::from_secs(1);
 /// How long it rests after it has looked through all.
 const SWEPT_PERIOD: Duration = Duration::from_secs(3_600);
 
+/// How many questions may be under way at a time, and how many of one account, so that a provider that
+/// hangs holds up nobody else.
+const UNDER_WAY_MAX: usize = 32;
+const UNDER_WAY_PER_ACCOUNT_MAX: usize = 4;
+
 /// The service.
-pub(crate) struct Resolver {
+pub(crate) struct Resolver(Arc<Inner>);
+
+struct Inner {
     shared: Arc<Shared>,
     waits: Mutex<HashMap<TransactionId, Wait>>,
+    under_way: Mutex<UnderWay>,
+}
+
+/// Whose account a question is about; no account where the credentials were not kept.
+type Whose = (MerchantId, Option<AccountName>);
+
+/// The questions that are under way.
+#[derive(Debug, Default)]
+struct UnderWay {
+    all: usize,
+    of: HashMap<Whose, usize>,
+}
+
+/// A question that is under way, until it is dropped.
+struct Turn {
+    inner: Arc<Inner>,
+    whose: Whose,
 }
 
 /// When something in doubt is asked about again.
@@ -61,26 +84,86 @@ pub(crate) enum Answered {
     Later(&'static str),
 }
 
+// === impl UnderWay ===
+
+impl UnderWay {
+    fn is_full(&self) -> bool {
+        self.all >= UNDER_WAY_MAX
+    }
+
+    /// Takes a turn, if the account has one left.
+    fn begin(&mut self, whose: &Whose) -> bool {
+        let own = self.of.get(whose).copied().unwrap_or_default();
+        if self.is_full() || own >= UNDER_WAY_PER_ACCOUNT_MAX {
+            return false;
+        }
+        self.all = self.all.saturating_add(1);
+        self.of.insert(whose.clone(), own.saturating_add(1));
+        true
+    }
+
+    fn end(&mut self, whose: &Whose) {
+        self.all = self.all.saturating_sub(1);
+        let left = self.of.remove(whose).unwrap_or_default().saturating_sub(1);
+        if left > 0 {
+            self.of.insert(whose.clone(), left);
+        }
+    }
+}
+
+// === impl Turn ===
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.inner.under_way().end(&self.whose);
+    }
+}
+
 // === impl Resolver ===
 
 impl Resolver {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, waits: Mutex::default() }
+        let (waits, under_way) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(Inner { shared, waits, under_way }))
     }
+}
 
-    /// Asks about all that is due.
-    async fn look(&self) {
+// === impl Inner ===
+
+impl Inner {
+    /// Begins to ask about all that is due, and does not wait for the answers.
+    fn look(self: &Arc<Self>) {
         let doubts = self.shared.vault.doubts(DOUBTS_MAX);
         self.forget_others(&doubts);
         for doubt in self.due(doubts) {
-            if let Err(error) = self.resolve(&doubt).await {
+            if self.under_way().is_full() {
+                return;
+            }
+            if let Err(error) = self.begin(&doubt) {
                 log::warn!("transaction {} is not resolved: {error}", doubt.payment);
             }
         }
     }
 
-    async fn resolve(&self, doubt: &Doubt) -> Result<(), VaultError> {
+    /// Begins to ask, if it is the account's turn. If not, it is looked at again with the others.
+    fn begin(self: &Arc<Self>, doubt: &Doubt) -> Result<(), VaultError> {
         let Some(ongoing) = self.shared.vault.take_doubt(doubt)? else { return Ok(()) };
+        let account = ongoing.payment.last_attempt().and_then(|attempt| attempt.account.clone());
+        let whose = (ongoing.merchant.clone(), account);
+        if !self.under_way().begin(&whose) {
+            self.put_off(doubt);
+            return Ok(());
+        }
+        let (doubt, turn) = (doubt.clone(), Turn { inner: self.clone(), whose });
+        tokio::spawn(async move {
+            if let Err(error) = turn.inner.resolve(&doubt, ongoing).await {
+                log::warn!("transaction {} is not resolved: {error}", doubt.payment);
+            }
+        });
+        Ok(())
+    }
+
+    async fn resolve(&self, doubt: &Doubt, ongoing: Ongoing) -> Result<(), VaultError> {
         if !ongoing.is_open() {
             // Its provider told of it while somebody had it in hand.
             return self.shared.vault.settle(ongoing, None).await.map(drop);
@@ -124,6 +207,17 @@ impl Resolver {
         self.shared.vault.settle(ongoing, None).await?;
         log::info!("transaction {id} is resolved");
         Ok(())
+    }
+
+    fn under_way(&self) -> std::sync::MutexGuard<'_, UnderWay> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts it behind the others that are due.
+    fn put_off(&self, doubt: &Doubt) {
+        let now = Instant::now();
+        let wait = Wait { due: now, next: FIRST_WAIT, alarmed: false };
+        self.waits().entry(id_of(doubt).clone()).or_insert(wait).due = now;
     }
 
     fn waits(&self) -> std::sync::MutexGuard<'_, HashMap<TransactionId, Wait>> {
@@ -252,17 +346,18 @@ impl BackgroundService for Resolver {
                 _ = shutdown.changed() => return,
                 () = tokio::time::sleep(LOOK_PERIOD) => {}
             }
-            self.look().await;
+            let inner = &self.0;
+            inner.look();
             let now = Instant::now();
             if now >= low_water {
                 low_water = now.checked_add(LOW_WATER_PERIOD).unwrap_or(now);
-                if let Err(error) = self.shared.vault.remember_low_water(clock::now_millis()).await
+                if let Err(error) = inner.shared.vault.remember_low_water(clock::now_millis()).await
                 {
                     log::warn!("the journal does not remember where it is: {error}");
                 }
             }
             if now >= sweep {
-                sweep = now.checked_add(self.sweep(&mut cursor).await).unwrap_or(now);
+                sweep = now.checked_add(inner.sweep(&mut cursor).await).unwrap_or(now);
             }
         }
     }
@@ -318,36 +413,35 @@ impl<'a> Question<'a> {
             payment: self.earlier,
             memo: self.memo,
             sent: self.sent,
+            now: clock::now_seconds(),
         }
     }
 
-    /// What is known now. That there is nothing is believed only after the provider's lag.
+    /// What is known now.
     fn read(&self, found: Found) -> Answered {
-        let age = clock::now_seconds().saturating_sub(self.sent);
-        match found {
-            Found::Report(report) if matches!(report.outcome, Outcome::Unknown(_)) => {
-                Answered::Later("its provider does not know yet")
+        let (age, lag) = (Duration::from_secs(self.lost().age()), self.provider.lag());
+        let doubt = doubt::Doubt { kind: self.kind, amount: self.amount, age, lag };
+        let heard = match &found {
+            Found::Report(report) => Heard::Report(report),
+            Found::Absent => Heard::Absent,
+            Found::Unclear => Heard::Unclear,
+        };
+        match (doubt.believe(heard), found) {
+            (Belief::Known(standing), Found::Report(report)) => {
+                Answered::Known(standing, Some(report))
             }
-            Found::Report(report) if self.differs(&report) => {
-                Answered::Later("its provider tells another amount")
+            (Belief::Known(standing), Found::Absent | Found::Unclear) => {
+                Answered::Known(standing, None)
             }
-            Found::Report(report) => Answered::Known(Standing::Ended(report.outcome), Some(report)),
-            Found::Absent if age >= self.provider.lag().as_secs() => {
-                Answered::Known(Standing::NotDone, None)
-            }
-            Found::Absent => Answered::Later("its provider may still show it"),
-            Found::Unclear => Answered::Later("its provider gives no usable answer"),
+            (Belief::Later(why), _) => Answered::Later(why),
         }
-    }
-
-    fn differs(&self, report: &Report) -> bool {
-        self.kind != Kind::Void && report.amount.is_some_and(|told| told != self.amount)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{QUESTIONS_MAX, fairly};
+    use super::{QUESTIONS_MAX, UNDER_WAY_MAX, UNDER_WAY_PER_ACCOUNT_MAX, UnderWay, fairly};
+    use model::MerchantId;
     use std::time::{Duration, Instant};
 
     #[test]
@@ -367,5 +461,25 @@ mod tests {
         let at = |second: &u64| began.checked_add(Duration::from_secs(*second));
         let now = began + Duration::from_secs(3);
         assert_eq!(fairly(vec![3, 1, 4, 2], at, now), [1, 2, 3]);
+    }
+
+    #[test]
+    fn an_account_that_hangs_holds_up_nobody_else() {
+        let whose = |nth: usize| (MerchantId::parse(&format!("shop-{nth}")).unwrap(), None);
+        let mut under_way = UnderWay::default();
+        for _ in 0..UNDER_WAY_PER_ACCOUNT_MAX {
+            assert!(under_way.begin(&whose(0)));
+        }
+        assert!(!under_way.begin(&whose(0)) && under_way.begin(&whose(1)));
+        let mut others = 2;
+        while !under_way.is_full() {
+            assert!(under_way.begin(&whose(others)));
+            others += 1;
+        }
+        assert!(!under_way.begin(&whose(others)));
+        under_way.end(&whose(0));
+        assert!(under_way.begin(&whose(0)));
+        (0..others).for_each(|nth| under_way.end(&whose(nth)));
+        assert!(under_way.all < UNDER_WAY_MAX && under_way.of.len() == 1);
     }
 }

@@ -35,6 +35,7 @@ mod e2e {
     pub(crate) mod outage;
     pub(crate) mod outcomes;
     pub(crate) mod refusals;
+    pub(crate) mod resolving;
     pub(crate) mod rotation;
     pub(crate) mod routes;
     pub(crate) mod start;
