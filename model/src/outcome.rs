@@ -333,6 +333,12 @@ impl Rejected {
     pub fn is_not_processed(self) -> bool {
         matches!(self, Self::RateLimited | Self::Unavailable)
     }
+
+    /// Whether the provider certainly did nothing: it did not process the request, or did not even
+    /// let us in.
+    pub fn is_nothing(self) -> bool {
+        self.is_not_processed() || self == Self::Credentials
+    }
 }
 
 // === impl Unknown ===

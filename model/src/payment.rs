@@ -191,6 +191,13 @@ impl Payment {
         self.attempts.last()
     }
 
+    /// Whether every attempt before the last certainly did nothing. It must always be so: then no
+    /// more than one attempt ever stands, and none is left behind that would have to be voided.
+    pub fn goes_on_from_nothing(&self) -> bool {
+        let before = self.attempts.split_last().map_or(&[][..], |(_, before)| before);
+        before.iter().all(|attempt| attempt.standing.is_nothing())
+    }
+
     /// The change with this name.
     pub fn change(&self, id: &TransactionId) -> Option<&Change> {
         self.changes.iter().find(|change| change.id == *id)
@@ -411,6 +418,19 @@ impl Standing {
     /// Whether the provider did it or took it upon itself.
     pub fn is_accepted(self) -> bool {
         matches!(self, Self::Ended(Outcome::Approved | Outcome::Pending))
+    }
+
+    /// Whether it is certain that nothing was done, so that another account may be asked. A decline is
+    /// an answer, and not to know is no reason.
+    pub fn is_nothing(self) -> bool {
+        match self {
+            Self::NotDone => true,
+            Self::Ended(Outcome::Rejected(why)) => why.is_nothing(),
+            Self::Sending
+            | Self::Ended(
+                Outcome::Approved | Outcome::Declined(_) | Outcome::Pending | Outcome::Unknown(_),
+            ) => false,
+        }
     }
 
     /// Whether `next` may follow. What is certain stays: no late word takes it back. But a success

@@ -348,6 +348,7 @@ impl From<VaultError> for Refused {
             | VaultError::NewCustodian
             | VaultError::NoSuchKey
             | VaultError::NoSuchMerchant
+            | VaultError::NotNothing
             | VaultError::Rotating
             | VaultError::SameCustodian
             | VaultError::Sealed { .. }

@@ -182,6 +182,10 @@ pub enum VaultError {
     /// A key that is in use, or wraps other keys, cannot be destroyed.
     #[error("the key is in use, or keys are still wrapped with it; rotate it first")]
     KeyInUse,
+    /// A payment would go on from an attempt that may have done something. It is a mistake of ours,
+    /// and nothing was written.
+    #[error("a payment goes on only from attempts that certainly did nothing")]
+    NotNothing,
     /// One more would be over the maximum.
     #[error("there may be at most {max} {what}")]
     TooMany { what: &'static str, max: usize },

@@ -7,7 +7,8 @@
 //!   which payment, so that it is found after a crash and by its name;
 //! * a row for each idempotency key of the merchant ([`replay`](self::replay));
 //! * a row for each name that a provider gave to a payment, which says whose it is;
-//! * rows for what providers told of their own accord ([`hear`](self::hear)).
+//! * rows for what providers told of their own accord ([`hear`](self::hear));
+//! * a row for what has been in doubt for long ([`recover`](self::recover)).
 //!
 //! They are written together and need no transaction, because of one rule: **nothing is sent before
 //! all rows of it are durable, so that a row that is missing proves that nothing was sent.**
@@ -21,6 +22,7 @@ mod read;
 mod record;
 mod recover;
 mod replay;
+mod write;
 
 pub use balance::{BALANCE_ROWS_MAX, Balance, Period};
 pub use hear::Heard;
@@ -28,14 +30,14 @@ pub use read::{Filter, Page};
 pub use replay::{Claimed, FieldTag, Fields as ReplayFields, Replay, ReplayClaim};
 
 use crate::seal::{Claim, DekId, Deks, Place, Purpose, key_of};
-use crate::store::{Collection, Entry, Store, Swap};
+use crate::store::{Collection, Entry, Store};
 use crate::{StoreError, UnixMillis, Vault, VaultError};
 use model::{Amount, TransactionId};
 use model::{Change, ChangeKind, Evidence, MerchantId, NotAllowed, Payment, Standing};
-use read::{reference_hash, reference_record};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use write::swap;
 
 /// How many payments and changes may be under way or in doubt at a time.
 pub const OPEN_MAX: usize = 100_000;
@@ -74,6 +76,8 @@ struct Open {
     payment: Option<TransactionId>,
     /// Somebody in this process goes on with it.
     busy: bool,
+    /// It has a row of its own, by which it is found after a crash.
+    set_aside: bool,
 }
 
 /// A payment or a change in doubt, whose provider is to be asked.
@@ -165,8 +169,11 @@ impl Journal {
     }
 
     fn turn(&self, id: &TransactionId) -> &tokio::sync::Mutex<()> {
-        let sum = id
-            .as_str()
+        self.turn_of(id.as_str())
+    }
+
+    fn turn_of(&self, name: &str) -> &tokio::sync::Mutex<()> {
+        let sum = name
             .bytes()
             .fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
         let nth = sum.checked_rem(TURNS).unwrap_or_default();
@@ -188,7 +195,9 @@ impl Journal {
         inner.millis = inner.millis.max(now);
         let random = u128::from_be_bytes(crate::random::bytes());
         let id = TransactionId::new(inner.millis, random);
-        inner.open.insert(id.clone(), Open { merchant: merchant.clone(), payment, busy: true });
+        let merchant = merchant.clone();
+        let open = Open { merchant, payment, busy: true, set_aside: false };
+        inner.open.insert(id.clone(), open);
         Ok(Held { id, begun: false, journal: self.clone() })
     }
 
@@ -200,8 +209,8 @@ impl Journal {
         Some(Held { id: id.clone(), begun: true, journal: self.clone() })
     }
 
-    fn end(&self, id: &TransactionId) {
-        self.lock().open.remove(id);
+    fn end(&self, id: &TransactionId) -> Option<Open> {
+        self.lock().open.remove(id)
     }
 
     fn is_open(&self, id: &TransactionId) -> bool {
@@ -216,12 +225,13 @@ impl Journal {
         newest.take(max).map(|(id, _)| id.clone()).collect()
     }
 
-    /// A moment before which nothing is open.
+    /// A moment before which nothing is open but what was set aside.
     fn low_water(&self, now: UnixMillis) -> UnixMillis {
         let mut inner = self.lock();
         // Names are given under the same lock, and none before this.
         inner.millis = inner.millis.max(now);
-        inner.open.keys().next().map_or(inner.millis, TransactionId::millis)
+        let first = inner.open.iter().find(|(_, open)| !open.set_aside).map(|(id, _)| id.millis());
+        first.unwrap_or(inner.millis)
     }
 
     /// How many are under way, and how many in doubt.
@@ -270,6 +280,27 @@ impl Vault {
         held.begun = true;
         let merchant = merchant.clone();
         Ok(Ongoing { merchant, payment, change: None, replay, stored: Some(stored), held })
+    }
+
+    /// Takes a payment that was made elsewhere into the journal, as `draft` has it, or finds it there:
+    /// of many at once one does. All but the name is given, and the last attempt bears the
+    /// provider and its name for the payment.
+    pub async fn adopt_payment(
+        &self,
+        merchant: &MerchantId,
+        draft: Payment,
+        now: UnixMillis,
+    ) -> Result<Payment, VaultError> {
+        let (provider, reference) = draft.reference_to_keep().ok_or_else(|| self.refused(WHAT))?;
+        let _one_at_a_time = self.journal.turn_of(&reference).lock().await;
+        if let Some(id) = self.payment_by_reference(merchant, &provider, &reference)?
+            && let Some(payment) = self.payment(merchant, &id)?
+        {
+            return Ok(payment);
+        }
+        let name = self.name_payment(merchant, now)?;
+        let ongoing = self.begin_payment(merchant, draft, None, name).await?;
+        self.settle(ongoing, None).await
     }
 
     /// A name for a payment that is about to begin.
@@ -333,6 +364,10 @@ impl Vault {
 
     /// Keeps how a payment stands that goes on: another attempt is about to be sent.
     pub async fn go_on(&self, ongoing: &mut Ongoing) -> Result<(), VaultError> {
+        // Whoever calls this has looked; it is money, so it is looked at twice.
+        if !ongoing.payment.goes_on_from_nothing() {
+            return Err(VaultError::NotNothing);
+        }
         let claim = self.claim(Some(&ongoing.merchant), Purpose::Payment, 1).await?;
         self.swap_payment(&claim, ongoing).await
     }
@@ -364,7 +399,7 @@ impl Vault {
             swaps.extend(self.reference_swap(&claim, &merchant, &id, name)?);
             if self.store.swap_all(swaps).await? {
                 if !ongoing.is_open() {
-                    self.journal.end(&ongoing.held.id);
+                    self.end_open(&merchant, &ongoing.held.id).await?;
                 }
                 return Ok(ongoing.payment.clone());
             }
@@ -376,44 +411,13 @@ impl Vault {
         Err(VaultError::Store(StoreError::Unavailable))
     }
 
-    /// Removes the row that leads from a change to its payment, when nothing more is expected of it.
-    fn pointer_swap(&self, ongoing: &Ongoing) -> Result<Option<Swap>, VaultError> {
-        let over = !ongoing.is_open() && ongoing.is_final();
-        let Some(change) = ongoing.change.as_ref().filter(|_| over) else { return Ok(None) };
-        let key = row(&ongoing.merchant, change.as_str());
-        let old = self.store.get(Collection::Payments, &key)?;
-        Ok(old.map(|old| swap(key, Some(old), None)))
-    }
-
-    /// Takes over what a payment has learnt that is in these hands: a rotation may have sealed it
-    /// anew, and its provider may have told of it.
-    fn read_anew(&self, ongoing: &mut Ongoing) -> Result<(), VaultError> {
-        let Ongoing { merchant, payment, change, stored, .. } = ongoing;
-        let found = self.read_payment(merchant, &payment.id)?;
-        let (newest, sealed) = found.ok_or(VaultError::Store(StoreError::Corrupt))?;
-        *stored = Some(sealed);
-        if change.is_some() {
-            return Ok(());
+    /// Takes off the list what has ended, with the row that it had if it was set aside.
+    async fn end_open(&self, merchant: &MerchantId, id: &TransactionId) -> Result<(), VaultError> {
+        if self.journal.end(id).is_some_and(|open| open.set_aside) {
+            let aside = row(merchant, &recover::aside_record(id));
+            self.delete(Collection::Payments, aside).await?;
         }
-        if newest.attempts.len() < payment.attempts.len() && newest.reference().is_some() {
-            // What was given up stands, so that nobody else may be asked.
-            return Err(VaultError::Store(StoreError::Unavailable));
-        }
-        payment.catch_up(&newest);
         Ok(())
-    }
-
-    /// The row of the payment as these hands have it.
-    fn end_swap(&self, claim: &Claim, ongoing: &mut Ongoing) -> Result<Swap, VaultError> {
-        let Ongoing { merchant, payment, change, stored, .. } = ongoing;
-        let key = row(merchant, payment.id.as_str());
-        if let Some(change) = change {
-            let (newest, old) = self.with_change(merchant, payment, change)?;
-            (*payment, *stored) = (newest, Some(old));
-        }
-        let id = payment.id.as_str();
-        let new = self.seal_record(claim, merchant, id, &record::write(payment));
-        Ok(swap(key, stored.replace(new.clone()), Some(new)))
     }
 
     /// What is in doubt and in nobody's hands, the oldest first, at most `max`.
@@ -445,86 +449,6 @@ impl Vault {
         let stored = Some(stored);
         Ok(Some(Ongoing { merchant, payment, change, replay, stored, held }))
     }
-
-    fn seal_record(
-        &self,
-        claim: &Claim,
-        merchant: &MerchantId,
-        record: &str,
-        text: &[u8],
-    ) -> Vec<u8> {
-        self.counts.seals.add();
-        claim.seal(place(merchant, record), text)
-    }
-
-    /// Writes the payment that is in these hands.
-    async fn swap_payment(&self, claim: &Claim, ongoing: &mut Ongoing) -> Result<(), VaultError> {
-        for _ in 0..TRIES_MAX {
-            let one = self.end_swap(claim, ongoing)?;
-            if self.store.swap_all(vec![one]).await? {
-                return Ok(());
-            }
-            self.read_anew(ongoing)?;
-        }
-        Err(VaultError::Store(StoreError::Unavailable))
-    }
-
-    /// Changes rows that nobody else changes, all at once, but a rotation may have sealed them anew.
-    async fn swap_together(&self, swaps: Vec<Swap>) -> Result<(), VaultError> {
-        let mut swaps = swaps;
-        for _ in 0..TRIES_MAX {
-            if self.store.swap_all(swaps.clone()).await? {
-                return Ok(());
-            }
-            for Swap { collection, key, old, .. } in &mut swaps {
-                *old = self.store.get(*collection, key)?;
-            }
-        }
-        Err(VaultError::Store(StoreError::Unavailable))
-    }
-
-    /// The newest form of a payment with what became of one change of it, and the row that it was in.
-    fn with_change(
-        &self,
-        merchant: &MerchantId,
-        payment: &Payment,
-        change: &TransactionId,
-    ) -> Result<(Payment, Vec<u8>), VaultError> {
-        let known = payment.change(change).cloned().ok_or_else(|| self.refused(WHAT))?;
-        let found = self.read_payment(merchant, &payment.id)?;
-        let (mut newest, old) = found.ok_or(VaultError::Store(StoreError::Corrupt))?;
-        let place = newest.changes.iter_mut().find(|one| one.id == *change);
-        let place = place.ok_or_else(|| self.refused(WHAT))?;
-        place.learn(known.standing, &known.evidence);
-        if payment.memo.is_some() {
-            newest.memo.clone_from(&payment.memo);
-        }
-        Ok((newest, old))
-    }
-
-    /// Says whose payment the provider's name is, so that it is found by that.
-    fn reference_swap(
-        &self,
-        claim: &Claim,
-        merchant: &MerchantId,
-        payment: &TransactionId,
-        name: Option<(Box<str>, Box<str>)>,
-    ) -> Result<Option<Swap>, VaultError> {
-        let Some((provider, reference)) = name else { return Ok(None) };
-        let keys = self.keys_of(merchant)?;
-        let record = reference_record(&reference_hash(&keys.fingerprint, &provider, &reference));
-        let key = row(merchant, &record);
-        // Whoever was there first stays: a provider that gives one name twice cannot move it.
-        if self.store.get(Collection::Payments, &key)?.is_some() {
-            return Ok(None);
-        }
-        let sealed = self.seal_record(claim, merchant, &record, payment.as_str().as_bytes());
-        Ok(Some(swap(key, None, Some(sealed))))
-    }
-}
-
-fn swap(key: Vec<u8>, old: Option<Vec<u8>>, new: Option<Vec<u8>>) -> Swap {
-    Swap { collection: Collection::Payments, key, old, new }
 }
 
 /// The name that a payment will have.

@@ -493,6 +493,7 @@ fn waits_for(error: VaultError) -> &'static str {
         | VaultError::NoSuchKey
         | VaultError::NoSuchMerchant
         | VaultError::NoTerms
+        | VaultError::NotNothing
         | VaultError::Rotating
         | VaultError::SameCustodian
         | VaultError::Sealed { .. }

@@ -33,6 +33,7 @@ pub(super) async fn change(
 ) -> Result<Done, Stop> {
     let Wanted { kind, earlier, merchant_reference, account, payment } = wanted;
     let (account, payment) = find(case, &earlier, account, payment).await?;
+    case.is_named(&payment.id);
     let amount = earlier.amount;
     let follow_up = follow_up(&payment, earlier);
     let operation = |key: &TransactionId| Operation {
@@ -177,9 +178,7 @@ fn account_of(case: &Case<'_>, payment: &Payment, choice: AccountChoice) -> Resu
 /// Takes a payment that was made elsewhere into the journal, so that what is done to it from now on
 /// is done once.
 async fn adopt(case: &Case<'_>, earlier: &FollowUp, account: &Account) -> Result<Payment, Stop> {
-    let vault = &case.shared.vault;
     let now = clock::now_millis();
-    let name = vault.name_payment(case.merchant, now)?;
     let evidence = Evidence { reference: Some(earlier.reference.clone()), ..Evidence::default() };
     let attempt = Attempt {
         account: account.name.clone(),
@@ -188,8 +187,9 @@ async fn adopt(case: &Case<'_>, earlier: &FollowUp, account: &Account) -> Result
         standing: Standing::Ended(Outcome::Approved),
         evidence,
     };
-    let payment = Payment {
-        id: name.id().clone(),
+    let draft = Payment {
+        // It gets its name in the journal.
+        id: TransactionId::new(now, 0),
         capture: Capture::Later,
         amount: earlier.amount,
         merchant_reference: None,
@@ -199,6 +199,5 @@ async fn adopt(case: &Case<'_>, earlier: &FollowUp, account: &Account) -> Result
         attempts: vec![attempt],
         changes: Vec::new(),
     };
-    let ongoing = vault.begin_payment(case.merchant, payment, None, name).await?;
-    Ok(vault.settle(ongoing, None).await?)
+    Ok(case.shared.vault.adopt_payment(case.merchant, draft, now).await?)
 }

@@ -99,7 +99,11 @@ fn refusal(
     let operation = Operation { key, merchant_reference, action };
     let operation = Vault::blank_card(operation);
     // Written to see whether it can be, and dropped.
-    account.provider.request(&operation, &context(account)).err()
+    let request = account.provider.request(&operation, &context(account));
+    match account.provider.instant(&operation.forget_card()) {
+        Some(_) => None,
+        None => request.err(),
+    }
 }
 
 // === impl Explained ===

@@ -4,20 +4,14 @@
 //! no reason to ask somebody else.
 
 use crate::result::{Ending, Skip};
-use model::{AccountState, Outcome, Rejected};
+use model::AccountState;
 
 /// Whether it is certain that the account did nothing, so that another one may be asked.
 pub(super) fn may_go_on(ending: &Ending) -> bool {
     match ending {
         // No complete request can have reached the provider, or there is none to send.
         Ending::NotSent | Ending::NotSupported => true,
-        Ending::Reported(report) => match report.outcome {
-            // The provider says that it did not process the request.
-            Outcome::Rejected(why) => why.is_not_processed() || why == Rejected::Credentials,
-            Outcome::Approved | Outcome::Declined(_) | Outcome::Pending | Outcome::Unknown(_) => {
-                false
-            }
-        },
+        Ending::Reported(_) => ending.standing().is_nothing(),
         // Our own fault would meet the next account as well.
         Ending::Failed | Ending::NotAllowed(..) => false,
     }

@@ -97,7 +97,7 @@ async fn what_a_provider_cannot_take_is_told_by_field_and_passed_over() {
     assert_eq!((two.status, text(&two, "operationResultCode").as_str()), (503, "TemporaryFailure"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_charge_would_be_refused_for_is_refused_in_the_same_words() {
     let net = Net::start().await.unwrap();
     let disable = ["accounts", "disable", "adyen-backup", "--merchant", tests::net::MERCHANT];

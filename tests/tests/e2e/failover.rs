@@ -83,7 +83,7 @@ async fn a_disabled_account_is_never_chosen() {
     assert_eq!(net.metric(label).await.unwrap(), 2);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_made_at_an_account_can_be_undone_after_it_was_disabled() {
     let net = Net::start().await.unwrap();
     let paid = charge(&net, &charge_at("stripe-primary", &[])).await;

@@ -214,7 +214,7 @@ impl Vault {
         }
         let name = change.unwrap_or(&payment.id);
         if let Some(_held) = self.journal.take(name) {
-            self.journal.end(name);
+            self.end_open(merchant, name).await?;
         }
         Ok(())
     }

@@ -10,6 +10,17 @@ use model::{MerchantId, Payment, TransactionId};
 /// The row of [`Collection::Meta`] with the moment before which nothing is in doubt.
 const LOW_WATER_ROW: &[u8] = b"journal";
 
+/// How long something is in doubt until it is set aside: it gets a row of its own, so that it does not
+/// have the next process read everything that came after it.
+const SET_ASIDE_AFTER_MS: u64 = 3_600_000;
+/// How much is set aside at a time.
+const SET_ASIDE_MAX: usize = 100;
+
+/// The name of the row of what was set aside. No transaction has an `o`.
+pub(super) fn aside_record(id: &TransactionId) -> String {
+    format!("o{id}")
+}
+
 /// What a page of rows brought.
 type Found = Vec<(TransactionId, Open)>;
 
@@ -25,11 +36,15 @@ impl Vault {
         };
         let merchants = self.merchants().map_err(failed)?;
         self.journal.lock().millis = from;
+        // What was set aside may be looked at twice, and is the same each time.
         for merchant in merchants {
             match self.keys_of(&merchant.id) {
                 Err(VaultError::Shredded) => {}
                 Err(error) => return Err(failed(error)),
-                Ok(_keys) => self.find_open_of(&merchant.id, from).map_err(failed)?,
+                Ok(_keys) => {
+                    self.find_open_of(&merchant.id, from).map_err(failed)?;
+                    self.find_aside_of(&merchant.id).map_err(failed)?;
+                }
             }
         }
         Ok(())
@@ -58,6 +73,38 @@ impl Vault {
         }
     }
 
+    /// Finds what was set aside, and is still in doubt.
+    fn find_aside_of(&self, merchant: &MerchantId) -> Result<(), VaultError> {
+        let mut after = row(merchant, "o");
+        loop {
+            let rows = self.store.page(
+                Collection::Payments,
+                Some(&after),
+                &row(merchant, "o"),
+                PAGE_ENTRIES_MAX,
+            )?;
+            let Some((last, _)) = rows.last() else { return Ok(()) };
+            after.clone_from(last);
+            for (key, _) in &rows {
+                let name = key.get(super::prefix(merchant).len()..);
+                let name = name.and_then(|name| str::from_utf8(name).ok()?.strip_prefix('o'));
+                let id = name.and_then(|name| TransactionId::parse(name).ok());
+                let id = id.ok_or_else(|| self.refused(WHAT))?;
+                let own = row(merchant, id.as_str());
+                let found = match self.store.get(Collection::Payments, &own)? {
+                    Some(sealed) => self.open_of_row(merchant, id, &(own, sealed))?,
+                    None => Vec::new(),
+                };
+                if found.is_empty() {
+                    wait(self.delete(Collection::Payments, key.clone()))?;
+                }
+                let aside =
+                    found.into_iter().map(|(id, open)| (id, Open { set_aside: true, ..open }));
+                self.journal.lock().open.extend(aside);
+            }
+        }
+    }
+
     /// What is in doubt of what a row is about.
     fn open_of_row(
         &self,
@@ -72,13 +119,15 @@ impl Vault {
             self.mend_reference(&merchant, &payment)?;
             let last = payment.last_attempt().map(|attempt| attempt.standing);
             let open = last.is_some_and(model::Standing::is_open);
-            let found = open.then_some((id, Open { merchant, payment: None, busy: false }));
+            let found = open
+                .then_some((id, Open { merchant, payment: None, busy: false, set_aside: false }));
             return Ok(found.into_iter().collect());
         };
         let payment = self.read_payment(&merchant, &of)?;
         let change = payment.as_ref().and_then(|(payment, _)| payment.change(&id));
         if change.is_some_and(|change| change.standing.is_open()) {
-            return Ok(vec![(id, Open { merchant, payment: Some(of), busy: false })]);
+            let open = Open { merchant, payment: Some(of), busy: false, set_aside: false };
+            return Ok(vec![(id, open)]);
         }
         if change.is_some_and(|change| !change.standing.is_final()) {
             // Its provider took it upon itself, and will tell of it.
@@ -112,8 +161,48 @@ impl Vault {
     /// Remembers a moment before which nothing is in doubt, so that the next process need not look
     /// there. Called now and then.
     pub async fn remember_low_water(&self, now: UnixMillis) -> Result<(), VaultError> {
+        self.set_aside(now).await?;
         let value = self.journal.low_water(now).to_be_bytes().to_vec();
         let write = Write::Put { collection: Collection::Meta, key: LOW_WATER_ROW.to_vec(), value };
         Ok(self.store.batch(vec![write]).await?)
+    }
+
+    /// Gives what has been in doubt for long rows of its own.
+    async fn set_aside(&self, now: UnixMillis) -> Result<(), VaultError> {
+        for (id, merchant) in self.journal.long_in_doubt(now) {
+            let claim = match self.claim(Some(&merchant), Purpose::Payment, 1).await {
+                // Nobody can open it any more, and nobody needs to find it.
+                Err(VaultError::Shredded) => continue,
+                claim => claim?,
+            };
+            let record = aside_record(&id);
+            let sealed = self.seal_record(&claim, &merchant, &record, id.as_str().as_bytes());
+            let key = row(&merchant, &record);
+            self.store.put_if_absent(Collection::Payments, key.clone(), sealed).await?;
+            if !self.journal.mark_aside(&id) {
+                // It ended meanwhile.
+                self.delete(Collection::Payments, key).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+// === impl Journal ===
+
+impl super::Journal {
+    fn long_in_doubt(&self, now: UnixMillis) -> Vec<(TransactionId, MerchantId)> {
+        let inner = self.lock();
+        let before = now.saturating_sub(SET_ASIDE_AFTER_MS);
+        let old = inner.open.iter().take_while(|(id, _)| id.millis() < before);
+        let left = old.filter(|(_, open)| !open.busy && !open.set_aside);
+        let named = left.map(|(id, open)| (id.clone(), open.merchant.clone()));
+        named.take(SET_ASIDE_MAX).collect()
+    }
+
+    /// Whether it is still open, and so needs its row.
+    fn mark_aside(&self, id: &TransactionId) -> bool {
+        let mut inner = self.lock();
+        inner.open.get_mut(id).map(|open| open.set_aside = true).is_some()
     }
 }

@@ -400,3 +400,85 @@ on_stage!(1 payments_are_listed_by_page_and_filter(stage) {
     assert_eq!(vault.payment_by_reference(&shop, "stripe", "pi_20"), Ok(Some(ids[20].clone())));
     assert!(vault.verify(|_| {}).unwrap().is_whole());
 });
+
+on_stage!(1 of_many_that_adopt_one_payment_of_a_provider_one_does(stage) {
+    let (vault, shop) = two(stage);
+    let mut foreign = draft(Capture::Later, "foreign");
+    foreign.adopted = true;
+    foreign.attempts[0].standing = APPROVED;
+    foreign.attempts[0].evidence.reference = Some("pi_foreign".into());
+    let ids: Vec<TransactionId> = std::thread::scope(|scope| {
+        let adopt = || wait(vault.adopt_payment(&shop, foreign.clone(), NOW_MS)).unwrap().id;
+        let mut all = Vec::new();
+        for _ in 0..8 {
+            all.push(scope.spawn(adopt));
+        }
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    let listed = vault.payments(&shop, &Filter::default(), None).unwrap().payments;
+    assert_eq!(listed.len(), 1);
+    let found = vault.payment_by_reference(&shop, "stripe", "pi_foreign").unwrap();
+    assert_eq!(found, Some(ids[0].clone()));
+});
+
+on_stage!(1 a_payment_goes_on_only_from_attempts_that_did_nothing(stage) {
+    let (vault, shop) = two(stage);
+    let declined = Standing::Ended(Outcome::Declined(Decline::CardDeclined));
+    let busy = Standing::Ended(Outcome::Rejected(Rejected::RateLimited));
+    for (standing, goes_on) in [
+        (Standing::NotDone, true),
+        (busy, true),
+        (Standing::Sending, false),
+        (UNKNOWN, false),
+        (APPROVED, false),
+        (declined, false),
+    ] {
+        let mut ongoing = begun(&vault, &shop, draft(Capture::Now, "next"), None);
+        ongoing.payment.attempts[0].standing = standing;
+        let next = draft(Capture::Now, "next").attempts.remove(0);
+        ongoing.payment.attempts.push(next);
+        let went = wait(vault.go_on(&mut ongoing));
+        assert_eq!(went.is_ok(), goes_on, "{standing:?}: {went:?}");
+        let kept = vault.payment(&shop, &ongoing.payment.id).unwrap().unwrap();
+        assert_eq!(kept.attempts.len(), if goes_on { 2 } else { 1 }, "{standing:?}");
+    }
+});
+
+on_stage!(3 what_stays_in_doubt_does_not_hold_back_where_the_next_process_looks(stage) {
+    const LATER: u64 = NOW_MS + 2 * 3_600_000;
+    let (vault, shop) = two(stage);
+    if stage.act == 1 {
+        // A payment and a capture that nobody can ask about.
+        drop(begun(&vault, &shop, draft(Capture::Now, "stuck"), None));
+        let held = authorized(&vault, &shop, "held");
+        drop(change(&vault, &shop, &held, ChangeKind::Capture, 100).unwrap());
+        wait(vault.remember_low_water(LATER)).unwrap();
+        // Twice is as good as once.
+        wait(vault.remember_low_water(LATER + 1)).unwrap();
+        vault.close();
+        drop(vault);
+        assert_eq!(aside_rows(stage), 2, "each has a row of its own");
+        return;
+    }
+    // They are found although the process looks from a later moment on.
+    let doubts = vault.doubts(10);
+    if stage.act == 2 {
+        assert_eq!(doubts.len(), 2, "{doubts:?}");
+        for doubt in doubts {
+            let ongoing = vault.take_doubt(&doubt).unwrap().unwrap();
+            settled(&vault, ongoing, APPROVED, "pi_late");
+        }
+        vault.close();
+        drop(vault);
+        assert_eq!(aside_rows(stage), 0, "what ended loses its row");
+        return;
+    }
+    assert!(doubts.is_empty(), "{doubts:?}");
+});
+
+/// How many rows there are of what was set aside.
+fn aside_rows(stage: &Stage) -> usize {
+    let rows = stage.store().page(Collection::Payments, None, b"shop\0o", 10).unwrap();
+    rows.len()
+}

@@ -1,0 +1,140 @@
+//! Writing the rows of a payment: all that belong together at once.
+
+use super::read::{reference_hash, reference_record};
+use super::{Ongoing, TRIES_MAX, WHAT, place, record, row};
+use crate::seal::Claim;
+use crate::store::{Collection, Store, Swap};
+use crate::{StoreError, Vault, VaultError};
+use model::{MerchantId, Payment, TransactionId};
+
+pub(super) fn swap(key: Vec<u8>, old: Option<Vec<u8>>, new: Option<Vec<u8>>) -> Swap {
+    Swap { collection: Collection::Payments, key, old, new }
+}
+
+// === impl Vault ===
+
+impl Vault {
+    /// Removes the row that leads from a change to its payment, when nothing more is expected of it.
+    pub(super) fn pointer_swap(&self, ongoing: &Ongoing) -> Result<Option<Swap>, VaultError> {
+        let over = !ongoing.is_open() && ongoing.is_final();
+        let Some(change) = ongoing.change.as_ref().filter(|_| over) else { return Ok(None) };
+        let key = row(&ongoing.merchant, change.as_str());
+        let old = self.store.get(Collection::Payments, &key)?;
+        Ok(old.map(|old| swap(key, Some(old), None)))
+    }
+
+    /// Takes over what a payment has learnt that is in these hands: a rotation may have sealed it
+    /// anew, and its provider may have told of it.
+    pub(super) fn read_anew(&self, ongoing: &mut Ongoing) -> Result<(), VaultError> {
+        let Ongoing { merchant, payment, change, stored, .. } = ongoing;
+        let found = self.read_payment(merchant, &payment.id)?;
+        let (newest, sealed) = found.ok_or(VaultError::Store(StoreError::Corrupt))?;
+        *stored = Some(sealed);
+        if change.is_some() {
+            return Ok(());
+        }
+        if newest.attempts.len() < payment.attempts.len() && newest.reference().is_some() {
+            // What was given up stands, so that nobody else may be asked.
+            return Err(VaultError::Store(StoreError::Unavailable));
+        }
+        payment.catch_up(&newest);
+        Ok(())
+    }
+
+    /// The row of the payment as these hands have it.
+    pub(super) fn end_swap(
+        &self,
+        claim: &Claim,
+        ongoing: &mut Ongoing,
+    ) -> Result<Swap, VaultError> {
+        let Ongoing { merchant, payment, change, stored, .. } = ongoing;
+        let key = row(merchant, payment.id.as_str());
+        if let Some(change) = change {
+            let (newest, old) = self.with_change(merchant, payment, change)?;
+            (*payment, *stored) = (newest, Some(old));
+        }
+        let id = payment.id.as_str();
+        let new = self.seal_record(claim, merchant, id, &record::write(payment));
+        Ok(swap(key, stored.replace(new.clone()), Some(new)))
+    }
+
+    pub(super) fn seal_record(
+        &self,
+        claim: &Claim,
+        merchant: &MerchantId,
+        record: &str,
+        text: &[u8],
+    ) -> Vec<u8> {
+        self.counts.seals.add();
+        claim.seal(place(merchant, record), text)
+    }
+
+    /// Writes the payment that is in these hands.
+    pub(super) async fn swap_payment(
+        &self,
+        claim: &Claim,
+        ongoing: &mut Ongoing,
+    ) -> Result<(), VaultError> {
+        for _ in 0..TRIES_MAX {
+            let one = self.end_swap(claim, ongoing)?;
+            if self.store.swap_all(vec![one]).await? {
+                return Ok(());
+            }
+            self.read_anew(ongoing)?;
+        }
+        Err(VaultError::Store(StoreError::Unavailable))
+    }
+
+    /// Changes rows that nobody else changes, all at once, but a rotation may have sealed them anew.
+    pub(super) async fn swap_together(&self, swaps: Vec<Swap>) -> Result<(), VaultError> {
+        let mut swaps = swaps;
+        for _ in 0..TRIES_MAX {
+            if self.store.swap_all(swaps.clone()).await? {
+                return Ok(());
+            }
+            for Swap { collection, key, old, .. } in &mut swaps {
+                *old = self.store.get(*collection, key)?;
+            }
+        }
+        Err(VaultError::Store(StoreError::Unavailable))
+    }
+
+    /// The newest form of a payment with what became of one change of it, and the row that it was in.
+    pub(super) fn with_change(
+        &self,
+        merchant: &MerchantId,
+        payment: &Payment,
+        change: &TransactionId,
+    ) -> Result<(Payment, Vec<u8>), VaultError> {
+        let known = payment.change(change).cloned().ok_or_else(|| self.refused(WHAT))?;
+        let found = self.read_payment(merchant, &payment.id)?;
+        let (mut newest, old) = found.ok_or(VaultError::Store(StoreError::Corrupt))?;
+        let place = newest.changes.iter_mut().find(|one| one.id == *change);
+        let place = place.ok_or_else(|| self.refused(WHAT))?;
+        place.learn(known.standing, &known.evidence);
+        if payment.memo.is_some() {
+            newest.memo.clone_from(&payment.memo);
+        }
+        Ok((newest, old))
+    }
+
+    /// Says whose payment the provider's name is, so that it is found by that.
+    pub(super) fn reference_swap(
+        &self,
+        claim: &Claim,
+        merchant: &MerchantId,
+        payment: &TransactionId,
+        name: Option<(Box<str>, Box<str>)>,
+    ) -> Result<Option<Swap>, VaultError> {
+        let Some((provider, reference)) = name else { return Ok(None) };
+        let keys = self.keys_of(merchant)?;
+        let record = reference_record(&reference_hash(&keys.fingerprint, &provider, &reference));
+        let key = row(merchant, &record);
+        // Whoever was there first stays: a provider that gives one name twice cannot move it.
+        if self.store.get(Collection::Payments, &key)?.is_some() {
+            return Ok(None);
+        }
+        let sealed = self.seal_record(claim, merchant, &record, payment.as_str().as_bytes());
+        Ok(Some(swap(key, None, Some(sealed))))
+    }
+}
