@@ -135,6 +135,7 @@ pub fn operation() -> anyhow::Result<Operation<Card>> {
         digital: None,
         network_token: None,
         payer: None,
+        stored: None,
         three_ds: None,
     };
     Ok(Operation {

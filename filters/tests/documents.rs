@@ -75,9 +75,19 @@ fn described(form: &Form, required: bool) -> Value {
         Form::Whole { min, max } => {
             json!({ "type": nullable("integer"), "minimum": min, "maximum": max })
         }
-        Form::Word(words) if words.len() == 3 => refer("NetworkTokenSchemes"),
-        Form::Word(_) => refer("CardTypes"),
+        Form::Word(words) => refer(enum_of(words)),
     }
+}
+
+/// What `openapi.json` calls a list of words.
+fn enum_of(words: &[&str]) -> &'static str {
+    let all = [
+        ("CardTypes", decode::schema::CARD_TYPES),
+        ("NetworkTokenSchemes", decode::schema::NETWORK_TOKEN_BRANDS),
+        ("StoredCredentialPurposes", decode::schema::STORED_PURPOSES),
+        ("StoredCredentialUsages", decode::schema::STORED_USAGES),
+    ];
+    all.into_iter().find(|(_, list)| *list == words).map(|(name, _)| name).unwrap()
 }
 
 fn without_prose(value: &Value) -> Value {
@@ -358,7 +368,9 @@ fn is_word_in_other_case(value: &Value) -> bool {
     let currencies = Currency::all();
     let words = currencies.iter().map(Currency::code);
     let words = words.chain(decode::schema::CARD_TYPES.iter().copied());
-    let mut words = words.chain(decode::schema::NETWORK_TOKEN_BRANDS.iter().copied());
+    let words = words.chain(decode::schema::NETWORK_TOKEN_BRANDS.iter().copied());
+    let words = words.chain(decode::schema::STORED_PURPOSES.iter().copied());
+    let mut words = words.chain(decode::schema::STORED_USAGES.iter().copied());
     words.any(|word| word != text && word.eq_ignore_ascii_case(text))
 }
 

@@ -22,7 +22,7 @@ pub use card::{Card, CardRef, CardToken, Cvv, CvvSource, Expiry, Gone, NumberSou
 pub use money::{Amount, Currency};
 pub use operation::{
     Action, Authorization, Capture, Find, FollowUp, Kind, Known, NetworkTokenBrand, Operation,
-    Payer, ThreeDs,
+    Payer, Stored, StoredPurpose, StoredUsage, ThreeDs,
 };
 pub use outcome::{AddressCheck, CvvCheck, Decline, Outcome, Rejected, Report, State, Unknown};
 pub use payment::{

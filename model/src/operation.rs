@@ -64,7 +64,42 @@ pub struct Authorization<C = CardRef> {
     pub digital: Option<bool>,
     pub network_token: Option<NetworkTokenBrand>,
     pub payer: Option<Payer>,
+    pub stored: Option<Stored>,
     pub three_ds: Option<ThreeDs>,
+}
+
+/// What the schemes want to know of a payment with a card that is kept for later ones
+/// (`storedCredential`).
+///
+/// It prints without the name, because a merchant may send anything as one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Stored {
+    pub usage: StoredUsage,
+    /// What the card is kept for; none for payments that the cardholder makes himself.
+    pub purpose: Option<StoredPurpose>,
+}
+
+/// Which payment of those with a kept card it is, and who makes it.
+#[derive(Clone, PartialEq, Eq)]
+pub enum StoredUsage {
+    /// The cardholder pays, and agrees that the card is kept.
+    First,
+    /// The cardholder pays with the kept card.
+    Cardholder { original: Option<Box<str>> },
+    /// The merchant takes a payment that was agreed on. `original` is the scheme's name for the
+    /// payment at which it was ([`crate::Report::network_transaction_id`]).
+    Merchant { original: Box<str> },
+}
+
+/// What a card is kept for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoredPurpose {
+    /// One price in several parts.
+    Installment,
+    /// At fixed intervals.
+    Recurring,
+    /// When something happens, such as a balance that runs low.
+    Unscheduled,
 }
 
 /// When the money is taken.
@@ -208,8 +243,17 @@ impl Authorization<CardRef> {
     /// A second one, for another account that is to be asked.
     #[must_use]
     pub fn again(&self) -> Self {
-        let Self { amount, capture, card, description, digital, network_token, payer, three_ds } =
-            self;
+        let Self {
+            amount,
+            capture,
+            card,
+            description,
+            digital,
+            network_token,
+            payer,
+            stored,
+            three_ds,
+        } = self;
         Self {
             amount: *amount,
             capture: *capture,
@@ -218,6 +262,7 @@ impl Authorization<CardRef> {
             digital: *digital,
             network_token: *network_token,
             payer: payer.as_ref().map(Payer::again),
+            stored: stored.clone(),
             three_ds: three_ds.as_ref().map(ThreeDs::again),
         }
     }
@@ -228,8 +273,17 @@ impl<C> Authorization<C> {
         self,
         exchange: impl FnOnce(C) -> Result<D, E>,
     ) -> Result<Authorization<D>, E> {
-        let Self { amount, capture, card, description, digital, network_token, payer, three_ds } =
-            self;
+        let Self {
+            amount,
+            capture,
+            card,
+            description,
+            digital,
+            network_token,
+            payer,
+            stored,
+            three_ds,
+        } = self;
         Ok(Authorization {
             amount,
             capture,
@@ -238,6 +292,7 @@ impl<C> Authorization<C> {
             digital,
             network_token,
             payer,
+            stored,
             three_ds,
         })
     }
@@ -282,6 +337,26 @@ impl Payer {
 impl std::fmt::Debug for Payer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Payer").field("country", &self.country).finish_non_exhaustive()
+    }
+}
+
+// === impl StoredUsage ===
+
+impl std::fmt::Debug for StoredUsage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::First => "First",
+            Self::Cardholder { .. } => "Cardholder",
+            Self::Merchant { .. } => "Merchant",
+        })
+    }
+}
+
+// === impl Stored ===
+
+impl std::fmt::Debug for Stored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stored").field("purpose", &self.purpose).finish_non_exhaustive()
     }
 }
 

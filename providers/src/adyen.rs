@@ -4,6 +4,7 @@
 //! received: their results come later, by webhook. There is no way to ask for a payment's state.
 
 use crate::credentials::CredentialSpec;
+use crate::stored::{self, Kept, Usage};
 use crate::three_ds::{self, Checked, Generation};
 use crate::webhook::{Delivery, Receipt, Unproven};
 use crate::wire::{Answer, Body, HeaderText, Request, cut, path};
@@ -15,8 +16,7 @@ use account::{
 };
 use answer::Expected;
 use model::{
-    Action, Amount, Authorization, Capture, Card, Currency, FollowUp, Gone, Kind, Notice,
-    Operation, Outcome, Payer, Rejected, Report,
+    Action, Amount, Authorization, Capture, Card, Currency, FollowUp, Gone, Kind, Notice, Operation, Outcome, Payer, Rejected, Report, StoredPurpose,
 };
 use serde::Serialize;
 use std::time::Duration;
@@ -224,6 +224,8 @@ struct Scheme<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     cvc: Option<&'a str>,
     holder_name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network_payment_reference: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -292,6 +294,8 @@ impl<'a> Payment<'a> {
         }
         let payer = authorization.payer.as_ref();
         let description = authorization.description.as_deref();
+        let kept = stored::check(authorization)?;
+        let (shopper_interaction, recurring_processing_model) = interaction(kept, cx)?;
         let (capture_delay_hours, additional_data) = match authorization.capture {
             Capture::Later => (None, Some(AdditionalData { manual_capture: "true" })),
             Capture::Now => (Some(0), None),
@@ -300,15 +304,10 @@ impl<'a> Payment<'a> {
             amount: Money::of(authorization.amount)?,
             merchant_account,
             reference: operation.reference(),
-            payment_method: Scheme::of(&authorization.card),
+            payment_method: Scheme::of(&authorization.card, kept.and_then(|kept| kept.original)),
             return_url: return_url(cx)?,
-            shopper_interaction: one_of(cx, &SHOPPER_INTERACTION, &INTERACTIONS)?
-                .unwrap_or("Ecommerce"),
-            recurring_processing_model: one_of(
-                cx,
-                &RECURRING_PROCESSING_MODEL,
-                &RECURRING_MODELS,
-            )?,
+            shopper_interaction,
+            recurring_processing_model,
             shopper_ip: payer.map(|payer| payer.ip),
             country_code: payer.map(|payer| &*payer.country),
             billing_address: payer.and_then(Address::of),
@@ -325,6 +324,24 @@ impl<'a> Payment<'a> {
     }
 }
 
+/// Who pays, and with what agreement: as the payment says, or else as the account does.
+fn interaction(
+    kept: Option<Kept<'_>>,
+    cx: &Cx<'_>,
+) -> Result<(&'static str, Option<&'static str>), Refusal> {
+    let Some(Kept { usage, purpose, .. }) = kept else {
+        let interaction = one_of(cx, &SHOPPER_INTERACTION, &INTERACTIONS)?.unwrap_or("Ecommerce");
+        return Ok((interaction, one_of(cx, &RECURRING_PROCESSING_MODEL, &RECURRING_MODELS)?));
+    };
+    let model = match purpose {
+        None => "CardOnFile",
+        Some(StoredPurpose::Installment | StoredPurpose::Recurring) => "Subscription",
+        Some(StoredPurpose::Unscheduled) => "UnscheduledCardOnFile",
+    };
+    let interaction = if usage == Usage::First { "Ecommerce" } else { "ContAuth" };
+    Ok((interaction, Some(model)))
+}
+
 // === impl Money ===
 
 impl Money {
@@ -336,7 +353,7 @@ impl Money {
 // === impl Scheme ===
 
 impl<'a> Scheme<'a> {
-    fn of(card: &'a Card) -> Self {
+    fn of(card: &'a Card, network_payment_reference: Option<&'a str>) -> Self {
         Self {
             r#type: "scheme",
             // The number is exposed because the provider can only charge a card that it is told.
@@ -347,6 +364,7 @@ impl<'a> Scheme<'a> {
             cvc: card.cvv.as_ref().map(model::Cvv::expose),
             // The holder is exposed because this request is the one that carries the name.
             holder_name: card.holder.expose(),
+            network_payment_reference,
         }
     }
 }

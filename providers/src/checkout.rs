@@ -4,6 +4,7 @@
 //! done later: their results come by webhook, and are among the payment's actions.
 
 use crate::credentials::{CredentialSpec, Form, Identity};
+use crate::stored::{self, Kept, Usage};
 use crate::three_ds::{self, Checked};
 use crate::webhook::{Delivery, Unproven};
 use crate::wire::{Answer, Body, HeaderText, Request, cut, path, query};
@@ -11,8 +12,7 @@ use crate::{CREDENTIALS, Cx, Declines, Found, Gateway, Idempotency, Lost, Provid
 use crate::{Validity, agreed};
 use answer::Expected;
 use model::{
-    Action, Amount, Authorization, Capture, Card, Currency, Find, FollowUp, Gone, Kind, Notice,
-    Operation, Payer, Report,
+    Action, Amount, Authorization, Capture, Card, Currency, Find, FollowUp, Gone, Kind, Notice, Operation, Payer, Report, StoredPurpose,
 };
 use serde::Serialize;
 use std::time::Duration;
@@ -182,6 +182,10 @@ struct Payment<'a> {
     amount: u64,
     currency: String,
     payment_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    merchant_initiated: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_payment_id: Option<&'a str>,
     reference: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<&'a str>,
@@ -205,6 +209,8 @@ struct Source<'a> {
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     cvv: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stored: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     billing_address: Option<Address<'a>>,
 }
@@ -268,11 +274,14 @@ impl<'a> Payment<'a> {
         }
         let payer = authorization.payer.as_ref();
         let description = authorization.description.as_deref();
+        let kept = stored::check(authorization)?;
         Ok(Self {
-            source: Source::of(&authorization.card, payer),
+            source: Source::of(&authorization.card, payer, kept),
             amount: units(authorization.amount)?,
             currency: authorization.amount.currency().code().to_owned(),
-            payment_type: "Regular",
+            payment_type: kept.map_or("Regular", payment_type),
+            merchant_initiated: kept.is_some_and(Kept::is_by_merchant).then_some(true),
+            previous_payment_id: kept.and_then(|kept| kept.original),
             reference: reference_sent(operation.reference(), &operation.key),
             description: description.map(|text| cut(text, DESCRIPTION_CHARS_MAX)),
             capture: authorization.capture == Capture::Now,
@@ -284,10 +293,20 @@ impl<'a> Payment<'a> {
     }
 }
 
+/// What kind of agreement there is; what the cardholder pays himself is a payment as any other.
+fn payment_type(kept: Kept<'_>) -> &'static str {
+    match kept.purpose {
+        None => "Regular",
+        Some(StoredPurpose::Installment) => "Installment",
+        Some(StoredPurpose::Recurring) => "Recurring",
+        Some(StoredPurpose::Unscheduled) => "Unscheduled",
+    }
+}
+
 // === impl Source ===
 
 impl<'a> Source<'a> {
-    fn of(card: &'a Card, payer: Option<&'a Payer>) -> Self {
+    fn of(card: &'a Card, payer: Option<&'a Payer>, kept: Option<Kept<'_>>) -> Self {
         Self {
             r#type: "card",
             // The number is exposed because the provider can only charge a card that it is told.
@@ -298,6 +317,7 @@ impl<'a> Source<'a> {
             name: card.holder.expose(),
             // The value is exposed because the issuer checks it; it is in this request and no other.
             cvv: card.cvv.as_ref().map(model::Cvv::expose),
+            stored: kept.map(|kept| kept.usage != Usage::First),
             billing_address: payer.map(Address::of),
         }
     }

@@ -4,12 +4,14 @@
 //! idempotency key; but every request carries our key as its reference, by which it can be found.
 
 use crate::credentials::{CredentialSpec, Form, Identity};
+use crate::stored;
 use crate::three_ds;
 use crate::webhook::{Delivery, Unproven};
 use crate::wire::{Answer, Body, HeaderText, Method, Request, path, query};
 use crate::{CREDENTIALS, Cx, Declines, Found, Gateway, Lost, Provider, Refusal, Step, Validity};
 use crate::agreed;
 use answer::Expected;
+use kept::{Options, channel};
 use model::{
     Action, Amount, Authorization, Capture, Card, Find, FollowUp, Gone, Kind, Known, Notice,
     Operation, Payer, Report,
@@ -20,6 +22,7 @@ use token::Speech;
 mod answer;
 mod brand;
 mod decline;
+mod kept;
 mod lost;
 mod notice;
 mod token;
@@ -196,7 +199,7 @@ struct ClientReference<'a> {
 #[serde(rename_all = "camelCase")]
 struct Payment<'a> {
     client_reference_information: ClientReference<'a>,
-    processing_information: Processing,
+    processing_information: Processing<'a>,
     payment_information: PaymentInformation<'a>,
     order_information: Order<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -207,9 +210,11 @@ struct Payment<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Processing {
+struct Processing<'a> {
     capture: bool,
     commerce_indicator: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorization_options: Option<Options<'a>>,
 }
 
 #[derive(Serialize)]
@@ -342,6 +347,7 @@ impl<'a> Payment<'a> {
         // The number is exposed for its scheme, by which authentications are named.
         let brand = brand::of(card.pan.expose());
         let checked = authorization.three_ds.as_ref().map(three_ds::check).transpose()?;
+        let kept = stored::check(authorization)?;
         let indicator = checked.as_ref().map(|checked| brand::indicator(brand, checked.eci));
         if authorization.amount.minor() == 0 && authorization.capture == Capture::Now {
             return Err(refuse("amount", "must be more than zero"));
@@ -350,7 +356,8 @@ impl<'a> Payment<'a> {
             client_reference_information: reference,
             processing_information: Processing {
                 capture: authorization.capture == Capture::Now,
-                commerce_indicator: indicator.unwrap_or("internet"),
+                commerce_indicator: indicator.unwrap_or(kept.map_or("internet", channel)),
+                authorization_options: kept.map(Options::of),
             },
             payment_information: PaymentInformation { card: CardInformation::of(card, brand) },
             order_information: Order {

@@ -15,6 +15,7 @@ mod checks;
 pub mod credentials;
 mod declines;
 pub mod funds;
+mod stored;
 mod three_ds;
 mod validity;
 pub mod webhook;

@@ -4,6 +4,7 @@
 //! PaymentMethod, which moves no money, and the PaymentIntent names it.
 
 use crate::credentials::{self, CredentialSpec, Identity};
+use crate::stored::{self, Kept};
 use crate::three_ds::{self, Checked};
 use crate::webhook::{Delivery, Unproven};
 use crate::wire::{Answer, Form, HeaderText, Request, cut, path, query};
@@ -216,6 +217,8 @@ impl Provider for Stripe {
 /// What Stripe must be able to take of an authorization, checked.
 struct Terms<'a> {
     units: u64,
+    /// Whether the card is kept from now on.
+    kept: bool,
     three_ds: Option<Checked<'a>>,
 }
 
@@ -228,7 +231,13 @@ impl<'a> Terms<'a> {
         if let Some(checked) = &three_ds {
             check_import(checked)?;
         }
-        Ok(Self { units: units(authorization.amount)?, three_ds })
+        let kept = stored::check(authorization)?;
+        if kept.is_some_and(Kept::is_by_merchant) {
+            // Stripe keeps the scheme's name for what it stored, and takes none from elsewhere.
+            return Err(refuse(stored::USAGE, "Stripe takes no network transaction id"));
+        }
+        let kept = kept.is_some_and(|kept| kept.usage == stored::Usage::First);
+        Ok(Self { units: units(authorization.amount)?, kept, three_ds })
     }
 }
 
@@ -289,6 +298,7 @@ fn intent_request<C>(
         .pair("capture_method", capture_method(authorization.capture))
         // Nobody could act: the cardholder is not with us. It becomes a decline that says so.
         .pair("error_on_requires_action", "true")
+        .pair_if("setup_future_usage", terms.kept.then_some("off_session"))
         .pair_if("description", description.map(|text| cut(text, DESCRIPTION_CHARS_MAX)));
     let form = authenticated(marked(form, operation), terms.three_ds.as_ref());
     let form = form.pair("expand[]", "latest_charge");

@@ -81,7 +81,8 @@ impl Provider for Worldpay {
         match &operation.action {
             Action::Authorize(authorization) => {
                 let payment = Payment::of(operation, authorization, cx)?;
-                let path = path(&["cardPayments", "customerInitiatedTransactions"]);
+                let by_merchant = payment::is_by_merchant(authorization);
+                let path = path(&["cardPayments", payment::transactions(by_merchant)]);
                 sent(Request::post(authority(cx)?, path, Body::json(&payment)), PAYMENTS, cx)
             }
             Action::Capture(earlier) | Action::Refund(earlier) | Action::Void(earlier) => {

@@ -4,6 +4,7 @@
 //! Everything goes to one address. A payment is one exchange; captures, cancellations and refunds are
 //! only received. The document type fixes the order of the elements, which is that of the code here.
 
+use crate::stored::{self, Kept, Usage};
 use crate::three_ds::{self, Checked, Generation};
 use crate::webhook::{Delivery, Receipt, Unproven};
 use crate::wire::xml::Xml;
@@ -16,8 +17,7 @@ use answer::Expected;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use model::{
-    Action, Amount, Authorization, Capture, Card, Currency, Find, FollowUp, Gone, Kind, Notice,
-    Operation, Payer, Report,
+    Action, Amount, Authorization, Capture, Card, Currency, Find, FollowUp, Gone, Kind, Notice, Operation, Payer, Report, StoredPurpose,
 };
 
 mod account;
@@ -184,6 +184,7 @@ fn order(
     }
     let amount = Money::of(authorization.amount)?;
     let checked = authorization.three_ds.as_ref().map(three_ds::check).transpose()?;
+    let kept = stored::check(authorization)?;
     let capture_delay = match authorization.capture {
         Capture::Later => "OFF",
         Capture::Now => "0",
@@ -196,6 +197,9 @@ fn order(
     amount.write(&mut xml);
     xml.open("paymentDetails", &[]);
     write_card(&mut xml, &authorization.card, authorization.payer.as_ref());
+    if let Some(kept) = &kept {
+        write_stored(&mut xml, kept);
+    }
     if let Some(payer) = &authorization.payer {
         let ip = payer.ip.to_string();
         xml.empty("session", &[("id", &operation.key), ("shopperIPAddress", &ip)]);
@@ -219,6 +223,29 @@ fn write_card(xml: &mut Xml, card: &Card, payer: Option<&Payer>) {
         write_address(xml, payer);
     }
     xml.close();
+}
+
+fn write_stored(xml: &mut Xml, kept: &Kept<'_>) {
+    let purpose = kept.purpose.map(|purpose| match purpose {
+        StoredPurpose::Installment => "INSTALMENT",
+        StoredPurpose::Recurring => "RECURRING",
+        StoredPurpose::Unscheduled => "UNSCHEDULED",
+    });
+    let (usage, reason) = match kept.usage {
+        Usage::First => ("FIRST", "customerInitiatedReason"),
+        Usage::Cardholder => ("USED", "customerInitiatedReason"),
+        Usage::Merchant => ("USED", "merchantInitiatedReason"),
+    };
+    let mut attributes = vec![("usage", usage)];
+    attributes.extend(purpose.map(|purpose| (reason, purpose)));
+    match kept.original {
+        Some(original) => {
+            xml.open("storedCredentials", &attributes);
+            xml.text("schemeTransactionIdentifier", original);
+            xml.close();
+        }
+        None => xml.empty("storedCredentials", &attributes),
+    }
 }
 
 /// A country alone is no address.

@@ -39,6 +39,7 @@ mod e2e {
     pub(crate) mod rotation;
     pub(crate) mod routes;
     pub(crate) mod start;
+    pub(crate) mod stored;
     pub(crate) mod upstream;
     pub(crate) mod webhooks;
     pub(crate) mod worldpay;

@@ -155,6 +155,7 @@ fn charge(token: &CardToken) -> anyhow::Result<Operation<CardRef>> {
         digital: None,
         network_token: None,
         payer: None,
+        stored: None,
         three_ds: None,
     };
     Ok(Operation {

@@ -7,14 +7,14 @@
 use super::{AccountChoice, Fallback, PaymentRequest};
 use model::{
     Action, Authorization, Capture, CardRef, Find, FollowUp, NetworkTokenBrand, NumberSource,
-    Payer, ThreeDs,
+    Payer, Stored, StoredPurpose, StoredUsage, ThreeDs,
 };
 
 /// What hears the fields: the API's name of each, and the parts of its value.
 type Hear<'a> = dyn FnMut(&'static str, &[&[u8]]) + 'a;
 
 /// Every name that [`fields`] tells, in alphabetical order.
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 18] = [
     "amount",
     "card.cardHolderName",
     "card.cardNumber",
@@ -32,6 +32,7 @@ const NAMES: [&str; 17] = [
     "paymentGatewayAccount",
     "paymentGatewayAccount.credentials",
     "paymentGatewayAccountName",
+    "storedCredential",
 ];
 /// Those of a change of an earlier payment only.
 const NAMES_OF_CHANGES: [&str; 2] = ["refTransId", "transactionId"];
@@ -89,6 +90,7 @@ fn of_authorization(authorization: &Authorization<CardRef>, hear: &mut Hear<'_>)
         digital,
         network_token,
         payer,
+        stored,
         three_ds,
     } = authorization;
     let operation: &[u8] = match capture {
@@ -110,6 +112,9 @@ fn of_authorization(authorization: &Authorization<CardRef>, hear: &mut Hear<'_>)
     optional("networkTokenBrand", brand, hear);
     if let Some(payer) = payer {
         of_payer(payer, hear);
+    }
+    if let Some(stored) = stored {
+        of_stored(stored, hear);
     }
     if let Some(three_ds) = three_ds {
         of_three_ds(three_ds, hear);
@@ -139,6 +144,22 @@ fn of_payer(payer: &Payer, hear: &mut Hear<'_>) {
     let [one, two, three, city, post_code, state] = all;
     let parts = [one, two, three, city, post_code, state, country.as_bytes(), ip.as_bytes()];
     hear("payerDetails", &parts);
+}
+
+fn of_stored(stored: &Stored, hear: &mut Hear<'_>) {
+    let Stored { usage, purpose } = stored;
+    let purpose: &[u8] = match purpose {
+        None => b"",
+        Some(StoredPurpose::Installment) => b"Installment",
+        Some(StoredPurpose::Recurring) => b"Recurring",
+        Some(StoredPurpose::Unscheduled) => b"Unscheduled",
+    };
+    let (usage, original): (&[u8], Option<&str>) = match usage {
+        StoredUsage::First => (b"First", None),
+        StoredUsage::Cardholder { original } => (b"Cardholder", original.as_deref()),
+        StoredUsage::Merchant { original } => (b"Merchant", Some(original)),
+    };
+    hear("storedCredential", &[usage, purpose, original.unwrap_or_default().as_bytes()]);
 }
 
 fn of_three_ds(three_ds: &ThreeDs, hear: &mut Hear<'_>) {

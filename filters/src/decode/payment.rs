@@ -6,7 +6,8 @@ use crate::decode::{AccountChoice, AccountInput, Fallback, FieldError, PaymentRe
 use model::money::NotAnAmount;
 use model::{
     AccountName, AccountState, Action, Amount, Authorization, Capture, ChangeKind, Credentials,
-    Currency, Find, FollowUp, Kind, NetworkTokenBrand, Payer, Secret, TransactionId,
+    Currency, Find, FollowUp, Kind, NetworkTokenBrand, Payer, Secret, Stored, StoredPurpose,
+    StoredUsage, TransactionId,
 };
 
 /// Reads a payment operation of this kind.
@@ -73,6 +74,7 @@ fn authorization(
     let digital = body.flag("isDigital")?;
     let description = body.boxed("orderDesc")?;
     let network_token = network_token(body)?;
+    let stored = stored(body)?;
     Ok(Action::Authorize(Box::new(Authorization {
         amount,
         capture,
@@ -81,6 +83,7 @@ fn authorization(
         digital,
         network_token,
         payer,
+        stored,
         three_ds,
     })))
 }
@@ -167,6 +170,38 @@ fn network_token(body: &Object<'_, '_>) -> Result<Option<NetworkTokenBrand>, Fie
         Some("Visa") => Some(NetworkTokenBrand::Visa),
         _ => None,
     })
+}
+
+/// Reads what the schemes want to know of a payment with a kept card.
+///
+/// What the merchant makes himself must say at which payment it was agreed on.
+fn stored(body: &Object<'_, '_>) -> Result<Option<Stored>, FieldError> {
+    const ORIGINAL: &str = "networkTransactionId";
+    let Some(stored) = body.object("storedCredential")? else { return Ok(None) };
+    let usage = stored.word("usage")?;
+    let purpose = match stored.word("purpose")? {
+        Some("Installment") => Some(StoredPurpose::Installment),
+        Some("Recurring") => Some(StoredPurpose::Recurring),
+        Some("Unscheduled") => Some(StoredPurpose::Unscheduled),
+        _ => None,
+    };
+    let usage = match (usage, stored.boxed(ORIGINAL)?) {
+        (Some("First"), None) => StoredUsage::First,
+        (Some("First"), Some(_)) => {
+            return Err(stored.wrong(ORIGINAL, "a first payment has none yet"));
+        }
+        (Some("Cardholder"), original) => StoredUsage::Cardholder { original },
+        (Some("Merchant"), Some(original)) => StoredUsage::Merchant { original },
+        (Some("Merchant"), None) => {
+            return Err(stored.wrong(ORIGINAL, "is required where the merchant takes a payment"));
+        }
+        _ => return Err(stored.wrong("usage", "is required")),
+    };
+    let by_merchant = matches!(usage, StoredUsage::Merchant { .. });
+    if by_merchant && purpose.is_none() {
+        return Err(stored.wrong("purpose", "is required where the merchant takes a payment"));
+    }
+    Ok(Some(Stored { usage, purpose }))
 }
 
 /// Reads which payment of ours is to be changed.

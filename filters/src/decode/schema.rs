@@ -106,6 +106,7 @@ pub const METADATA_KEY_CHARS_MAX: usize = 40;
 pub const METADATA_PAIRS_MAX: usize = 16;
 pub const METADATA_VALUE_CHARS_MAX: usize = 256;
 pub const MY_REF_CHARS_MAX: usize = 80;
+pub const NETWORK_TRANSACTION_CHARS_MAX: usize = 64;
 pub const ORDER_DESCRIPTION_CHARS_MAX: usize = 255;
 pub const OWNER_ID_CHARS_MAX: usize = 64;
 pub const PAYLOAD_CHARS_MAX: usize = 16_384;
@@ -150,6 +151,11 @@ pub const CARD_TYPES: &[&str] = &[
     "Visa",
 ];
 
+/// Which payment with a kept card it is, and who makes it.
+pub const STORED_USAGES: &[&str] = &["First", "Cardholder", "Merchant"];
+/// What a card is kept for.
+pub const STORED_PURPOSES: &[&str] = &["Installment", "Recurring", "Unscheduled"];
+
 /// The schemes whose network tokens are known.
 pub const NETWORK_TOKEN_BRANDS: &[&str] = &["Visa", "MasterCard", "Amex"];
 
@@ -166,6 +172,7 @@ pub const SCHEMAS: &[&Schema] = &[
     &REFUND,
     &STAGED,
     &STATUS,
+    &STORED,
     &STRING_TOKEN,
     &SWITCH,
     &THREE_DS,
@@ -208,11 +215,25 @@ pub static AUTHORIZATION: Schema = Schema {
             "paymentGatewayAccountNames",
             Form::Texts { of: ACCOUNT_NAME_TEXT, items_max: FALLBACKS_MAX + 1 },
         ),
+        optional("storedCredential", Form::Object(&STORED)),
         ACCOUNT_NAME,
         ACCOUNT_INLINE,
         optional("fallbackUpgs", Form::List { of: &FALLBACK, items_max: FALLBACKS_MAX }),
         MY_REF,
         CERTIFICATE,
+    ],
+};
+
+/// A payment with a card that is kept for later ones.
+pub static STORED: Schema = Schema {
+    name: "StoredCredentialModel",
+    fields: &[
+        required("usage", Form::Word(STORED_USAGES)),
+        optional("purpose", Form::Word(STORED_PURPOSES)),
+        optional(
+            "networkTransactionId",
+            text(1, NETWORK_TRANSACTION_CHARS_MAX, Shape::PrintableAscii),
+        ),
     ],
 };
 

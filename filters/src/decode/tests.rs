@@ -110,6 +110,10 @@ fn said(field: &'static str, value: &str) -> Result<(), FieldError> {
         Some(("payerDetails", field)) => {
             with(charge(), "payerDetails", &json(&with(payer(), field, value)))
         }
+        Some(("storedCredential", field)) => {
+            let first = fields(&[("usage", "\"First\"")]);
+            with(charge(), "storedCredential", &json(&with(first, field, value)))
+        }
         Some(("threeDS", field)) => {
             let three_ds = json(&with(three_ds(), field, value));
             with(charge(), "card", &json(&with(card(), "threeDSAuthentication", &three_ds)))
@@ -316,6 +320,25 @@ fn what_cannot_be_meant_is_refused_by_field() {
             "card.threeDSAuthentication.authenticationValue",
             "must be base64",
         ),
+        (
+            "storedCredential.networkTransactionId",
+            "\"060720116005060\"",
+            "storedCredential.networkTransactionId",
+            "a first payment has none yet",
+        ),
+        (
+            "storedCredential.usage",
+            "\"Merchant\"",
+            "storedCredential.networkTransactionId",
+            "is required where the merchant takes a payment",
+        ),
+        (
+            "storedCredential",
+            "{\"usage\":\"merchant\",\"networkTransactionId\":\"060720116005060\"}",
+            "storedCredential.purpose",
+            "is required where the merchant takes a payment",
+        ),
+        ("storedCredential", "{}", "storedCredential.usage", "is required"),
         (
             "payerDetails.clientIPAddress",
             "\"localhost\"",
@@ -774,6 +797,8 @@ fn right(name: &str) -> String {
         "paymentGatewayName" => "\"Stripe\"".into(),
         "key" | "value" | "payload" => "\"x\"".into(),
         "percent" => "50".into(),
+        "purpose" => "\"Recurring\"".into(),
+        "usage" => "\"Cardholder\"".into(),
         _ => {
             let all = [charge(), card(), three_ds(), payer()].concat();
             let found = all.into_iter().find(|(have, _)| *have == name);
@@ -805,6 +830,7 @@ fn read_as(schema: &Schema, json_text: &str) -> Result<(), FieldError> {
             read(Kind::Charge, &with(charge(), "fallbackUpgs", &list)).map(|_| ())
         }
         "PayerDetails" => inside("payerDetails", charge()),
+        "StoredCredentialModel" => inside("storedCredential", charge()),
         "PaymentGatewayAccount" => inside("paymentGatewayAccount", charge()),
         "PaymentGatewayAccountInputModel" => account(body).map(|_| ()),
         "StagedCredentialsInputModel" => staged(body).map(|_| ()),

@@ -1,6 +1,7 @@
 //! What is asked for: a payment, or a change of one. The members stand in the order of the schema.
 
 use super::{DUPLICATE_WINDOW_SECS, invoice, refuse, transaction_id};
+use crate::stored::{self, Kept, Usage};
 use crate::three_ds;
 use crate::Refusal;
 use crate::wire::cut;
@@ -41,6 +42,28 @@ pub(super) struct Transaction<'a> {
     transaction_settings: Option<Settings>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user_fields: Option<UserFields<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    processing_options: Option<ProcessingOptions>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subsequent_auth_information: Option<Subsequent<'a>>,
+}
+
+/// What a kept card is used for. Truths are texts here.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ProcessingOptions {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_first_subsequent_auth: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_subsequent_auth: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_stored_credentials: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Subsequent<'a> {
+    original_network_trans_id: &'a str,
 }
 
 #[derive(Serialize)]
@@ -142,6 +165,7 @@ pub(super) fn paid<'a>(
     let payer = authorization.payer.as_ref();
     let checked = authorization.three_ds.as_ref().map(three_ds::check).transpose()?;
     let description = authorization.description.as_deref();
+    let kept = stored::check(authorization)?;
     Ok(Transaction {
         payment: Some(Payment { credit_card: CreditCard::of(&authorization.card) }),
         order: Some(Order {
@@ -155,6 +179,10 @@ pub(super) fn paid<'a>(
         user_fields: Some(UserFields {
             user_field: [UserField { name: "merchant_reference", value: reference }],
         }),
+        processing_options: kept.map(ProcessingOptions::of),
+        subsequent_auth_information: kept
+            .and_then(|kept| kept.original)
+            .map(|original_network_trans_id| Subsequent { original_network_trans_id }),
         ..moved(transaction_type, authorization.amount, currency)?
     })
 }
@@ -234,6 +262,19 @@ impl<'a> CreditCard<'a> {
     fn ending(last_four: &'a str) -> Self {
         let expiration_date = MASKED_EXPIRY.to_owned();
         Self { card_number: last_four, expiration_date, card_code: None }
+    }
+}
+
+// === impl ProcessingOptions ===
+
+impl ProcessingOptions {
+    fn of(kept: Kept<'_>) -> Self {
+        let yes = Some("true");
+        match kept.usage {
+            Usage::First => Self { is_first_subsequent_auth: yes, ..Self::default() },
+            Usage::Cardholder => Self { is_stored_credentials: yes, ..Self::default() },
+            Usage::Merchant => Self { is_subsequent_auth: yes, ..Self::default() },
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! What the questions and orders are about.
 
 use super::{MERCHANT_ACCOUNT, currency, refuse};
+use crate::stored::{self, Kept, Usage};
 use crate::three_ds;
 use crate::{Cx, Refusal};
-use model::{Amount, Authorization, Card, FollowUp, Payer};
+use model::{Amount, Authorization, Card, FollowUp, Payer, StoredPurpose};
 use serde::Serialize;
 
 /// A card that is to be exchanged for a name. It lives as long as it takes to write the body.
@@ -66,6 +67,8 @@ struct Transaction<'a> {
     merchant_account_id: Option<&'a str>,
     order_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    payment_initiator: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     risk_data: Option<RiskData>,
 }
 
@@ -75,10 +78,23 @@ struct RiskData {
     customer_ip: std::net::IpAddr,
 }
 
+/// What is more to say of a payment; not there where there is nothing.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Options<'a> {
-    three_d_secure_authentication: Authentication<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external_vault: Option<ExternalVault<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    three_d_secure_authentication: Option<Authentication<'a>>,
+}
+
+/// A card that is kept elsewhere: with us.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ExternalVault<'a> {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verifying_network_transaction_id: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -199,22 +215,49 @@ impl<'a> Transacted<'a> {
             return Err(refuse("networkTokenBrand", "network tokens are not supported"));
         }
         let checked = authorization.three_ds.as_ref().map(three_ds::check).transpose()?;
+        let kept = stored::check(authorization)?;
         let customer_ip = authorization.payer.as_ref().map(|payer| payer.ip);
         let transaction = Transaction {
             amount: counted(authorization.amount, cx)?,
             // The account is exposed because it says who is paid; it is not a secret.
             merchant_account_id: cx.find(&MERCHANT_ACCOUNT).map(model::Secret::expose),
             order_id,
+            payment_initiator: kept.and_then(initiator),
             risk_data: customer_ip.map(|customer_ip| RiskData { customer_ip }),
         };
-        let options = checked.as_ref().map(Options::of);
+        let said = checked.is_some() || kept.is_some();
+        let options = said.then(|| Options {
+            external_vault: kept.map(ExternalVault::of),
+            three_d_secure_authentication: checked.as_ref().map(Authentication::of),
+        });
         Ok(Self { payment_method_id, transaction, options })
     }
 }
 
-// === impl Options ===
+/// Who pays for what; what the cardholder pays himself is said by nothing.
+fn initiator(kept: Kept<'_>) -> Option<&'static str> {
+    match (kept.usage, kept.purpose?) {
+        (Usage::First, StoredPurpose::Installment) => Some("INSTALLMENT_FIRST"),
+        (Usage::First, StoredPurpose::Recurring) => Some("RECURRING_FIRST"),
+        (Usage::Merchant, StoredPurpose::Installment) => Some("INSTALLMENT"),
+        (Usage::Merchant, StoredPurpose::Recurring) => Some("RECURRING"),
+        (Usage::Merchant, StoredPurpose::Unscheduled) => Some("UNSCHEDULED"),
+        (Usage::First, StoredPurpose::Unscheduled) | (Usage::Cardholder, _) => None,
+    }
+}
 
-impl<'a> Options<'a> {
+// === impl ExternalVault ===
+
+impl<'a> ExternalVault<'a> {
+    fn of(kept: Kept<'a>) -> Self {
+        let status = if kept.usage == Usage::First { "WILL_VAULT" } else { "VAULTED" };
+        Self { status, verifying_network_transaction_id: kept.original }
+    }
+}
+
+// === impl Authentication ===
+
+impl<'a> Authentication<'a> {
     fn of(checked: &three_ds::Checked<'a>) -> Self {
         let second = checked.generation == three_ds::Generation::Second;
         let pass_through = PassThrough {
@@ -225,7 +268,7 @@ impl<'a> Options<'a> {
             version: checked.version,
             directory_server_transaction_id: second.then_some(checked.transaction),
         };
-        Self { three_d_secure_authentication: Authentication { pass_through } }
+        Self { pass_through }
     }
 }
 

@@ -2,9 +2,11 @@
 
 use super::account::{ENTITY, NARRATIVE};
 use super::{refuse, units};
+use crate::stored::{self, Kept, Usage};
 use crate::three_ds::{self, Checked, Generation};
 use crate::{Cx, Refusal};
-use model::{Amount, Authorization, Capture, Card, Operation, Payer, ThreeDs};
+use model::{Amount, Authorization, Capture, Card, Operation, Payer, StoredPurpose, StoredUsage};
+use model::ThreeDs;
 use serde::Serialize;
 
 /// How long the merchant's name for an order may be, in characters.
@@ -20,7 +22,8 @@ pub(super) struct Payment<'a> {
     transaction_reference: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     order_reference: Option<&'a str>,
-    channel: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<&'static str>,
     merchant: Merchant<'a>,
     instruction: Instruction<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,6 +42,19 @@ struct Instruction<'a> {
     narrative: Narrative<'a>,
     value: Money,
     payment_instrument: Plain<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    customer_agreement: Option<Agreement<'a>>,
+}
+
+/// What the cardholder agreed on.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Agreement<'a> {
+    r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stored_card_usage: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scheme_reference: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -122,16 +138,28 @@ impl<'a> Payment<'a> {
             return Err(refuse("networkTokenBrand", "network tokens are not supported"));
         }
         let entity = cx.need(&ENTITY, "Entity is missing")?;
+        let by_merchant = is_by_merchant(authorization);
         Ok(Self {
             transaction_reference: &operation.key,
             order_reference: order_reference(operation)?,
-            channel: "ecom",
+            channel: (!by_merchant).then_some("ecom"),
             // The entity is exposed because every payment names it; it is not a secret.
             merchant: Merchant { entity: entity.expose() },
             instruction: Instruction::of(authorization, cx)?,
             authentication: authorization.three_ds.as_ref().map(Authentication::of).transpose()?,
         })
     }
+}
+
+/// Whether the merchant takes the payment, which goes elsewhere at Worldpay.
+pub(super) fn is_by_merchant<C>(authorization: &Authorization<C>) -> bool {
+    let usage = authorization.stored.as_ref().map(|stored| &stored.usage);
+    matches!(usage, Some(StoredUsage::Merchant { .. }))
+}
+
+/// Where payments go that the merchant takes, and where the others.
+pub(super) fn transactions(by_merchant: bool) -> &'static str {
+    if by_merchant { "merchantInitiatedTransactions" } else { "customerInitiatedTransactions" }
 }
 
 /// The merchant's own name for it, as long as Worldpay can hold it.
@@ -157,8 +185,31 @@ impl<'a> Instruction<'a> {
             // The narrative is exposed because the cardholder is to read it.
             narrative: Narrative { line1: narrative.expose() },
             value: Money::of(authorization.amount)?,
-            payment_instrument: Plain::of(&authorization.card, authorization.payer.as_ref()),
+            payment_instrument: Plain::of(authorization),
+            customer_agreement: stored::check(authorization)?.map(Agreement::of).transpose()?,
         })
+    }
+}
+
+// === impl Agreement ===
+
+impl<'a> Agreement<'a> {
+    fn of(kept: Kept<'a>) -> Result<Self, Refusal> {
+        let scheme_reference = kept.original;
+        let (r#type, stored_card_usage) = match (kept.usage, kept.purpose) {
+            (Usage::First, Some(StoredPurpose::Installment)) => {
+                return Err(refuse(stored::PURPOSE, "Worldpay wants to know more of installments"));
+            }
+            (Usage::Merchant, Some(StoredPurpose::Installment)) => ("installment", None),
+            (Usage::First | Usage::Merchant, Some(StoredPurpose::Recurring)) => {
+                ("subscription", None)
+            }
+            (Usage::First, _) => ("cardOnFile", Some("first")),
+            (Usage::Cardholder, _) => ("cardOnFile", Some("subsequent")),
+            (Usage::Merchant, _) => ("unscheduled", None),
+        };
+        let scheme_reference = scheme_reference.filter(|_| kept.is_by_merchant());
+        Ok(Self { r#type, stored_card_usage, scheme_reference })
     }
 }
 
@@ -173,7 +224,10 @@ impl Money {
 // === impl Plain ===
 
 impl<'a> Plain<'a> {
-    fn of(card: &'a Card, payer: Option<&'a Payer>) -> Self {
+    fn of(authorization: &'a Authorization<Card>) -> Self {
+        let Authorization { card, payer, .. } = authorization;
+        // What the merchant takes has none.
+        let cvv = card.cvv.as_ref().filter(|_| !is_by_merchant(authorization));
         Self {
             r#type: "card/plain",
             // The holder is exposed because this request is the one that carries the name.
@@ -182,8 +236,8 @@ impl<'a> Plain<'a> {
             card_number: card.pan.expose(),
             expiry_date: Expiry { month: card.expiry.month(), year: card.expiry.year() },
             // The value is exposed because the issuer checks it; it is in this request and no other.
-            cvc: card.cvv.as_ref().map(model::Cvv::expose),
-            billing_address: payer.and_then(Address::of),
+            cvc: cvv.map(model::Cvv::expose),
+            billing_address: payer.as_ref().and_then(Address::of),
         }
     }
 }

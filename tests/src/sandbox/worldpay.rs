@@ -50,6 +50,8 @@ enum Route {
     Event,
     EventByReference,
     Pay,
+    /// The same, where the merchant takes what was agreed on.
+    PayAgreed,
     Query,
     QueryByReference,
 }
@@ -69,6 +71,7 @@ fn route(received: &Received) -> Option<(Route, String)> {
     let segments: Vec<&str> = received.path.trim_start_matches('/').split('/').collect();
     let (route, name) = match (received.method.as_str(), segments.as_slice()) {
         ("POST", ["cardPayments", "customerInitiatedTransactions"]) => (Route::Pay, ""),
+        ("POST", ["cardPayments", "merchantInitiatedTransactions"]) => (Route::PayAgreed, ""),
         ("POST", ["payments", rest @ .., link]) => (Route::Change(Change::at(rest)?), *link),
         ("GET", ["payments", "events"]) => (Route::EventByReference, ""),
         ("GET", ["payments", "events", link]) => (Route::Event, *link),
@@ -170,7 +173,7 @@ impl Worldpay {
             Route::Change(change) => self.change(change, &order, books),
             Route::Event => self.event(&order.name),
             Route::EventByReference => self.event_by_reference(&order.parameters),
-            Route::Pay => self.pay(&order.parameters, books),
+            Route::Pay | Route::PayAgreed => self.pay(&order.parameters, books),
             Route::Query => self.query(&order.name),
             Route::QueryByReference => self.query_by_reference(&order.parameters),
         };
@@ -200,7 +203,11 @@ fn authenticate(received: &Received) -> Result<(), Answer> {
 fn media(received: &Received, route: Route) -> Result<(), Answer> {
     let wanted = match route {
         Route::Query | Route::QueryByReference => QUERIES,
-        Route::Change(_) | Route::Event | Route::EventByReference | Route::Pay => PAYMENTS,
+        Route::Change(_)
+        | Route::Event
+        | Route::EventByReference
+        | Route::Pay
+        | Route::PayAgreed => PAYMENTS,
     };
     for name in ["content-type", "accept"] {
         match received.header(name) {
@@ -254,6 +261,7 @@ impl Route {
             | Self::Query => parameters::NOTHING,
             Self::EventByReference => parameters::EVENT,
             Self::Pay => parameters::PAYMENT,
+            Self::PayAgreed => parameters::AGREED,
             Self::QueryByReference => parameters::QUERY,
         }
     }
@@ -266,8 +274,8 @@ impl Route {
             Self::Event | Self::EventByReference | Self::Query | Self::QueryByReference => {
                 Operation::Read
             }
-            Self::Pay if payment::is_sale(parameters) => Operation::Charge,
-            Self::Pay => Operation::Authorize,
+            Self::Pay | Self::PayAgreed if payment::is_sale(parameters) => Operation::Charge,
+            Self::Pay | Self::PayAgreed => Operation::Authorize,
         }
     }
 }

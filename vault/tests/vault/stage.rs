@@ -140,6 +140,7 @@ pub(crate) fn charge(number: NumberSource, cvv: Option<CvvSource>) -> Operation<
         digital: None,
         network_token: None,
         payer: None,
+        stored: None,
         three_ds: None,
     };
     Operation {

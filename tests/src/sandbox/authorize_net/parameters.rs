@@ -71,6 +71,23 @@ const TRANSACTION: &[Field] = &[
         Shape::Object(&[required("setting", Shape::List)]),
     ),
     optional("userFields", Shape::Object(&[required("userField", Shape::List)])),
+    optional(
+        "processingOptions",
+        Shape::Object(&[
+            optional("isFirstRecurringPayment", Shape::Text(5)),
+            optional("isFirstSubsequentAuth", Shape::Text(5)),
+            optional("isSubsequentAuth", Shape::Text(5)),
+            optional("isStoredCredentials", Shape::Text(5)),
+        ]),
+    ),
+    optional(
+        "subsequentAuthInformation",
+        Shape::Object(&[
+            optional("originalNetworkTransId", LONG),
+            optional("originalAuthAmount", Shape::Text(15)),
+            optional("reason", LONG),
+        ]),
+    ),
 ];
 
 /// `createTransactionRequest`

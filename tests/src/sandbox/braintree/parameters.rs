@@ -75,10 +75,19 @@ const PASS_THROUGH: &[Field] = &[
     optional("xId", Shape::Text(40)),
 ];
 
-const OPTIONS: &[Field] = &[optional(
-    "threeDSecureAuthentication",
-    Shape::Object(&[optional("passThrough", Shape::Object(PASS_THROUGH))]),
-)];
+const OPTIONS: &[Field] = &[
+    optional(
+        "externalVault",
+        Shape::Object(&[
+            required("status", Shape::Word(&["VAULTED", "WILL_VAULT"])),
+            optional("verifyingNetworkTransactionId", LONG),
+        ]),
+    ),
+    optional(
+        "threeDSecureAuthentication",
+        Shape::Object(&[optional("passThrough", Shape::Object(PASS_THROUGH))]),
+    ),
+];
 
 /// `authorizeCreditCard`, `chargeCreditCard`
 pub(super) const PAYMENT: &[Field] = &[required(

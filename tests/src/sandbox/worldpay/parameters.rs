@@ -33,8 +33,37 @@ const INSTRUMENT: Shape = Shape::Object(&[
     required("type", Shape::Word(&["card/plain"])),
 ]);
 
+const AGREEMENT: &[Field] = &[
+    optional("schemeReference", Shape::Text(56)),
+    optional("storedCardUsage", Shape::Word(&["first", "subsequent"])),
+    required("type", Shape::Word(&["cardOnFile", "installment", "subscription", "unscheduled"])),
+];
+
+/// Nobody is there to be asked for a verification value.
+const AGREED_INSTRUMENT: Shape = Shape::Object(&[
+    optional("billingAddress", ADDRESS),
+    optional("cardHolderName", Shape::Text(255)),
+    required("cardNumber", Shape::Text(19)),
+    required(
+        "expiryDate",
+        Shape::Object(&[required("month", Shape::Integer), required("year", Shape::Integer)]),
+    ),
+    required("type", Shape::Word(&["card/plain"])),
+]);
+
+const AGREED_INSTRUCTION: Shape = Shape::Object(&[
+    required("customerAgreement", Shape::Object(AGREEMENT)),
+    required(
+        "narrative",
+        Shape::Object(&[required("line1", Shape::Text(24)), optional("line2", Shape::Text(24))]),
+    ),
+    required("paymentInstrument", AGREED_INSTRUMENT),
+    required("requestAutoSettlement", Shape::Object(&[optional("enabled", Shape::Boolean)])),
+    required("value", VALUE),
+]);
+
 const INSTRUCTION: Shape = Shape::Object(&[
-    optional("customerAgreement", Shape::Map),
+    optional("customerAgreement", Shape::Object(AGREEMENT)),
     required(
         "narrative",
         Shape::Object(&[required("line1", Shape::Text(24)), optional("line2", Shape::Text(24))]),
@@ -58,6 +87,13 @@ pub(super) const PAYMENT: &[Field] = &[
     optional("authentication", Shape::Object(&[optional("threeDS", THREE_DS)])),
     required("channel", Shape::Word(&["ecom", "moto"])),
     required("instruction", INSTRUCTION),
+    required("merchant", Shape::Object(&[required("entity", Shape::Text(32))])),
+    optional("orderReference", Shape::Text(64)),
+    required("transactionReference", Shape::Text(64)),
+];
+
+pub(super) const AGREED: &[Field] = &[
+    required("instruction", AGREED_INSTRUCTION),
     required("merchant", Shape::Object(&[required("entity", Shape::Text(32))])),
     optional("orderReference", Shape::Text(64)),
     required("transactionReference", Shape::Text(64)),

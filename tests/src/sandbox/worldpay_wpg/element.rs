@@ -40,7 +40,12 @@ const RULES: &[Rule] = &[
         &["description!", "amount!", "paymentDetails!", "shopper"],
     ),
     rule("amount", &["value!", "currencyCode!", "exponent!"], &[]),
-    rule("paymentDetails", &[], &["CARD-SSL!", "session", "info3DSecure"]),
+    rule("paymentDetails", &[], &["CARD-SSL!", "storedCredentials", "session", "info3DSecure"]),
+    rule(
+        "storedCredentials",
+        &["usage!", "customerInitiatedReason", "merchantInitiatedReason"],
+        &["schemeTransactionIdentifier"],
+    ),
     rule(
         "CARD-SSL",
         &[],
@@ -68,7 +73,7 @@ const RULES: &[Rule] = &[
 const LEAVES: &[&str] = &[
     "description", "cardNumber", "cardHolderName", "cvc", "address1", "address2", "address3",
     "postalCode", "city", "state", "countryCode", "threeDSVersion", "dsTransactionId", "xid", "cavv",
-    "eci",
+    "eci", "schemeTransactionIdentifier",
 ];
 
 // === impl Element ===
