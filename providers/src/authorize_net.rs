@@ -104,7 +104,7 @@ impl Provider for AuthorizeNet {
     }
 
     fn request(&self, operation: &Operation<Card>, cx: &Cx<'_>) -> Result<Request, Refusal> {
-        let transaction = match &operation.action {
+        let transaction_request = match &operation.action {
             Action::Authorize(authorization) => {
                 let reference = operation.reference();
                 payment::paid(&operation.key, reference, authorization, currency(cx)?)?
@@ -122,7 +122,10 @@ impl Provider for AuthorizeNet {
         };
         let merchant_authentication = Merchant::of(cx)?;
         let ref_id = name(&operation.key);
-        post(&Envelope::Create { merchant_authentication, ref_id, transaction_request: transaction }, cx)
+        let transaction_request = Box::new(transaction_request);
+        let envelope =
+            Envelope::Create { merchant_authentication, ref_id, transaction_request };
+        post(&envelope, cx)
     }
 
     fn outcome(&self, kind: Kind, answer: &Answer<'_>) -> Report {
@@ -178,7 +181,7 @@ enum Envelope<'a> {
     Create {
         merchant_authentication: Merchant<'a>,
         ref_id: &'a str,
-        transaction_request: payment::Transaction<'a>,
+        transaction_request: Box<payment::Transaction<'a>>,
     },
     #[serde(rename = "getTransactionDetailsRequest", rename_all = "camelCase")]
     Details { merchant_authentication: Merchant<'a>, trans_id: &'a str },

@@ -232,18 +232,15 @@ impl Messages {
         let not_found = outcome == Outcome::Rejected(Rejected::NotFound);
         let state = not_found.then_some(State::Unknown);
         let report = Report { state, ..Report::bare(outcome) };
-        match outcome {
-            Outcome::Rejected(Rejected::Credentials) => report,
-            // What is malformed is quoted, be it a verification value.
-            Outcome::Rejected(Rejected::Malformed) => {
-                Report { code: self.code().and_then(said), ..report }
-            }
-            _ => {
-                let text = self.message.first().and_then(|message| message.text.as_deref());
-                let (code, description) = (self.code().and_then(said), text.and_then(said));
-                Report { code, description, ..report }
-            }
+        if outcome == Outcome::Rejected(Rejected::Credentials) {
+            return report;
         }
+        // What is malformed is quoted, be it a verification value.
+        let quotes = outcome == Outcome::Rejected(Rejected::Malformed);
+        let text = self.message.first().and_then(|message| message.text.as_deref());
+        let text = text.filter(|_| !quotes);
+        let (code, description) = (self.code().and_then(said), text.and_then(said));
+        Report { code, description, ..report }
     }
 }
 

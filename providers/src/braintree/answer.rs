@@ -240,12 +240,10 @@ impl Told {
         let outcome = first.outcome(kind);
         let agree = self.errors.iter().all(|problem| problem.outcome(kind) == outcome);
         let outcome = if agree { outcome } else { UNREADABLE };
-        let state = match outcome {
-            Outcome::Declined(_) => Some(State::Declined),
-            // What was made a moment ago may not be shown yet: this proves nothing.
-            Outcome::Rejected(Rejected::NotFound) => Some(State::Unknown),
-            _ => None,
-        };
+        // What was made a moment ago may not be shown yet: this proves nothing.
+        let not_found = outcome == Outcome::Rejected(Rejected::NotFound);
+        let declined = matches!(outcome, Outcome::Declined(_));
+        let state = declined.then_some(State::Declined).or(not_found.then_some(State::Unknown));
         let report = Report { state, ..Report::bare(outcome) };
         if outcome == Outcome::Rejected(Rejected::Credentials) {
             return report;
