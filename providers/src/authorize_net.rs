@@ -6,17 +6,19 @@
 
 use crate::agreed;
 use crate::credentials::{CredentialSpec, Form, Identity};
+use crate::webhook::{Delivery, Unproven};
 use crate::wire::{Answer, Body, HeaderText, Request};
 use crate::{CREDENTIALS, Cx, Declines, Found, Gateway, Lost, Provider, Refusal, Step, Validity};
 use answer::Expected;
 use model::{
-    Action, Card, Currency, Find, Gone, Kind, Operation, Pan, Report,
+    Action, Card, Currency, Find, Gone, Kind, Notice, Operation, Pan, Report,
 };
 use serde::Serialize;
 
 mod answer;
 mod decline;
 mod lost;
+mod notice;
 mod payment;
 
 pub(crate) static PROVIDER: AuthorizeNet = AuthorizeNet;
@@ -29,7 +31,7 @@ static GATEWAY: Gateway = Gateway {
     display_name: "Authorize.Net",
     url: "https://www.authorize.net",
     description: "Cards through the Authorize.Net API, in its JSON form.",
-    credentials: &[LOGIN, TRANSACTION_KEY, CURRENCY, ENVIRONMENT],
+    credentials: &[LOGIN, TRANSACTION_KEY, CURRENCY, ENVIRONMENT, SIGNATURE_KEY],
     supports_network_token: false,
 };
 
@@ -75,6 +77,17 @@ const ENVIRONMENT: CredentialSpec = CredentialSpec {
     form: Form::Word(&["Live", "Test"]),
     form_text: "must be Live or Test",
     identity: Identity::Whole,
+};
+
+/// What webhooks are signed with.
+const SIGNATURE_KEY: CredentialSpec = CredentialSpec {
+    name: "SignatureKey",
+    aliases: &["Signature Key"],
+    required: false,
+    secret: true,
+    form: Form::Hex { digits: 128 },
+    form_text: "must be 128 hexadecimal digits",
+    identity: Identity::None,
 };
 
 /// The currencies that accounts are kept in. Each has two decimals.
@@ -169,6 +182,10 @@ impl Provider for AuthorizeNet {
 
     fn found(&self, lost: &Lost<'_>, answer: &Answer<'_>) -> Found {
         lost::found(lost, answer)
+    }
+
+    fn notices(&self, delivery: &Delivery<'_>, cx: &Cx<'_>) -> Result<Vec<Notice>, Unproven> {
+        notice::read(delivery, cx)
     }
 }
 
