@@ -166,7 +166,7 @@ impl Order {
         ["/input/transaction/amount", "/input/refund/amount"]
             .into_iter()
             .find_map(|pointer| shape::text(&self.variables, pointer))
-            .and_then(|text| payment::minor(text))
+            .and_then(payment::minor)
     }
 }
 

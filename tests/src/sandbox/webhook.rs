@@ -107,8 +107,9 @@ pub(super) async fn tell(world: &Arc<World>, provider: Provider, moment: Moment)
     let due = lock(&world.hooks).due(provider, moment);
     for (hook, entry) in due {
         for _ in 0..hook.times {
-            let told = send(&hook, &entry, world).await;
-            lock(&world.hooks).note(told);
+            if let Some(told) = send(&hook, &entry, world).await {
+                lock(&world.hooks).note(told);
+            }
         }
     }
 }
@@ -125,17 +126,17 @@ pub(super) fn tell_later(world: &Arc<World>, provider: Provider) {
     }
 }
 
-async fn send(hook: &Hook, entry: &Entry, world: &World) -> Told {
+async fn send(hook: &Hook, entry: &Entry, world: &World) -> Option<Told> {
     // What the provider called the payment when it was made.
     let first = lock(&world.books.ledger).first_of(&entry.payment);
-    let message = message::of(hook, entry, first.as_ref());
+    let message = message::of(hook, entry, first.as_ref())?;
     let answered = tokio::time::timeout(TIMEOUT, post(hook, message)).await;
     let (status, body) = match answered {
         Ok(Ok((status, body))) => (Some(status), body),
         Ok(Err(error)) => (None, error.to_string()),
         Err(_) => (None, "no answer in time".to_owned()),
     };
-    Told { provider: hook.provider, status, body }
+    Some(Told { provider: hook.provider, status, body })
 }
 
 async fn post(hook: &Hook, message: Message) -> anyhow::Result<(u16, String)> {
@@ -170,6 +171,7 @@ impl Hooks {
     /// When it makes no sense, or too many do already.
     pub(super) fn add(&mut self, hook: Hook) -> anyhow::Result<()> {
         anyhow::ensure!(self.hooks.len() < HOOKS_MAX, "too many want to hear already");
+        anyhow::ensure!(message::is_played(hook.provider), "its webhooks are not played here");
         anyhow::ensure!((1..=TIMES_MAX).contains(&hook.times), "times must be 1 to {TIMES_MAX}");
         X509::stack_from_pem(hook.authority.as_bytes()).context("the authority is not PEM")?;
         self.hooks.push(hook);

@@ -13,6 +13,8 @@ use tests::sandbox::webhook::{Hook, Moment};
 const WITHIN: Duration = Duration::from_secs(30);
 const STRIPE_SECRET: &str = "whsec_netOfTheTests0123456789";
 const ADYEN_SECRET: &str = "44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056";
+const AUTHORIZE_NET_SECRET: &str = "0f1e2d3c4b5a69780f1e2d3c4b5a69780f1e2d3c4b5a69780f1e2d3c4b5a6978\
+    0f1e2d3c4b5a69780f1e2d3c4b5a69780f1e2d3c4b5a69780f1e2d3c4b5a6978";
 const PLAIN_SECRET: &str = "secret-of-the-webhooks-0123456789";
 const CYBERSOURCE_SECRET: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
@@ -22,8 +24,9 @@ fn pairs(all: &[(&str, &str)]) -> Value {
 
 /// An account of each provider that sends webhooks, with its secret: provider, account, secret, and
 /// what the provider calls the merchant.
-const ALL: [(Provider, &str, &str, &str); 6] = [
+const ALL: [(Provider, &str, &str, &str); 7] = [
     (Provider::Adyen, "adyen-backup", ADYEN_SECRET, ADYEN_MERCHANT),
+    (Provider::AuthorizeNet, "authorize-net", AUTHORIZE_NET_SECRET, ""),
     (Provider::Checkout, "checkout", PLAIN_SECRET, ""),
     (Provider::Cybersource, "cybersource", CYBERSOURCE_SECRET, ""),
     (Provider::Stripe, "stripe-primary", STRIPE_SECRET, ""),
@@ -38,6 +41,17 @@ async fn store(net: &Net, provider: Provider) {
             let all = [("ApiKey", ADYEN_KEY), ("MerchantAccount", ADYEN_MERCHANT), key];
             ("Adyen", "adyen-backup", pairs(&all))
         }
+        Provider::AuthorizeNet => {
+            let all = [
+                ("ApiLoginId", "5KP3u95bQpv"),
+                ("TransactionKey", "346HZ32z3fP4hTG2"),
+                ("Currency", "USD"),
+                ("Environment", "Test"),
+                ("SignatureKey", AUTHORIZE_NET_SECRET),
+            ];
+            ("AuthorizeNet", "authorize-net", pairs(&all))
+        }
+        Provider::Braintree => return,
         Provider::Checkout => {
             let key = ("SecretKey", "sk_sbox_netOfTheTests0123456789");
             ("Checkout", "checkout", pairs(&[key, ("WebhookSignatureKey", PLAIN_SECRET)]))
@@ -255,8 +269,9 @@ async fn what_is_pending_at_each_provider_ends_by_its_webhook() {
         net.sandbox.hook(hook(&net, provider, Moment::Asked)).unwrap();
         let held = Order::new(account, "10.50", "USD").authorize(&net).await;
         let id = text(&held, "transactionId");
-        // Two answer with what became of it. Their answers are lost.
-        let at_once = matches!(provider, Provider::Cybersource | Provider::Stripe);
+        // Some answer with what became of it. Their answers are lost.
+        let at_once =
+            matches!(provider, Provider::AuthorizeNet | Provider::Cybersource | Provider::Stripe);
         if at_once {
             let fault = Fault::once(Effect::Cut).on(Operation::Capture);
             net.sandbox.fault(fault).unwrap();
@@ -277,9 +292,12 @@ async fn what_is_pending_at_each_provider_ends_by_its_webhook() {
         let receipt = match provider {
             Provider::Adyen => "[accepted]",
             Provider::WorldpayWpg => "[OK]",
-            Provider::Checkout | Provider::Cybersource | Provider::Stripe | Provider::Worldpay => {
-                ""
-            }
+            Provider::AuthorizeNet
+            | Provider::Braintree
+            | Provider::Checkout
+            | Provider::Cybersource
+            | Provider::Stripe
+            | Provider::Worldpay => "",
         };
         assert!(told.iter().all(|told| told.body == receipt), "{told:?}");
     }

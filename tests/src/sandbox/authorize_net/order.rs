@@ -63,8 +63,15 @@ impl<'de> Visitor<'de> for InOrder {
         while let Some(name) = members.next_key::<String>()? {
             let field = rest.find(|field| field.name == name);
             match field.ok_or_else(|| A::Error::custom("out of order"))?.shape {
-                Shape::Object(fields) => members.next_value_seed(InOrder(fields))?,
-                _ => drop(members.next_value::<IgnoredAny>()?),
+                Shape::Object(fields) => members.next_value_seed(Self(fields))?,
+                Shape::Boolean
+                | Shape::Integer
+                | Shape::List
+                | Shape::Map
+                | Shape::Pairs(..)
+                | Shape::Text(_)
+                | Shape::Words(_)
+                | Shape::Word(_) => drop(members.next_value::<IgnoredAny>()?),
             }
         }
         Ok(())

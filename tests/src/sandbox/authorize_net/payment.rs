@@ -283,7 +283,7 @@ impl Transaction {
             "transId": self.id, "refTransID": referred, "testRequest": "0",
             "accountNumber": format!("XXXX{}", cards::last_four(&self.number)),
             "messages": [{"code": "1", "description": "This transaction has been approved."}],
-            "networkTransId": new.then_some("TN3JM13TYU0QUWNQ1O3RPGV").unwrap_or_default(),
+            "networkTransId": if new { "TN3JM13TYU0QUWNQ1O3RPGV" } else { "" },
         })
     }
 

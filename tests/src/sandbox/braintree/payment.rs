@@ -167,10 +167,8 @@ impl Braintree {
     pub(super) fn search(&self, variables: &Value, route: Route) -> Answer {
         let is = text(variables, "/orderId/is");
         let begins = text(variables, "/orderId/startsWith");
-        let (what, refunds) = match route {
-            Route::SearchRefunds => ("refunds", true),
-            _ => ("transactions", false),
-        };
+        let refunds = matches!(route, Route::SearchRefunds);
+        let what = if refunds { "refunds" } else { "transactions" };
         let fits = |payment: &&Payment| {
             let order = payment.order.as_deref().unwrap_or_default();
             payment.refunds.is_some() == refunds

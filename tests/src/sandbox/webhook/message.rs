@@ -4,22 +4,29 @@ use super::{Hook, Message};
 use crate::sandbox::Provider;
 use crate::sandbox::ledger::{Entry, Outcome, now_ms};
 use boring::base64::encode_block;
-use boring::hash::hmac_sha256;
+use boring::hash::{hmac_sha256, hmac_sha512};
 use serde_json::{Value, json};
 
 const JSON: &str = "application/json";
 
-/// Tells of `entry`, whose payment was made by `first`.
-pub(super) fn of(hook: &Hook, entry: &Entry, first: Option<&Entry>) -> Message {
+/// Whether the sandbox plays the webhooks of a provider.
+pub(super) fn is_played(provider: Provider) -> bool {
+    provider != Provider::Braintree
+}
+
+/// Tells of `entry`, whose payment was made by `first`. None: its webhooks are not played.
+pub(super) fn of(hook: &Hook, entry: &Entry, first: Option<&Entry>) -> Option<Message> {
     let good = entry.outcome == Outcome::Approved && !hook.denies;
-    match hook.provider {
+    Some(match hook.provider {
         Provider::Adyen => adyen(hook, entry, good),
+        Provider::AuthorizeNet => authorize_net(hook, entry),
+        Provider::Braintree => return None,
         Provider::Checkout => checkout(hook, entry, good),
         Provider::Cybersource => cybersource(hook, entry),
         Provider::Stripe => stripe(hook, entry, first, good),
         Provider::Worldpay => worldpay(hook, entry, first, good),
         Provider::WorldpayWpg => worldpay_wpg(hook, entry, good),
-    }
+    })
 }
 
 fn signature(key: &[u8], message: &str) -> [u8; 32] {
@@ -70,6 +77,23 @@ fn adyen(hook: &Hook, entry: &Entry, good: bool) -> Message {
     let items = json!([{ "NotificationRequestItem": item }]);
     let body = json!({"live": "false", "notificationItems": items}).to_string();
     Message { content_type: JSON, headers: Vec::new(), body }
+}
+
+fn authorize_net(hook: &Hook, entry: &Entry) -> Message {
+    let payload = json!({
+        "responseCode": 1, "entityName": "transaction", "id": entry.payment,
+        "merchantReferenceId": entry.reference,
+    });
+    let body = json!({
+        "notificationId": format!("{}-{}", entry.number, entry.id),
+        "eventType": "net.authorize.payment.fraud.approved",
+        "payload": payload,
+    })
+    .to_string();
+    // It fails only where memory does.
+    let told = hmac_sha512(hook.secret.as_bytes(), body.as_bytes()).unwrap_or([0; 64]);
+    let header = format!("sha512={}", hex(&told).to_uppercase());
+    Message { content_type: JSON, headers: vec![("x-anet-signature", header)], body }
 }
 
 fn checkout(hook: &Hook, entry: &Entry, good: bool) -> Message {
