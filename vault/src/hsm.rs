@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use token::{Connection, Fault, Using};
 use zeroize::Zeroizing;
@@ -58,8 +58,9 @@ pub(crate) struct Hsm {
 /// is still at work while the process ends can crash it.
 struct Link {
     calls: Option<SyncSender<Call>>,
-    /// Closes when the threads have ended.
+    /// Closes when the threads are about to end.
     ended: Mutex<Receiver<()>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// How many sessions there are beside the one that changes something, and for how long data keys
@@ -290,18 +291,18 @@ impl Link {
         let (calls, inbox) = mpsc::sync_channel(QUEUE_MAX);
         let (ending, ended) = mpsc::sync_channel(1);
         let inbox = Arc::new(Mutex::new(inbox));
+        let mut threads = Vec::new();
         for body in bodies {
             let (inbox, ending) = (inbox.clone(), ending.clone());
             let run = move || {
                 body(&inbox);
                 drop(ending);
             };
-            thread::Builder::new()
-                .name("hsm".into())
-                .spawn(run)
-                .map_err(|_| OpenError::NoThread)?;
+            let thread = thread::Builder::new().name("hsm".into()).spawn(run);
+            threads.push(thread.map_err(|_| OpenError::NoThread)?);
         }
-        Ok(Self { calls: Some(calls), ended: Mutex::new(ended) })
+        let (ended, threads) = (Mutex::new(ended), Mutex::new(threads));
+        Ok(Self { calls: Some(calls), ended, threads })
     }
 
     fn call_within(&self, work: Work, deadline: Duration) -> Result<Done, HsmError> {
@@ -324,6 +325,12 @@ impl Drop for Link {
         let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
         if ended.recv_timeout(CLOSE_DEADLINE) == Err(RecvTimeoutError::Timeout) {
             log::warn!("the hardware security module is still busy and is left behind");
+            return;
+        }
+        // What the module has by thread is freed when the thread has ended, and not before.
+        let threads = self.threads.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if threads.drain(..).any(|thread| thread.join().is_err()) {
+            log::error!("a thread of the hardware security module panicked");
         }
     }
 }
@@ -519,7 +526,7 @@ mod tests {
         let (calls, inbox) = mpsc::sync_channel(QUEUE_MAX);
         let (ending, ended) = mpsc::sync_channel(1);
         drop(ending);
-        let link = Link { calls: Some(calls), ended: Mutex::new(ended) };
+        let link = Link { calls: Some(calls), ended: Mutex::new(ended), threads: Mutex::default() };
         let patience = Duration::from_millis(1);
         for _ in 0..QUEUE_MAX {
             assert_eq!(outcome(&link, patience), Err(HsmError::Deadline));
