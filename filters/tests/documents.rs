@@ -265,6 +265,8 @@ fn read_as(name: &str, kind: Option<Kind>, body: &str) -> Result<(), FieldError>
     let body = body.as_bytes();
     match (kind, name) {
         (Some(kind), _) => decode::payment(kind, body, TODAY).map(|_| ()),
+        // To be explained, and read as a charge.
+        (None, "AuthRequestModel") => decode::payment(Kind::Charge, body, TODAY).map(|_| ()),
         (None, "StagedCredentialsInputModel") => decode::staged(body).map(|_| ()),
         (None, "StringTokenInputModel") => decode::string_token(body).map(|_| ()),
         (None, "SwitchInputModel") => decode::switch(body).map(|_| ()),

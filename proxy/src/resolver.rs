@@ -14,7 +14,7 @@ use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use providers::wire::Answer;
 use providers::{Cx, Found, Lost, Provider};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use vault::payments::{Doubt, Ongoing};
@@ -56,13 +56,15 @@ type Whose = (MerchantId, Option<AccountName>);
 /// The questions that are under way.
 #[derive(Debug, Default)]
 struct UnderWay {
-    all: usize,
+    /// What they are about.
+    about: HashSet<TransactionId>,
     of: HashMap<Whose, usize>,
 }
 
 /// A question that is under way, until it is dropped.
 struct Turn {
     inner: Arc<Inner>,
+    id: TransactionId,
     whose: Whose,
 }
 
@@ -88,22 +90,22 @@ pub(crate) enum Answered {
 
 impl UnderWay {
     fn is_full(&self) -> bool {
-        self.all >= UNDER_WAY_MAX
+        self.about.len() >= UNDER_WAY_MAX
     }
 
     /// Takes a turn, if the account has one left.
-    fn begin(&mut self, whose: &Whose) -> bool {
+    fn begin(&mut self, whose: &Whose, id: &TransactionId) -> bool {
         let own = self.of.get(whose).copied().unwrap_or_default();
         if self.is_full() || own >= UNDER_WAY_PER_ACCOUNT_MAX {
             return false;
         }
-        self.all = self.all.saturating_add(1);
+        self.about.insert(id.clone());
         self.of.insert(whose.clone(), own.saturating_add(1));
         true
     }
 
-    fn end(&mut self, whose: &Whose) {
-        self.all = self.all.saturating_sub(1);
+    fn end(&mut self, whose: &Whose, id: &TransactionId) {
+        self.about.remove(id);
         let left = self.of.remove(whose).unwrap_or_default().saturating_sub(1);
         if left > 0 {
             self.of.insert(whose.clone(), left);
@@ -115,7 +117,7 @@ impl UnderWay {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.inner.under_way().end(&self.whose);
+        self.inner.under_way().end(&self.whose, &self.id);
     }
 }
 
@@ -150,11 +152,12 @@ impl Inner {
         let Some(ongoing) = self.shared.vault.take_doubt(doubt)? else { return Ok(()) };
         let account = ongoing.payment.last_attempt().and_then(|attempt| attempt.account.clone());
         let whose = (ongoing.merchant.clone(), account);
-        if !self.under_way().begin(&whose) {
+        let id = id_of(doubt).clone();
+        if !self.under_way().begin(&whose, &id) {
             self.put_off(doubt);
             return Ok(());
         }
-        let (doubt, turn) = (doubt.clone(), Turn { inner: self.clone(), whose });
+        let (doubt, turn) = (doubt.clone(), Turn { inner: self.clone(), id, whose });
         tokio::spawn(async move {
             if let Err(error) = turn.inner.resolve(&doubt, ongoing).await {
                 log::warn!("transaction {} is not resolved: {error}", doubt.payment);
@@ -257,8 +260,10 @@ impl Inner {
     fn forget_others(&self, doubts: &[Doubt]) {
         let mut waits = self.waits();
         if waits.len() > doubts.len() {
-            let open: std::collections::HashSet<_> = doubts.iter().map(id_of).collect();
-            waits.retain(|id, _| open.contains(id));
+            let open: HashSet<_> = doubts.iter().map(id_of).collect();
+            // What is under way is in doubt too, and in our own hands.
+            let under_way = self.under_way();
+            waits.retain(|id, _| open.contains(id) || under_way.about.contains(id));
         }
     }
 
@@ -441,7 +446,7 @@ impl<'a> Question<'a> {
 #[cfg(test)]
 mod tests {
     use super::{QUESTIONS_MAX, UNDER_WAY_MAX, UNDER_WAY_PER_ACCOUNT_MAX, UnderWay, fairly};
-    use model::MerchantId;
+    use model::{MerchantId, TransactionId};
     use std::time::{Duration, Instant};
 
     #[test]
@@ -465,21 +470,24 @@ mod tests {
 
     #[test]
     fn an_account_that_hangs_holds_up_nobody_else() {
-        let whose = |nth: usize| (MerchantId::parse(&format!("shop-{nth}")).unwrap(), None);
+        let whose = |nth: u64| (MerchantId::parse(&format!("shop-{nth}")).unwrap(), None);
+        let id = |nth: u64| TransactionId::new(nth, 0);
+        let own = u64::try_from(UNDER_WAY_PER_ACCOUNT_MAX).unwrap();
+        let all = u64::try_from(UNDER_WAY_MAX).unwrap();
         let mut under_way = UnderWay::default();
-        for _ in 0..UNDER_WAY_PER_ACCOUNT_MAX {
-            assert!(under_way.begin(&whose(0)));
+        for nth in 0..own {
+            assert!(under_way.begin(&whose(0), &id(nth)));
         }
-        assert!(!under_way.begin(&whose(0)) && under_way.begin(&whose(1)));
-        let mut others = 2;
-        while !under_way.is_full() {
-            assert!(under_way.begin(&whose(others)));
-            others += 1;
+        assert!(!under_way.begin(&whose(0), &id(own)), "one more of the same");
+        for nth in own..all {
+            assert!(under_way.begin(&whose(nth), &id(nth)), "others go on");
         }
-        assert!(!under_way.begin(&whose(others)));
-        under_way.end(&whose(0));
-        assert!(under_way.begin(&whose(0)));
-        (0..others).for_each(|nth| under_way.end(&whose(nth)));
-        assert!(under_way.all < UNDER_WAY_MAX && under_way.of.len() == 1);
+        assert!(under_way.is_full() && !under_way.begin(&whose(all), &id(all)));
+        under_way.end(&whose(0), &id(0));
+        assert!(under_way.begin(&whose(0), &id(all)));
+        under_way.end(&whose(0), &id(all));
+        (1..own).for_each(|nth| under_way.end(&whose(0), &id(nth)));
+        (own..all).for_each(|nth| under_way.end(&whose(nth), &id(nth)));
+        assert!(under_way.about.is_empty() && under_way.of.is_empty());
     }
 }

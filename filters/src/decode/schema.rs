@@ -211,11 +211,11 @@ pub static AUTHORIZATION: Schema = Schema {
         optional("isDigital", Form::Flag),
         optional("orderDesc", text(1, ORDER_DESCRIPTION_CHARS_MAX, Shape::Printable)),
         NETWORK_TOKEN_BRAND,
+        optional("storedCredential", Form::Object(&STORED)),
         optional(
             "paymentGatewayAccountNames",
             Form::Texts { of: ACCOUNT_NAME_TEXT, items_max: FALLBACKS_MAX + 1 },
         ),
-        optional("storedCredential", Form::Object(&STORED)),
         ACCOUNT_NAME,
         ACCOUNT_INLINE,
         optional("fallbackUpgs", Form::List { of: &FALLBACK, items_max: FALLBACKS_MAX }),

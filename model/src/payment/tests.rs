@@ -266,3 +266,46 @@ proptest! {
         }
     }
 }
+
+/// Everything that can become of an attempt.
+const ENDS: [Standing; 8] = [
+    APPROVED,
+    PENDING,
+    UNKNOWN,
+    DECLINED,
+    REJECTED,
+    Standing::Ended(Outcome::Rejected(Rejected::Credentials)),
+    Standing::Ended(Outcome::Rejected(Rejected::RateLimited)),
+    Standing::NotDone,
+];
+
+/// Walks all ways on: the last attempt ends in any way that may follow, at once or when its provider
+/// is asked, and another is sent where the journal takes it.
+fn walk(payment: &Payment, seen: &mut usize) {
+    const ATTEMPTS: usize = 4;
+    *seen = seen.saturating_add(1);
+    let (last, before) = payment.attempts.split_last().unwrap();
+    for one in before.iter().map(|attempt| attempt.standing) {
+        assert!(!one.is_open() && !one.is_accepted(), "left behind: {payment:?}");
+        assert!(ENDS.iter().all(|end| !one.may_become(*end)), "not certain: {payment:?}");
+    }
+    for end in ENDS.into_iter().filter(|end| *end != last.standing) {
+        if last.standing.may_become(end) {
+            let mut next = payment.clone();
+            next.attempts.last_mut().unwrap().standing = end;
+            walk(&next, seen);
+        }
+    }
+    let mut next = payment.clone();
+    next.attempts.push(Attempt { standing: Standing::Sending, ..last.clone() });
+    if payment.attempts.len() < ATTEMPTS && next.goes_on_from_nothing() {
+        walk(&next, seen);
+    }
+}
+
+#[test]
+fn however_a_payment_travels_only_its_last_attempt_can_stand() {
+    let mut seen = 0;
+    walk(&payment(Capture::Now, Standing::Sending), &mut seen);
+    assert!(seen > 5_000, "{seen}");
+}
