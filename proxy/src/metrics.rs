@@ -2,6 +2,9 @@
 //!
 //! Labels come from fixed sets only (documented routes, providers, outcome words), so that nothing
 //! a client sends can become a label, or make their number grow.
+//!
+//! This file is long because it is one list: every metric stands here once, with its name, its help
+//! and its labels, and the page for operators is compared with it.
 
 use crate::breaker::Change;
 use crate::context::Cx;
