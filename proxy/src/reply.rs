@@ -109,7 +109,8 @@ impl Reply {
 
     fn header(&self, cx: &Cx) -> Result<ResponseHeader, BError> {
         let mut header = ResponseHeader::build_no_case(self.status, Some(HEADERS_ROOM))?;
-        if !self.body.is_empty() {
+        // An empty text is a text; an empty body of JSON is none.
+        if !self.body.is_empty() || self.content_type != JSON {
             header.insert_header(CONTENT_TYPE, HeaderValue::from_static(self.content_type))?;
         }
         header.insert_header(CONTENT_LENGTH, self.body.len())?;

@@ -12,6 +12,7 @@ import datetime
 import decimal
 import hashlib
 import hmac
+import json
 import os
 import time
 import uuid
@@ -175,9 +176,10 @@ def before_call(context, case, kwargs):
 
 def signed(case):
     """An event of Stripe, about nothing of ours."""
-    event = b'{"id": "evt_1", "type": "customer.created", "data": {"object": {}}}'
+    event = {"id": "evt_1", "type": "customer.created", "data": {"object": {}}}
     now = str(int(time.time()))
-    message = now.encode() + b"." + event
+    # As it will be written.
+    message = f"{now}.{json.dumps(event)}".encode()
     signature = hmac.new(HOOK_SECRET.encode(), message, hashlib.sha256).hexdigest()
     case.path_parameters = {"merchant": "demo", "name": HOOKED}
     case.headers = {**(case.headers or {}), "Stripe-Signature": f"t={now},v1={signature}"}
