@@ -121,6 +121,7 @@ every_route_over_h2() {
     ask GET /Utils/apiKey /Utils/apiKey 200 $json
     ask GET /PaymentGateway /PaymentGateway 200 $json
     ask POST /PaymentGateway/charge /PaymentGateway/charge 200 $json "$payment"
+    ask POST /PaymentGateway/explain /PaymentGateway/explain 200 $json "$payment"
     ask POST /PaymentGateway/authorize /PaymentGateway/authorize 200 $json "$payment"
     held="{$money,\"refTransId\":\"$(answered gatewayReference)\",$account}"
     ask PUT /PaymentGateway/capture /PaymentGateway/capture 200 $json "$held"
@@ -138,6 +139,9 @@ every_route_over_h2() {
     ask GET '/PaymentGatewayAccounts/{name}' /PaymentGatewayAccounts/over-h2 200 $json
     over=/PaymentGatewayAccounts/over-h2
     ask POST '/PaymentGatewayAccounts/{name}/validate' $over/validate 200 $json
+    ask GET '/PaymentGatewayAccounts/{name}/balance' $over/balance 200 $json
+    # Nobody signed it.
+    ask POST '/Webhooks/{merchant}/{name}' /Webhooks/demo/over-h2 400 application/problem+json '{}'
     ask PUT '/PaymentGatewayAccounts/{name}/staged' $over/staged 200 $json '{"credentials":[]}'
     ask POST '/PaymentGatewayAccounts/{name}/staged/validate' $over/staged/validate 200 $json
     ask POST '/PaymentGatewayAccounts/{name}/staged/switch' $over/staged/switch 200 $json '{"percent":100}'

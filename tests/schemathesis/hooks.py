@@ -278,6 +278,11 @@ def for_provider(gateway, body):
         body["currency"] = known(body["currency"], PROVIDER_CURRENCIES)
     if body.get("refTransId") is not None:
         body["refTransId"] = FIXTURES.payments[gateway]
+    if body.get("storedCredential") is not None:
+        # Of the other uses each provider asks something of its own, such as its form of an id.
+        stored = {**body["storedCredential"], "usage": "First"}
+        stored.pop("networkTransactionId", None)
+        body["storedCredential"] = stored
     if gateway == "Stripe" and body.get("myRef") is not None:
         # Its search language has no escapes.
         body["myRef"] = "".join("-" if mark in "'\"\\" else mark for mark in body["myRef"])
