@@ -17,6 +17,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+/// After how many bytes sled flushes. Whoever waits for the disk meanwhile waits for so much.
+const FLUSH_BYTES: usize = 128 << 10;
+
 /// How often a thread that waits for room on the disk looks again.
 const ROOM_PERIOD: Duration = Duration::from_secs(1);
 
@@ -140,8 +143,15 @@ impl Target {
     /// Puts what is frozen into sled, durably, and then says so in the mark.
     fn checkpoint(&self, upto: FrameNumber) -> Result<(), String> {
         let rows = self.view.frozen().unwrap_or_default();
+        let mut unflushed: usize = 0;
         for (tree, key, slot) in rows.each() {
             self.view.trees().put(tree, key, slot.as_deref()).map_err(|error| error.to_string())?;
+            let bytes = slot.as_ref().map_or(0, |record| record.len());
+            unflushed = unflushed.saturating_add(key.len()).saturating_add(bytes);
+            if unflushed > FLUSH_BYTES {
+                unflushed = 0;
+                self.db.flush().map_err(|error| error.to_string())?;
+            }
         }
         let durable = self.progress.reached();
         self.db.flush().map_err(|error| error.to_string())?;
