@@ -25,7 +25,7 @@ const WRITES: usize = 80;
 const LOG_BYTES: u64 = 32 * 1024;
 
 /// After how many syncs one fails: in the midst of making the store, and of using it.
-const FAILING: [i64; 16] = [0, 1, 2, 4, 7, 10, 13, 17, 21, 26, 32, 41, 55, 67, 71, 80];
+const FAILING: [i64; 17] = [0, 1, 2, 4, 7, 10, 13, 17, 21, 26, 32, 41, 55, 67, 71, 80, 90];
 
 /// Plays a part, if this process is there for that.
 #[expect(clippy::disallowed_methods, reason = "a test tells its own child what to do")]
