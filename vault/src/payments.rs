@@ -10,8 +10,9 @@
 //! * rows for what providers told of their own accord ([`hear`](self::hear));
 //! * a row for what has been in doubt for long ([`recover`](self::recover)).
 //!
-//! They are written together and need no transaction, because of one rule: **nothing is sent before
-//! all rows of it are durable, so that a row that is missing proves that nothing was sent.**
+//! Those of a beginning, and those of an end, are written at once, all or none. One rule is above that:
+//! **nothing is sent before all rows of it are durable, so that a row that is missing proves that
+//! nothing was sent.**
 //!
 //! After a crash the rows that may be in doubt are found by their names, which begin with the time:
 //! the journal remembers a moment before which nothing is in doubt.
