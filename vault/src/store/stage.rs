@@ -160,3 +160,32 @@ impl<'a> Stage<'a> {
         Ok(old)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::trees::Trees;
+
+    #[test]
+    fn a_change_that_fails_half_way_leaves_those_before_it_alone() {
+        let db = sled::Config::new().temporary(true).open().unwrap();
+        let trees = Trees::open(&db).unwrap();
+        let (collection, tree) = (Collection::Tokens, TreeName::Of(Collection::Tokens));
+        // No record begins so.
+        trees.put(tree, b"damaged", Some(&[9])).unwrap();
+        let view = View::new(trees, None);
+        let mut stage = Stage::new(&view, None);
+        let put = |key: &[u8], value: &[u8]| Write::Put {
+            collection,
+            key: key.to_vec(),
+            value: value.to_vec(),
+        };
+        assert_eq!(stage.make(&Change::Batch(vec![put(b"kept", b"first")])), Ok(true));
+        let half = vec![put(b"kept", b"second"), put(b"new", b"x"), put(b"damaged", b"y")];
+        assert_eq!(stage.make(&Change::Batch(half)), Err(StoreError::Corrupt));
+        let (rows, _) = stage.done();
+        let kept = record::whole(b"first").map(IVec::from);
+        assert_eq!(rows.get(tree, b"kept"), Some(&kept));
+        assert_eq!(rows.each().count(), 1);
+    }
+}
