@@ -64,22 +64,29 @@ impl<'a> Stage<'a> {
     }
 
     fn swap(&mut self, swaps: &[Swap]) -> Result<bool, StoreError> {
+        let mut found = Vec::with_capacity(swaps.len());
         for Swap { collection, key, old, .. } in swaps {
-            if !self.holds(*collection, key, old.as_deref())? {
+            let slot = self.get(TreeName::Of(*collection), key)?;
+            if !self.holds(slot.as_ref(), old.as_deref())? {
                 return Ok(false);
             }
+            found.push(slot);
         }
-        for Swap { collection, key, new, .. } in swaps {
-            self.replace(*collection, key, new.as_deref())?;
+        for (Swap { collection, key, new, .. }, found) in swaps.iter().zip(found) {
+            // Of two about one row, which nobody should send, the second meets the first.
+            let old = self.rows.get(TreeName::Of(*collection), key).cloned().unwrap_or(found);
+            self.replace(*collection, key, new.as_deref(), old)?;
         }
         Ok(true)
     }
 
     fn write(&mut self, write: &Write) -> Result<(), StoreError> {
-        match write {
-            Write::Put { collection, key, value } => self.replace(*collection, key, Some(value)),
-            Write::Delete { collection, key } => self.replace(*collection, key, None),
-        }
+        let (collection, key, new) = match write {
+            Write::Put { collection, key, value } => (*collection, key, Some(value.as_slice())),
+            Write::Delete { collection, key } => (*collection, key, None),
+        };
+        let old = self.get(TreeName::Of(collection), key)?;
+        self.replace(collection, key, new, old)
     }
 
     fn get(&self, tree: TreeName, key: &[u8]) -> Result<Slot, StoreError> {
@@ -89,17 +96,12 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Whether the value under `key` is `expected`.
-    fn holds(
-        &self,
-        collection: Collection,
-        key: &[u8],
-        expected: Option<&[u8]>,
-    ) -> Result<bool, StoreError> {
-        let Some(found) = self.get(TreeName::Of(collection), key)? else {
+    /// Whether the value of the record that was found is `expected`.
+    fn holds(&self, found: Option<&IVec>, expected: Option<&[u8]>) -> Result<bool, StoreError> {
+        let Some(found) = found else {
             return Ok(expected.is_none());
         };
-        match record::read(&found)? {
+        match record::read(found)? {
             Record::Whole(value) => Ok(expected == Some(value)),
             Record::Parted(head) => {
                 let value = head.assemble(|key| self.get(TreeName::Parts, key))?;
@@ -109,15 +111,17 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Puts `new` under `key`, or removes what is there, with the parts of both.
+    /// Puts `new` under `key`, or removes `old`, which is there, with the parts of both.
     fn replace(
         &mut self,
         collection: Collection,
         key: &[u8],
         new: Option<&[u8]>,
+        old: Slot,
     ) -> Result<(), StoreError> {
         let new = new.map(|value| self.record(value)).transpose()?;
-        match self.put(TreeName::Of(collection), key.to_vec(), new)? {
+        self.put(TreeName::Of(collection), key.to_vec(), new, old.as_deref());
+        match old {
             Some(old) => self.remove_parts(&old),
             None => Ok(()),
         }
@@ -130,7 +134,7 @@ impl<'a> Stage<'a> {
         }
         let head = Head::new(value)?;
         for (key, part) in head.parts(value) {
-            self.put(TreeName::Parts, key, Some(part.to_vec()))?;
+            self.put_part(key, Some(part.to_vec()))?;
         }
         Ok(head.record())
     }
@@ -138,26 +142,25 @@ impl<'a> Stage<'a> {
     fn remove_parts(&mut self, old: &IVec) -> Result<(), StoreError> {
         if let Record::Parted(head) = record::read(old)? {
             for key in head.keys() {
-                self.put(TreeName::Parts, key, None)?;
+                self.put_part(key, None)?;
             }
         }
         Ok(())
     }
 
-    /// Puts a record, or removes it, keeps account of that, and returns what was there.
-    fn put(
-        &mut self,
-        tree: TreeName,
-        key: Vec<u8>,
-        new: Option<Vec<u8>>,
-    ) -> Result<Slot, StoreError> {
-        let old = self.get(tree, &key)?;
+    fn put_part(&mut self, key: Vec<u8>, new: Option<Vec<u8>>) -> Result<(), StoreError> {
+        let old = self.get(TreeName::Parts, &key)?;
+        self.put(TreeName::Parts, key, new, old.as_deref());
+        Ok(())
+    }
+
+    /// Puts a record in the place of `old`, or removes it, and keeps account of that.
+    fn put(&mut self, tree: TreeName, key: Vec<u8>, new: Option<Vec<u8>>, old: Option<&[u8]>) {
         if let Some(witness) = self.witness {
-            self.moves.push(Move::new(witness, tree, &key, old.as_deref(), new.as_deref()));
+            self.moves.push(Move::new(witness, tree, &key, old, new.as_deref()));
         }
         let before = self.rows.put(tree, key.clone(), new.map(IVec::from));
         self.undo.push(Undo { tree, key, before });
-        Ok(old)
     }
 }
 
