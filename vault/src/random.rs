@@ -2,6 +2,7 @@
 
 use rand::TryRngCore;
 use rand::rngs::OsRng;
+use std::cell::RefCell;
 use zeroize::Zeroizing;
 
 /// The digits of base 62, in the order of their values.
@@ -10,6 +11,31 @@ const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 /// The largest multiple of 62 that fits into a byte: what is not below it is drawn again, so that
 /// every character is equally likely.
 const FAIR_BELOW: u8 = 248;
+
+/// How many bytes that need not be secret are drawn at a time.
+const POOL_BYTES: usize = 1024;
+
+thread_local! {
+    /// Drawn and not yet handed out: so many at the beginning.
+    static POOL: RefCell<([u8; POOL_BYTES], usize)> = const { RefCell::new(([0; POOL_BYTES], 0)) };
+}
+
+/// Bytes from the operating system that nobody else was or will be given, and that need not be secret
+/// before they are used: nonces and names. One call of the kernel serves many.
+///
+/// # Panics
+/// As [`bytes`].
+pub(crate) fn unique_bytes<const N: usize>() -> [u8; N] {
+    const { assert!(N <= POOL_BYTES) };
+    POOL.with_borrow_mut(|(pool, left)| {
+        if *left < N {
+            (*pool, *left) = (bytes(), POOL_BYTES);
+        }
+        *left = left.saturating_sub(N);
+        let drawn = pool.get(*left..).and_then(|rest| rest.first_chunk());
+        *drawn.expect("so many are left")
+    })
+}
 
 /// Bytes from the operating system.
 ///
@@ -53,7 +79,7 @@ fn digit_byte(value: u64) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::{alphanumerics, base62_six};
+    use super::{POOL_BYTES, alphanumerics, base62_six, unique_bytes};
     use std::collections::HashSet;
 
     #[test]
@@ -63,6 +89,19 @@ mod tests {
         assert!(
             names.iter().all(|n| n.len() == 43 && n.bytes().all(|b| b.is_ascii_alphanumeric()))
         );
+    }
+
+    #[test]
+    fn no_bytes_are_handed_out_twice() {
+        let draw = || (0..10_000).map(|_| unique_bytes::<12>()).collect::<Vec<_>>();
+        let mut drawn = draw();
+        drawn.extend(std::thread::spawn(draw).join().unwrap());
+        // Of another length, so that the pool is not used up evenly.
+        let longer = unique_bytes::<{ POOL_BYTES - 5 }>();
+        drawn.extend(longer.chunks_exact(12).map(|chunk| <[u8; 12]>::try_from(chunk).unwrap()));
+        drawn.extend(draw());
+        let different: HashSet<_> = drawn.iter().collect();
+        assert_eq!(different.len(), drawn.len());
     }
 
     #[test]

@@ -311,7 +311,7 @@ impl Dek {
 
     /// Seals `text` for `place`. Through a [`Claim`] only, so that seals are counted.
     fn seal(&self, place: Place<'_>, text: &[u8]) -> Vec<u8> {
-        let nonce = crate::random::bytes();
+        let nonce = crate::random::unique_bytes();
         let mut sealed = Vec::with_capacity(text.len().saturating_add(OVERHEAD_BYTES));
         sealed.push(FORMAT);
         sealed.extend_from_slice(&self.id.0);
