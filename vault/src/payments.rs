@@ -194,7 +194,7 @@ impl Journal {
         }
         // A clock that was put back does not put names where nobody would look for them.
         inner.millis = inner.millis.max(now);
-        let random = u128::from_be_bytes(crate::random::bytes());
+        let random = u128::from_be_bytes(crate::random::unique_bytes());
         let id = TransactionId::new(inner.millis, random);
         let merchant = merchant.clone();
         let open = Open { merchant, payment, busy: true, set_aside: false };
@@ -390,6 +390,11 @@ impl Vault {
             Some(turn) => Some(turn.lock().await),
             None => None,
         };
+        // A payment that ends is named for the first time, as a rule; if not, the second try looks.
+        let mut reference_swap = match change {
+            None => Self::new_reference_swap,
+            Some(_) => Self::reference_swap,
+        };
         for _ in 0..TRIES_MAX {
             let mut swaps = vec![self.end_swap(&claim, &mut ongoing)?];
             if let (Some(replay), Some(answer)) = (replay.as_mut(), answer) {
@@ -397,7 +402,7 @@ impl Vault {
             }
             swaps.extend(self.pointer_swap(&ongoing)?);
             let name = ongoing.payment.reference_to_keep();
-            swaps.extend(self.reference_swap(&claim, &merchant, &id, name)?);
+            swaps.extend(reference_swap(self, &claim, &merchant, &id, name)?);
             if self.store.swap_all(swaps).await? {
                 if !ongoing.is_open() {
                     self.end_open(&merchant, &ongoing.held.id).await?;
@@ -405,6 +410,7 @@ impl Vault {
                 return Ok(ongoing.payment.clone());
             }
             self.read_anew(&mut ongoing)?;
+            reference_swap = Self::reference_swap;
             if let Some(replay) = replay.as_mut() {
                 replay.stored = self.store.get(Collection::Payments, &replay.key())?;
             }

@@ -118,8 +118,27 @@ impl Vault {
         Ok((newest, old))
     }
 
-    /// Says whose payment the provider's name is, so that it is found by that.
+    /// Says whose payment the provider's name is, so that it is found by that. Nothing, if somebody
+    /// has said so before: a provider that gives one name twice cannot move it.
     pub(super) fn reference_swap(
+        &self,
+        claim: &Claim,
+        merchant: &MerchantId,
+        payment: &TransactionId,
+        name: Option<(Box<str>, Box<str>)>,
+    ) -> Result<Option<Swap>, VaultError> {
+        let swap = self.new_reference_swap(claim, merchant, payment, name)?;
+        match swap {
+            Some(Swap { ref key, .. }) if self.store.get(Collection::Payments, key)?.is_some() => {
+                Ok(None)
+            }
+            swap => Ok(swap),
+        }
+    }
+
+    /// As [`Self::reference_swap`], but that nobody has said so is not looked at: it is the condition
+    /// of the swap.
+    pub(super) fn new_reference_swap(
         &self,
         claim: &Claim,
         merchant: &MerchantId,
@@ -130,10 +149,6 @@ impl Vault {
         let keys = self.keys_of(merchant)?;
         let record = reference_record(&reference_hash(&keys.fingerprint, &provider, &reference));
         let key = row(merchant, &record);
-        // Whoever was there first stays: a provider that gives one name twice cannot move it.
-        if self.store.get(Collection::Payments, &key)?.is_some() {
-            return Ok(None);
-        }
         let sealed = self.seal_record(claim, merchant, &record, payment.as_str().as_bytes());
         Ok(Some(swap(key, None, Some(sealed))))
     }
