@@ -27,6 +27,12 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most bytes that the changes of one round write, but for those of its last.
 const ROUND_BYTES_MAX: usize = 1 << 20;
 
+/// After a round of so many commits the next one is waited for a little, ...
+const CROWD: usize = 4;
+/// ... for so long: many share one sync then, and nobody waits who is alone. A sync takes about as long
+/// on a good disk.
+const GATHERING: Duration = Duration::from_micros(300);
+
 /// What the committer works on.
 pub(super) trait Engine: Send + 'static {
     /// Makes the changes, in their order and each of them all or nothing, makes them durable, and
@@ -105,14 +111,23 @@ pub(super) fn abort(what: &str, error: &str) -> ! {
 
 fn run(shared: &Shared, engine: &mut impl Engine) {
     let _guard = AbortOnPanic("the committer failed");
+    let mut crowd = 0;
     loop {
-        match shared.next() {
-            Next::Commit(commits) => round(&shared.counters, engine, commits),
+        match shared.next(crowd) {
+            Next::Commit(commits) => {
+                crowd = commits.len();
+                round(&shared.counters, engine, commits);
+            }
             Next::Look => look(engine),
             Next::End => break,
         }
     }
     engine.finish();
+}
+
+#[expect(clippy::disallowed_methods, reason = "the thread is the committer's own")]
+fn gather() {
+    thread::sleep(GATHERING);
 }
 
 fn round(counters: &Counters, engine: &mut impl Engine, commits: Vec<Commit>) {
@@ -231,8 +246,23 @@ impl Shared {
         Ok(())
     }
 
-    /// Waits for something to do. What waits is done before the end.
-    fn next(&self) -> Next {
+    /// Waits for something to do, after a round of `crowd` commits. What waits is done before the end.
+    fn next(&self, crowd: usize) -> Next {
+        let mut queue = self.filled();
+        if crowd >= CROWD && !queue.closing {
+            drop(queue);
+            gather();
+            queue = self.lock();
+        }
+        match (queue.commits.is_empty(), queue.closing) {
+            (false, _) => Next::Commit(queue.round()),
+            (true, true) => Next::End,
+            (true, false) => Next::Look,
+        }
+    }
+
+    /// The queue when there is something in it, it is closing, or nothing came for a while.
+    fn filled(&self) -> MutexGuard<'_, Queue> {
         let is_idle = |queue: &mut Queue| {
             queue.idle = queue.commits.is_empty() && !queue.closing;
             queue.idle
@@ -242,11 +272,7 @@ impl Shared {
             .wait_timeout_while(self.lock(), IDLE_PERIOD, is_idle)
             .unwrap_or_else(PoisonError::into_inner);
         queue.idle = false;
-        match (queue.commits.is_empty(), queue.closing) {
-            (false, _) => Next::Commit(queue.round()),
-            (true, true) => Next::End,
-            (true, false) => Next::Look,
-        }
+        queue
     }
 
     fn close(&self) {
