@@ -20,6 +20,15 @@ use std::time::Duration;
 /// After how many bytes sled flushes. Whoever waits for the disk meanwhile waits for so much.
 const FLUSH_BYTES: usize = 128 << 10;
 
+/// How long it rests after a flush when it is ahead of the log, and how often at the most.
+const REST: Duration = Duration::from_millis(5);
+const RESTS_MAX: u32 = 10;
+
+/// It is to be done when so much of the other file is full, of [`WHOLE`].
+const DONE_AT: u64 = 700;
+/// The parts in which fractions are counted.
+const WHOLE: u64 = 1000;
+
 /// How often a thread that waits for room on the disk looks again.
 const ROOM_PERIOD: Duration = Duration::from_secs(1);
 
@@ -49,17 +58,26 @@ struct Shared {
 struct State {
     /// The last frame of the rows that are frozen, if any are.
     frozen: Option<FrameNumber>,
+    /// How much of the file is full that is written now, of [`WHOLE`].
+    filled: u64,
+    /// The committer can go on only when nothing is frozen.
+    urgent: bool,
     closing: bool,
 }
 
 fn run(shared: &Shared, target: &Target) {
     let _guard = commit::AbortOnPanic("the thread that fills the trees failed");
     while let Some(upto) = shared.next(&target.space) {
-        if let Err(error) = target.checkpoint(upto) {
+        if let Err(error) = target.checkpoint(upto, |done| shared.rest(done)) {
             commit::abort("rows could not be put into the trees", &error);
         }
         shared.done(&target.view);
     }
+}
+
+/// How much `some` is of `all`, of [`WHOLE`].
+fn part(some: u64, all: u64) -> u64 {
+    some.saturating_mul(WHOLE).checked_div(all).unwrap_or(WHOLE)
 }
 
 pub(super) fn lock(mark: &Mutex<MarkFile>) -> MutexGuard<'_, MarkFile> {
@@ -71,7 +89,7 @@ pub(super) fn lock(mark: &Mutex<MarkFile>) -> MutexGuard<'_, MarkFile> {
 impl Checkpointer {
     /// Starts the thread. `frozen` is the last frame of the rows that the view has frozen already.
     pub(super) fn start(target: Target, frozen: Option<FrameNumber>) -> io::Result<Self> {
-        let state = Mutex::new(State { frozen, closing: false });
+        let state = Mutex::new(State { frozen, filled: 0, urgent: false, closing: false });
         let shared = Arc::new(Shared { state, changed: Condvar::new() });
         let thread = {
             let shared = Arc::clone(&shared);
@@ -84,16 +102,25 @@ impl Checkpointer {
     /// Waits until nothing is frozen, and freezes what has come up to the frame `upto`.
     pub(super) fn freeze(&self, view: &View, upto: FrameNumber) {
         let mut state = self.settled();
+        state.urgent = false;
         if view.freeze() {
             state.frozen = Some(upto);
+            state.filled = 0;
             self.shared.changed.notify_all();
         }
     }
 
+    /// Hears how much of the file is full that is written now, and how long it becomes.
+    pub(super) fn follow(&self, (filled, whole): (u64, u64)) {
+        self.shared.lock().filled = part(filled, whole);
+    }
+
     /// The state in which nothing is frozen.
     fn settled(&self) -> MutexGuard<'_, State> {
-        let wait =
-            self.shared.changed.wait_while(self.shared.lock(), |state| state.frozen.is_some());
+        let mut state = self.shared.lock();
+        state.urgent = true;
+        self.shared.changed.notify_all();
+        let wait = self.shared.changed.wait_while(state, |state| state.frozen.is_some());
         wait.unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -130,6 +157,19 @@ impl Shared {
         }
     }
 
+    /// Lets others have the disk and the processor for a moment, if so much is done, of [`WHOLE`], that
+    /// there is time for it.
+    fn rest(&self, done: u64) {
+        let mut state = self.lock();
+        for _ in 0..RESTS_MAX {
+            if !state.may_rest(done) {
+                return;
+            }
+            let waited = self.changed.wait_timeout(state, REST);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
     fn done(&self, view: &View) {
         view.thaw();
         self.lock().frozen = None;
@@ -137,20 +177,32 @@ impl Shared {
     }
 }
 
+// === impl State ===
+
+impl State {
+    fn may_rest(&self, done: u64) -> bool {
+        let due = self.filled.saturating_mul(WHOLE).checked_div(DONE_AT).unwrap_or_default();
+        !self.urgent && !self.closing && done > due
+    }
+}
+
 // === impl Target ===
 
 impl Target {
     /// Puts what is frozen into sled, durably, and then says so in the mark.
-    fn checkpoint(&self, upto: FrameNumber) -> Result<(), String> {
+    /// Between the flushes it says how much is done, of [`WHOLE`].
+    fn checkpoint(&self, upto: FrameNumber, between: impl Fn(u64)) -> Result<(), String> {
         let rows = self.view.frozen().unwrap_or_default();
+        let all = rows.count();
         let mut unflushed: usize = 0;
-        for (tree, key, slot) in rows.each() {
+        for (nth, (tree, key, slot)) in (0_u64..).zip(rows.each()) {
             self.view.trees().put(tree, key, slot.as_deref()).map_err(|error| error.to_string())?;
             let bytes = slot.as_ref().map_or(0, |record| record.len());
             unflushed = unflushed.saturating_add(key.len()).saturating_add(bytes);
             if unflushed > FLUSH_BYTES {
                 unflushed = 0;
                 self.db.flush().map_err(|error| error.to_string())?;
+                between(part(nth, all));
             }
         }
         let durable = self.progress.reached();

@@ -409,6 +409,7 @@ impl Writer {
             self.wal.turn();
         }
         self.wal.append(&rows).map_err(|error| error.to_string())?;
+        self.checkpointer.follow(self.wal.filled());
         let mut ledger = self.ledger();
         if let Some(ledger) = ledger.as_mut() {
             ledger.made(moves);

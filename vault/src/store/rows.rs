@@ -58,6 +58,11 @@ impl Rows {
         };
     }
 
+    pub(super) fn count(&self) -> u64 {
+        let all = self.0.each().map(|(_, rows)| rows.len()).sum::<usize>();
+        u64::try_from(all).unwrap_or(u64::MAX)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.each().all(|(_, rows)| rows.is_empty())
     }
@@ -91,7 +96,7 @@ impl Rows {
 
 impl fmt::Debug for Rows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Rows({})", self.each().count())
+        write!(f, "Rows({})", self.count())
     }
 }
 

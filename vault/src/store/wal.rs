@@ -159,6 +159,11 @@ impl Wal {
         self.at.is_none_or(|(_, offset)| offset >= self.bytes_max)
     }
 
+    /// How much of the file is full that is written now, and how long it becomes.
+    pub(super) fn filled(&self) -> (u64, u64) {
+        (self.at.map_or(self.bytes_max, |(_, offset)| offset), self.bytes_max)
+    }
+
     /// Goes on at the beginning of the other file, of which nothing is needed any more.
     pub(super) fn turn(&mut self) {
         let next = if self.at.is_some_and(|(file, _)| file == 0) { 1 } else { 0 };
