@@ -203,11 +203,6 @@ impl Payment {
         self.changes.iter().find(|change| change.id == *id)
     }
 
-    /// The provider, and its name for the payment, once it has one that will be used again.
-    pub fn reference_to_keep(&self) -> Option<(Box<str>, Box<str>)> {
-        self.reference().filter(|_| self.changes.is_empty())
-    }
-
     /// Keeps the memo of a report, if it has one that is not too long.
     pub fn remember(&mut self, report: &Report) {
         let memo = report.memo.as_ref().filter(|memo| memo.len() <= Report::MEMO_BYTES_MAX);

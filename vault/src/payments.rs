@@ -10,9 +10,8 @@
 //! * rows for what providers told of their own accord ([`hear`](self::hear));
 //! * a row for what has been in doubt for long ([`recover`](self::recover)).
 //!
-//! Those of a beginning, and those of an end, are written at once, all or none. One rule is above that:
-//! **nothing is sent before all rows of it are durable, so that a row that is missing proves that
-//! nothing was sent.**
+//! Those of a step are written at once, all or none. One rule is above that: **nothing is sent before
+//! all rows of it are durable, so that what is not in the journal was not sent.**
 //!
 //! After a crash the rows that may be in doubt are found by their names, which begin with the time:
 //! the journal remembers a moment before which nothing is in doubt.
@@ -268,19 +267,31 @@ impl Vault {
         name: NewName,
     ) -> Result<Ongoing, VaultError> {
         let NewName(mut held) = name;
-        let (id, mut replay) = (held.id.clone(), replay);
-        let payment = Payment { id: id.clone(), ..payment };
-        let claim = self.claim(Some(merchant), Purpose::Payment, 2).await?;
-        let stored = self.seal_record(&claim, merchant, id.as_str(), &record::write(&payment));
-        let key = row(merchant, id.as_str());
-        let mut swaps = vec![swap(key, None, Some(stored.clone()))];
-        swaps.extend(self.claim_swap(&claim, replay.as_mut(), &id, None));
+        let mut replay = replay;
+        let payment = Payment { id: held.id.clone(), ..payment };
+        let stored = self.write_new(merchant, &payment, replay.as_mut()).await?;
         // 80 random bits within a millisecond do not meet twice.
-        let written = self.store.swap_all(swaps).await?;
-        written.then_some(()).ok_or(VaultError::Store(StoreError::Corrupt))?;
+        let stored = Some(stored.ok_or(VaultError::Store(StoreError::Corrupt))?);
         held.begun = true;
         let merchant = merchant.clone();
-        Ok(Ongoing { merchant, payment, change: None, replay, stored: Some(stored), held })
+        Ok(Ongoing { merchant, payment, change: None, replay, stored, held })
+    }
+
+    /// Writes a payment that is new to the journal. None: there is another of the name that its
+    /// provider gives it.
+    async fn write_new(
+        &self,
+        merchant: &MerchantId,
+        payment: &Payment,
+        replay: Option<&mut ReplayClaim>,
+    ) -> Result<Option<Vec<u8>>, VaultError> {
+        let claim = self.claim(Some(merchant), Purpose::Payment, 2).await?;
+        let id = &payment.id;
+        let new = self.seal_record(&claim, merchant, id.as_str(), &record::write(payment));
+        let mut swaps = vec![swap(row(merchant, id.as_str()), None, Some(new.clone()))];
+        swaps.extend(self.claim_swap(&claim, replay, id, None));
+        swaps.extend(self.reference_swap(&claim, merchant, id, payment.reference())?);
+        Ok(self.store.swap_all(swaps).await?.then_some(new))
     }
 
     /// Takes a payment that was made elsewhere into the journal, as `draft` has it, or finds it there:
@@ -292,16 +303,22 @@ impl Vault {
         draft: Payment,
         now: UnixMillis,
     ) -> Result<Payment, VaultError> {
-        let (provider, reference) = draft.reference_to_keep().ok_or_else(|| self.refused(WHAT))?;
+        let (provider, reference) = draft.reference().ok_or_else(|| self.refused(WHAT))?;
         let _one_at_a_time = self.journal.turn_of(&reference).lock().await;
-        if let Some(id) = self.payment_by_reference(merchant, &provider, &reference)?
-            && let Some(payment) = self.payment(merchant, &id)?
-        {
-            return Ok(payment);
+        // It is over when it is written: nothing of it is left in doubt.
+        let name = self.journal.begin(merchant, None, now)?;
+        let adopted = Payment { id: name.id.clone(), ..draft };
+        for _ in 0..TRIES_MAX {
+            if let Some(id) = self.payment_by_reference(merchant, &provider, &reference)?
+                && let Some(payment) = self.payment(merchant, &id)?
+            {
+                return Ok(payment);
+            }
+            if self.write_new(merchant, &adopted, None).await?.is_some() {
+                return Ok(adopted);
+            }
         }
-        let name = self.name_payment(merchant, now)?;
-        let ongoing = self.begin_payment(merchant, draft, None, name).await?;
-        self.settle(ongoing, None).await
+        Err(VaultError::Store(StoreError::Unavailable))
     }
 
     /// A name for a payment that is about to begin.
@@ -328,39 +345,58 @@ impl Vault {
     ) -> Result<Ongoing, ChangeError> {
         let _one_at_a_time = self.journal.turn(payment).lock().await;
         let _keys = self.keys_of(merchant)?;
-        let (mut payment, stored) =
-            self.read_payment(merchant, payment)?.ok_or(ChangeError::NoPayment)?;
-        self.heal(&mut payment);
-        payment.allows(kind, amount)?;
-        let mut held = self.journal.begin(merchant, Some(payment.id.clone()), now)?;
-        let (id, standing, mut replay) = (held.id.clone(), Standing::Sending, replay);
-        let evidence = Evidence::default();
-        payment.changes.push(Change { id: id.clone(), kind, amount, standing, evidence });
-        let stored = self.write_begun(merchant, &payment, &id, stored, replay.as_mut()).await?;
-        held.begun = true;
-        let (merchant, change) = (merchant.clone(), Some(id));
-        Ok(Ongoing { merchant, payment, change, replay, stored: Some(stored), held })
+        let mut held = self.journal.begin(merchant, Some(payment.clone()), now)?;
+        let (id, standing, evidence) = (held.id.clone(), Standing::Sending, Evidence::default());
+        let (new, mut replay) = (Change { id, kind, amount, standing, evidence }, replay);
+        // Whoever ends the payment has no turn here, and may write between the reading and this.
+        for _ in 0..TRIES_MAX {
+            let (payment, old) = self.read_with(merchant, payment, &new)?;
+            let written = self.write_begun(merchant, &payment, old, replay.as_mut()).await?;
+            if let Some(stored) = written {
+                held.begun = true;
+                let (merchant, change, stored) = (merchant.clone(), Some(new.id), Some(stored));
+                return Ok(Ongoing { merchant, payment, change, replay, stored, held });
+            }
+            self.read_claim_anew(replay.as_mut()).map_err(VaultError::Store)?;
+        }
+        Err(VaultError::Store(StoreError::Unavailable).into())
     }
 
+    /// The newest form of a payment with a new change of it, which it must allow, and the row that it
+    /// was in.
+    fn read_with(
+        &self,
+        merchant: &MerchantId,
+        payment: &TransactionId,
+        new: &Change,
+    ) -> Result<(Payment, Vec<u8>), ChangeError> {
+        let found = self.read_payment(merchant, payment)?;
+        let (mut payment, stored) = found.ok_or(ChangeError::NoPayment)?;
+        self.heal(&mut payment);
+        payment.allows(new.kind, new.amount)?;
+        payment.changes.push(new.clone());
+        Ok((payment, stored))
+    }
+
+    /// Writes the last change of a payment as begun. None: a row was changed meanwhile.
     async fn write_begun(
         &self,
         merchant: &MerchantId,
         payment: &Payment,
-        change: &TransactionId,
         old: Vec<u8>,
         replay: Option<&mut ReplayClaim>,
-    ) -> Result<Vec<u8>, VaultError> {
+    ) -> Result<Option<Vec<u8>>, VaultError> {
+        let change = payment.changes.last().ok_or_else(|| self.refused(WHAT))?;
         let claim = self.claim(Some(merchant), Purpose::Payment, 3).await?;
         let id = payment.id.as_str();
         let new = self.seal_record(&claim, merchant, id, &record::write(payment));
-        let pointer = self.seal_record(&claim, merchant, change.as_str(), id.as_bytes());
+        let pointer = self.seal_record(&claim, merchant, change.id.as_str(), id.as_bytes());
         let mut swaps = vec![
             swap(row(merchant, id), Some(old), Some(new.clone())),
-            swap(row(merchant, change.as_str()), None, Some(pointer)),
+            swap(row(merchant, change.id.as_str()), None, Some(pointer)),
         ];
-        swaps.extend(self.claim_swap(&claim, replay, &payment.id, Some(change)));
-        self.swap_together(swaps).await?;
-        Ok(new)
+        swaps.extend(self.claim_swap(&claim, replay, &payment.id, Some(&change.id)));
+        Ok(self.store.swap_all(swaps).await?.then_some(new))
     }
 
     /// Keeps how a payment stands that goes on: another attempt is about to be sent.
@@ -390,19 +426,18 @@ impl Vault {
             Some(turn) => Some(turn.lock().await),
             None => None,
         };
-        // A payment that ends is named for the first time, as a rule; if not, the second try looks.
-        let mut reference_swap = match change {
-            None => Self::new_reference_swap,
-            Some(_) => Self::reference_swap,
-        };
-        for _ in 0..TRIES_MAX {
+        for attempt in 0..TRIES_MAX {
             let mut swaps = vec![self.end_swap(&claim, &mut ongoing)?];
             if let (Some(replay), Some(answer)) = (replay.as_mut(), answer) {
                 swaps.push(self.answer_swap(&claim, replay, &id, change.as_ref(), answer));
             }
-            swaps.extend(self.pointer_swap(&ongoing)?);
-            let name = ongoing.payment.reference_to_keep();
-            swaps.extend(reference_swap(self, &claim, &merchant, &id, name)?);
+            swaps.extend(self.pointer_swap(&merchant, &ongoing.payment, change.as_ref())?);
+            let name = ongoing.payment.reference().filter(|_| change.is_none());
+            swaps.extend(match attempt {
+                // As a rule a payment that ends is named for the first time.
+                0 => self.new_reference_swap(&claim, &merchant, &id, name)?,
+                _ => self.reference_swap(&claim, &merchant, &id, name)?,
+            });
             if self.store.swap_all(swaps).await? {
                 if !ongoing.is_open() {
                     self.end_open(&merchant, &ongoing.held.id).await?;
@@ -410,10 +445,7 @@ impl Vault {
                 return Ok(ongoing.payment.clone());
             }
             self.read_anew(&mut ongoing)?;
-            reference_swap = Self::reference_swap;
-            if let Some(replay) = replay.as_mut() {
-                replay.stored = self.store.get(Collection::Payments, &replay.key())?;
-            }
+            self.read_claim_anew(replay.as_mut())?;
         }
         Err(VaultError::Store(StoreError::Unavailable))
     }
@@ -477,11 +509,6 @@ impl Ongoing {
     /// Whether what it is about is still in doubt.
     pub fn is_open(&self) -> bool {
         self.standing().is_some_and(Standing::is_open)
-    }
-
-    /// Whether nothing more is expected to be said of it.
-    fn is_final(&self) -> bool {
-        self.standing().is_none_or(Standing::is_final)
     }
 
     fn standing(&self) -> Option<Standing> {

@@ -147,8 +147,12 @@ impl Payment {
     }
 
     /// Takes in what was written about it meanwhile, while `self` is what somebody knows who holds
-    /// it.
+    /// it: what its provider told, and what others do to it.
     pub fn catch_up(&mut self, newest: &Self) {
+        self.changes.clone_from(&newest.changes);
+        if self.memo.is_none() {
+            self.memo.clone_from(&newest.memo);
+        }
         for (mine, theirs) in self.attempts.iter_mut().zip(&newest.attempts) {
             let (standing, evidence) = (mine.standing, mine.evidence.clone());
             mine.clone_from(theirs);

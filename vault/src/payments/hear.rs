@@ -12,7 +12,9 @@ use crate::frame::{Fields, frame};
 use crate::seal::Purpose;
 use crate::store::{Collection, Store, Write};
 use crate::{StoreError, UnixMillis, Vault, VaultError};
-use model::{About, Learnt, Lesson, MerchantId, Notice, Payment, Report, Teller, TransactionId};
+use model::{
+    About, Learnt, Lesson, MerchantId, Notice, Payment, Report, Standing, Teller, TransactionId,
+};
 
 /// How many notices of a merchant are remembered.
 const SEEN_MAX: u16 = u16::MAX;
@@ -172,7 +174,7 @@ impl Vault {
                 self.store.durable().await?;
                 return Ok(Some(lesson));
             }
-            if self.write_learnt(merchant, &payment, sealed).await? {
+            if self.write_learnt(merchant, &payment, &lesson, sealed).await? {
                 self.put_away(merchant, &payment, &lesson).await?;
                 return Ok(Some(lesson));
             }
@@ -185,12 +187,14 @@ impl Vault {
         &self,
         merchant: &MerchantId,
         payment: &Payment,
+        lesson: &Lesson,
         old: Vec<u8>,
     ) -> Result<bool, VaultError> {
         let claim = self.claim(Some(merchant), Purpose::Payment, 2).await?;
         let id = payment.id.as_str();
         let new = Some(self.seal_record(&claim, merchant, id, &record::write(payment)));
         let mut swaps = vec![swap(row(merchant, id), Some(old), new)];
+        swaps.extend(self.pointer_swap(merchant, payment, lesson.change.as_ref())?);
         let name = payment.reference();
         swaps.extend(self.reference_swap(&claim, merchant, &payment.id, name)?);
         Ok(self.store.swap_all(swaps).await?)
@@ -208,9 +212,8 @@ impl Vault {
             None => payment.last_attempt().map(|attempt| attempt.standing),
             Some(id) => payment.change(id).map(|change| change.standing),
         };
-        let Some(standing) = standing.filter(|standing| !standing.is_open()) else { return Ok(()) };
-        if let Some(change) = change.filter(|_| standing.is_final()) {
-            self.delete(Collection::Payments, row(merchant, change.as_str())).await?;
+        if standing.is_none_or(Standing::is_open) {
+            return Ok(());
         }
         let name = change.unwrap_or(&payment.id);
         if let Some(_held) = self.journal.take(name) {

@@ -5,7 +5,7 @@ use super::{Open, WHAT, record, row};
 use crate::seal::Purpose;
 use crate::store::{Collection, Entry, PAGE_ENTRIES_MAX, Store, Write, wait};
 use crate::{OpenError, StoreError, UnixMillis, Vault, VaultError};
-use model::{MerchantId, Payment, TransactionId};
+use model::{MerchantId, TransactionId};
 
 /// The row of [`Collection::Meta`] with the moment before which nothing is in doubt.
 const LOW_WATER_ROW: &[u8] = b"journal";
@@ -116,7 +116,6 @@ impl Vault {
         let merchant = merchant.clone();
         let Some(of) = pointer(&text) else {
             let payment = record::read(id.clone(), &text).ok_or_else(|| self.refused(WHAT))?;
-            self.mend_reference(&merchant, &payment)?;
             let last = payment.last_attempt().map(|attempt| attempt.standing);
             let open = last.is_some_and(model::Standing::is_open);
             let found = open
@@ -133,24 +132,9 @@ impl Vault {
             // Its provider took it upon itself, and will tell of it.
             return Ok(Vec::new());
         }
-        // It ended, or was never written into the payment, so that nothing was sent.
+        // Whoever began it gave it up before it was sent, and the payment has heard of that.
         wait(self.delete(Collection::Payments, key.clone()))?;
         Ok(Vec::new())
-    }
-
-    /// Writes the row with the provider's name for a payment, if it was cut off from the outcome
-    /// that it belongs to: whoever names the payment so must find it.
-    fn mend_reference(&self, merchant: &MerchantId, payment: &Payment) -> Result<(), VaultError> {
-        let Some((provider, reference)) = payment.reference_to_keep() else { return Ok(()) };
-        if self.payment_by_reference(merchant, &provider, &reference)?.is_some() {
-            return Ok(());
-        }
-        let claim = wait(self.claim(Some(merchant), Purpose::Payment, 1))?;
-        let name = Some((provider, reference));
-        let reference = self.reference_swap(&claim, merchant, &payment.id, name)?;
-        // Whoever was faster is as good.
-        wait(self.store.swap_all(reference.into_iter().collect()))?;
-        Ok(())
     }
 
     fn low_water(&self) -> Result<UnixMillis, StoreError> {

@@ -3,12 +3,12 @@
 //! A key is kept as a keyed hash, and so is each field of the request, so that a request that
 //! differs is told in which field, and nothing of the first can be learnt from the row.
 
-use super::{WHAT, row};
+use super::{TRIES_MAX, WHAT, row};
 use crate::frame::{Fields as Framed, Framer};
 use crate::seal::{Claim, Dek, Purpose};
 use crate::store::{Collection, PAGE_ENTRIES_MAX, Store, Swap};
-use crate::{SweepCursor, UnixMillis, Vault, VaultError};
-use model::{MerchantId, TransactionId};
+use crate::{StoreError, SweepCursor, UnixMillis, Vault, VaultError};
+use model::{MerchantId, Payment, TransactionId};
 use std::fmt;
 use std::sync::Arc;
 
@@ -45,15 +45,14 @@ pub struct ReplayClaim {
     tags: Vec<FieldTag>,
     now: UnixMillis,
     journal: Arc<super::Journal>,
-    /// The row as it is in the store. At first that of a request of which nothing was sent, if
-    /// there is one: this one takes its place.
+    /// The row as it is in the store.
     pub(super) stored: Option<Vec<u8>>,
 }
 
 /// What there is about an idempotency key.
 #[derive(Debug)]
 pub enum Claimed {
-    /// Nobody used it, or nothing came of it: go on.
+    /// Nobody used it: go on.
     New(ReplayClaim),
     /// It was answered like this.
     Answered(Replay),
@@ -224,8 +223,8 @@ impl Vault {
         self.cut(merchant, found.payment, found.change, claim)
     }
 
-    /// What became of the request of a key that has no answer and that nobody answers. Where a row
-    /// is missing, nothing was sent.
+    /// What became of the request of a key that has no answer and that nobody answers. Its row was
+    /// written with those of the payment.
     fn cut(
         &self,
         merchant: &MerchantId,
@@ -233,13 +232,11 @@ impl Vault {
         change: Option<TransactionId>,
         claim: ReplayClaim,
     ) -> Result<Claimed, VaultError> {
-        let Some((found, _)) = self.read_payment(merchant, &payment)? else {
-            return Ok(Claimed::New(claim));
-        };
-        match change {
-            Some(change) if found.change(&change).is_none() => Ok(Claimed::New(claim)),
-            change => Ok(Claimed::Cut { payment, change, claim }),
-        }
+        let found = self.read_payment(merchant, &payment)?.map(|(payment, _)| payment);
+        let is_there = |found: Payment| change.as_ref().is_none_or(|id| found.change(id).is_some());
+        let whole = found.is_some_and(is_there);
+        whole.then_some(()).ok_or(VaultError::Store(StoreError::Corrupt))?;
+        Ok(Claimed::Cut { payment, change, claim })
     }
 
     /// Keeps the answer to a request that was cut short.
@@ -253,8 +250,14 @@ impl Vault {
         let mut claim = claim;
         let merchant = claim.name.0.clone();
         let seal = self.claim(Some(&merchant), Purpose::Payment, 1).await?;
-        let swap = self.answer_swap(&seal, &mut claim, payment, change, answer);
-        self.swap_together(vec![swap]).await
+        for _ in 0..TRIES_MAX {
+            let swap = self.answer_swap(&seal, &mut claim, payment, change, answer);
+            if self.store.swap_all(vec![swap]).await? {
+                return Ok(());
+            }
+            self.read_claim_anew(Some(&mut claim))?;
+        }
+        Err(VaultError::Store(StoreError::Unavailable))
     }
 
     /// Writes that a request of this key has begun.

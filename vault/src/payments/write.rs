@@ -1,7 +1,7 @@
 //! Writing the rows of a payment: all that belong together at once.
 
 use super::read::{reference_hash, reference_record};
-use super::{Ongoing, TRIES_MAX, WHAT, place, record, row};
+use super::{Ongoing, ReplayClaim, TRIES_MAX, WHAT, place, record, row};
 use crate::seal::Claim;
 use crate::store::{Collection, Store, Swap};
 use crate::{StoreError, Vault, VaultError};
@@ -15,10 +15,15 @@ pub(super) fn swap(key: Vec<u8>, old: Option<Vec<u8>>, new: Option<Vec<u8>>) -> 
 
 impl Vault {
     /// Removes the row that leads from a change to its payment, when nothing more is expected of it.
-    pub(super) fn pointer_swap(&self, ongoing: &Ongoing) -> Result<Option<Swap>, VaultError> {
-        let over = !ongoing.is_open() && ongoing.is_final();
-        let Some(change) = ongoing.change.as_ref().filter(|_| over) else { return Ok(None) };
-        let key = row(&ongoing.merchant, change.as_str());
+    pub(super) fn pointer_swap(
+        &self,
+        merchant: &MerchantId,
+        payment: &Payment,
+        change: Option<&TransactionId>,
+    ) -> Result<Option<Swap>, VaultError> {
+        let over = change.and_then(|id| payment.change(id));
+        let Some(over) = over.filter(|change| change.standing.is_final()) else { return Ok(None) };
+        let key = row(merchant, over.id.as_str());
         let old = self.store.get(Collection::Payments, &key)?;
         Ok(old.map(|old| swap(key, Some(old), None)))
     }
@@ -38,6 +43,16 @@ impl Vault {
             return Err(VaultError::Store(StoreError::Unavailable));
         }
         payment.catch_up(&newest);
+        Ok(())
+    }
+
+    /// Takes over how a rotation sealed the row of a key anew, which nobody else changes.
+    pub(super) fn read_claim_anew(
+        &self,
+        replay: Option<&mut ReplayClaim>,
+    ) -> Result<(), StoreError> {
+        let Some(replay) = replay else { return Ok(()) };
+        replay.stored = self.store.get(Collection::Payments, &replay.key())?;
         Ok(())
     }
 
@@ -81,20 +96,6 @@ impl Vault {
                 return Ok(());
             }
             self.read_anew(ongoing)?;
-        }
-        Err(VaultError::Store(StoreError::Unavailable))
-    }
-
-    /// Changes rows that nobody else changes, all at once, but a rotation may have sealed them anew.
-    pub(super) async fn swap_together(&self, swaps: Vec<Swap>) -> Result<(), VaultError> {
-        let mut swaps = swaps;
-        for _ in 0..TRIES_MAX {
-            if self.store.swap_all(swaps.clone()).await? {
-                return Ok(());
-            }
-            for Swap { collection, key, old, .. } in &mut swaps {
-                *old = self.store.get(*collection, key)?;
-            }
         }
         Err(VaultError::Store(StoreError::Unavailable))
     }

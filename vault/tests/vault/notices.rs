@@ -8,6 +8,9 @@ use model::{
     About, AccountName, Capture, ChangeKind, Decline, Learnt, MerchantId, Notice, Outcome, Payment,
     Report, Standing, State, Subject, Teller, TransactionId,
 };
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use vault::payments::Heard;
 use vault::store::{Collection, Store};
 use vault::{Vault, wait};
@@ -116,6 +119,50 @@ on_stage!(1 a_notice_settles_what_is_in_doubt_and_gives_its_name(stage) {
     assert_eq!(hear(&vault, &shop, &take, Outcome::Approved, 1_000), MOVED);
     assert!(vault.doubts(10).is_empty());
     assert_eq!(read(&vault, &shop, &id).state(), State::Captured);
+});
+
+/// Both at once, each asked in turn, `one` first: what they find of the store is the same.
+fn both<A, B>(one: impl Future<Output = A>, other: impl Future<Output = B>) -> (A, B) {
+    let (mut one, mut other) = (pin!(one), pin!(other));
+    let (mut first, mut second) = (None, None);
+    wait(poll_fn(|context| {
+        if first.is_none()
+            && let Poll::Ready(done) = one.as_mut().poll(context)
+        {
+            first = Some(done);
+        }
+        if second.is_none()
+            && let Poll::Ready(done) = other.as_mut().poll(context)
+        {
+            second = Some(done);
+        }
+        if first.is_some() && second.is_some() { Poll::Ready(()) } else { Poll::Pending }
+    }));
+    (first.unwrap(), second.unwrap())
+}
+
+on_stage!(1 a_change_that_is_begun_while_its_payment_ends_loses_nothing_and_is_kept(stage) {
+    let (vault, shop) = two(stage);
+    for round in 0..20 {
+        let ongoing = begun(&vault, &shop, draft(Capture::Later, "told"), None);
+        let id = ongoing.payment.id.clone();
+        // The provider tells of it before it answers, and the merchant captures at once.
+        let mut early = keyed(id.as_str(), &id);
+        early.about.payment = None;
+        assert_eq!(hear(&vault, &shop, &early, Outcome::Approved, 1_000), MOVED);
+        let name = format!("pi_{round}");
+        let end = vault.settle(ended(ongoing, APPROVED, Some(&name)), None);
+        let capture = (ChangeKind::Capture, euros(1_000));
+        let begin = vault.begin_change(&shop, &id, capture, None, NOW_MS);
+        let capture = if round % 2 == 0 { both(end, begin).1 } else { both(begin, end).0 };
+        settled(&vault, capture.unwrap(), APPROVED, "ca_told");
+        let payment = read(&vault, &shop, &id);
+        let kept = payment.attempts[0].evidence.reference.as_deref();
+        assert_eq!(kept, Some(&*name), "what was told by the end, {round}");
+        assert_eq!(payment.state(), State::Captured, "what was begun, {round}");
+        let found = vault.payment_by_reference(&shop, "stripe", &name).unwrap();
+        assert_eq!(found, Some(id), "the name leads to it, {round}");
+    }
 });
 
 on_stage!(1 a_payment_that_was_given_up_and_stands_is_not_made_again(stage) {
