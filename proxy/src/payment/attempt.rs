@@ -95,9 +95,10 @@ async fn converse(
 ) -> Ending {
     let provider = account.provider;
     let cx = context(account);
+    let mut sent = Sent::default();
     for nth in 0..EXCHANGES_MAX {
-        let moves_money = request.moves_money;
-        if moves_money {
+        sent.next(request.moves_money);
+        if sent.moves_money() {
             case.trace.sent.store(true, Ordering::SeqCst);
         }
         let began = Instant::now();
@@ -105,18 +106,29 @@ async fn converse(
         tried.tally.add(&exchange, began.elapsed());
         let answer = match exchange {
             Exchange::Answer(answer) => answer,
-            Exchange::NotSent(error) => return not_sent(operation, &error),
-            Exchange::Unknown(error) if !moves_money => return not_sent(operation, &error),
-            Exchange::Unknown(error) => return unknown(operation, &error),
+            Exchange::NotSent(error) if !sent.before => return not_sent(operation, &error),
+            Exchange::Unknown(error) if !sent.moves_money() => return not_sent(operation, &error),
+            Exchange::NotSent(error) | Exchange::Unknown(error) => {
+                return unknown(operation, &error);
+            }
         };
         let answer = Answer { status: answer.status, body: &answer.body };
         match provider.step(operation, nth, &answer, &cx) {
             providers::Step::Send(next) => request = next,
-            providers::Step::Done(report) => return settled(report, moves_money),
+            providers::Step::Done(report) => return settled(report, sent.moves_money()),
         }
     }
     log::error!("a provider asks for more exchanges than there may be: {}", provider.name());
     Ending::Reported(Report::bare(Outcome::Unknown(Unknown::Unreadable)))
+}
+
+/// Which requests of an attempt may have moved money.
+#[derive(Debug, Default)]
+struct Sent {
+    /// One of those that were answered.
+    before: bool,
+    /// The one that is under way.
+    now: bool,
 }
 
 /// An answer without meaning to a request that moves no money leaves no doubt about the money.
@@ -128,6 +140,19 @@ fn settled(report: Report, moves_money: bool) -> Ending {
         | Outcome::Pending
         | Outcome::Rejected(_)
         | Outcome::Unknown(_) => Ending::Reported(report),
+    }
+}
+
+// === impl Sent ===
+
+impl Sent {
+    /// Another request is about to be sent.
+    fn next(&mut self, moves_money: bool) {
+        (self.before, self.now) = (self.moves_money(), moves_money);
+    }
+
+    fn moves_money(&self) -> bool {
+        self.before || self.now
     }
 }
 
@@ -148,5 +173,31 @@ impl From<Refusal> for Unwritten {
             Refusal::Field { name, problem } => Self::Stop(super::account::invalid(name, problem)),
             Refusal::Unsupported => Self::NotSupported,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Sent, settled};
+    use crate::result::Ending;
+    use model::{Outcome, Report, Unknown};
+
+    #[test]
+    fn a_question_after_a_request_that_moved_money_leaves_the_doubt() {
+        let mut sent = Sent::default();
+        sent.next(false);
+        assert!(!sent.before && !sent.moves_money());
+        sent.next(true);
+        assert!(!sent.before && sent.moves_money());
+        sent.next(false);
+        assert!(sent.before && sent.moves_money());
+    }
+
+    #[test]
+    fn an_answer_without_meaning_says_nothing_of_money_only_if_none_was_asked_for() {
+        let unknown = || Report::bare(Outcome::Unknown(Unknown::Unreadable));
+        assert!(matches!(settled(unknown(), false), Ending::NotSent));
+        assert!(matches!(settled(unknown(), true), Ending::Reported(_)));
+        assert!(matches!(settled(Report::bare(Outcome::Approved), false), Ending::Reported(_)));
     }
 }
