@@ -28,10 +28,25 @@ pub struct Settings {
     pub pin: Option<String>,
 }
 
+/// Where Orchestra listens with TLS, and what a client needs there.
+#[derive(Clone, Debug)]
+pub struct Front {
+    /// The process.
+    pub pid: u32,
+    pub address: SocketAddr,
+    /// The name in the certificate.
+    pub host: &'static str,
+    /// PEM file of the authority that vouches for it.
+    pub authority: PathBuf,
+    /// An API key.
+    pub key: String,
+}
+
 /// The running programs. They end with this value, and the folder goes with them.
 #[derive(Debug)]
 pub struct Scene {
     contests: Vec<Contest>,
+    front: Front,
     _programs: Vec<Program>,
     _orchestra: Orchestra,
     _folder: Folder,
@@ -66,6 +81,7 @@ impl Scene {
         let orchestra = Orchestra::start(&folder.0, &trust, provider, settings)?;
         let mut scene = Self {
             contests: Vec::new(),
+            front: orchestra.front(&trust),
             _programs: vec![sandbox],
             _orchestra: orchestra,
             _folder: folder,
@@ -77,6 +93,11 @@ impl Scene {
     /// What can be measured, the main figure first.
     pub fn contests(&self) -> Vec<Contest> {
         self.contests.clone()
+    }
+
+    /// Where Orchestra listens with TLS.
+    pub fn front(&self) -> &Front {
+        &self.front
     }
 
     /// Starts the pass-through for a provider, and adds what it is compared with.

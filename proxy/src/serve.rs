@@ -18,17 +18,24 @@ use conf::Config;
 use filters::flood::Flood;
 use filters::quota::Quota;
 use pingora::apps::HttpServerOptions;
+use pingora::listeners::ListenerConfig;
 use pingora::listeners::tls::TlsSettings;
+use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
 use pingora::services::listening::Service;
 use pingora::tls::ssl::SslVersion;
 use pingora_proxy::{HttpProxy, http_proxy};
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use vault::Vault;
+
+/// How much of a client's bytes is read ahead of TLS or HTTP: more than a usual request has. Each
+/// connection has as much for as long as it is open; Pingora's own choice is 64 KiB.
+const READ_BYTES: usize = 4 << 10;
 
 /// Serves merchants and operators until a signal says to end.
 ///
@@ -148,13 +155,19 @@ fn merchants(
     let guard = Guard::new(proxy, &config.limits, shared.metrics.clone());
     let mut service = Service::new("merchants".to_owned(), guard);
     if let Some(address) = config.listen.plain {
-        service.add_tcp(&address.to_string());
+        service.add_listener(listener(address));
     }
     if let (Some(tls), Some(certificates)) = (&config.listen.tls, certificates) {
         let settings = tls_settings(certificates.clone())?;
-        service.add_tls_with_settings(&tls.address.to_string(), None, settings);
+        service.add_listener(listener(tls.address).tls(settings));
     }
     Ok(service)
+}
+
+/// A listener whose connections cost little while they rest.
+fn listener(address: SocketAddr) -> ListenerConfig {
+    let buffers = L4BufferSettings::default().read(READ_BYTES);
+    ListenerConfig::tcp(address.to_string()).l4_buffer(buffers)
 }
 
 /// TLS 1.2 or newer, HTTP/2 where the client speaks it.

@@ -1,7 +1,7 @@
 //! Orchestra as an operator sets it up: a token, a vault, a merchant, a key and accounts, all by
 //! the command line; then a card token, over HTTP.
 
-use super::{START_TIMEOUT, Settings, Trust, free_address};
+use super::{Front, START_TIMEOUT, Settings, Trust, free_address};
 use crate::charge::{self, ACCOUNTS, Account};
 use crate::contest::Lane;
 use crate::process::{self, Program};
@@ -23,7 +23,7 @@ const SOFTHSM_CONF: &str = "SOFTHSM2_CONF";
 #[derive(Debug)]
 pub(super) struct Orchestra {
     program: Program,
-    address: SocketAddr,
+    addresses: Addresses,
     key: String,
     token: String,
 }
@@ -35,19 +35,29 @@ struct Installation {
     binary: PathBuf,
 }
 
-/// Writes the configuration. Quota and flood guard work as always, but at rates that the load does
-/// not reach: refusing it would be measuring something else.
-fn configuration(
-    listen: SocketAddr,
+/// Where the program listens.
+#[derive(Clone, Copy, Debug)]
+struct Addresses {
+    plain: SocketAddr,
+    tls: SocketAddr,
     metrics: SocketAddr,
+}
+
+/// Writes the configuration. Quota and flood guard work as always, but at rates that the load does
+/// not reach, and a client that rests is kept: refusing it would be measuring something else.
+fn configuration(
+    Addresses { plain, tls, metrics }: Addresses,
     provider: SocketAddr,
     trust: &Trust,
     threads: u32,
 ) -> String {
-    let authority = trust.authority.display();
+    let Trust { authority, certificate, key } = trust;
+    let (authority, chain, key) = (authority.display(), certificate.display(), key.display());
     let mut text = format!(
-        "listen:\n  plain: {listen}\n  metrics: {metrics}\n  admin: admin.sock\n\
-         limits:\n  flood_per_address_per_s: 1000000\n  \
+        "listen:\n  plain: {plain}\n  metrics: {metrics}\n  admin: admin.sock\n  \
+         tls:\n    address: {tls}\n    certificates:\n      - chain: {chain}\n        key: {key}\n\
+         limits:\n  flood_per_address_per_s: 1000000\n  idle_timeout_ms: 600000\n  \
+         connections_max: 1000000\n  connections_per_address_max: 1000000\n  \
          quota:\n    requests: 10000000\n    window_s: 1\n\
          vault:\n  directory: vault\n  module: {MODULE}\n  token_label: bench\n  pin: file:pin\n\
          threads: {threads}\nlog:\n  access: access.log\nproviders:\n"
@@ -69,27 +79,36 @@ impl Orchestra {
         provider: SocketAddr,
         settings: &Settings,
     ) -> anyhow::Result<Self> {
-        let (address, metrics) = (free_address()?, free_address()?);
+        let (plain, tls, metrics) = (free_address()?, free_address()?, free_address()?);
+        let addresses = Addresses { plain, tls, metrics };
         let folder = folder.join("orchestra");
         let installation = Installation { folder, binary: process::beside("orchestra")? };
-        let text = configuration(address, metrics, provider, trust, settings.threads);
+        let text = configuration(addresses, provider, trust, settings.threads);
         installation.prepare(&text)?;
         let mut serve = installation.command();
         serve.arg("serve");
         let mut program = Program::start(serve, &installation.folder.join("serve.log"))?;
-        program.listens(address, START_TIMEOUT)?;
+        program.listens(plain, START_TIMEOUT)?;
+        program.listens(tls, START_TIMEOUT)?;
         if let Some(cpus) = &settings.pin {
             process::pin(program.pid(), cpus)?;
         }
         let key = installation.populate()?;
-        let token = tokenize(address, &key)?;
-        Ok(Self { program, address, key, token })
+        let token = tokenize(plain, &key)?;
+        Ok(Self { program, addresses, key, token })
+    }
+
+    /// What a client over TLS needs.
+    pub(super) fn front(&self, trust: &Trust) -> Front {
+        let (pid, address, key) = (self.program.pid(), self.addresses.tls, self.key.clone());
+        let host = ACCOUNTS.first().map_or("", |account| account.host);
+        Front { pid, address, host, authority: trust.authority.clone(), key }
     }
 
     /// The way through it to one of its accounts.
     pub(super) fn lane(&self, account: &Account) -> Lane {
         let script = charge::by_merchant(account, &self.key, &self.token);
-        Lane { pid: self.program.pid(), address: self.address, script: Arc::new(script) }
+        Lane { pid: self.program.pid(), address: self.addresses.plain, script: Arc::new(script) }
     }
 }
 
