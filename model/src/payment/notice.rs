@@ -147,10 +147,11 @@ impl Payment {
     }
 
     /// Takes in what was written about it meanwhile, while `self` is what somebody knows who holds
-    /// it: what its provider told, and what others do to it.
+    /// it, and who changes nothing but its attempts: once a notice told that it stands, it may have been
+    /// captured or refunded.
     pub fn catch_up(&mut self, newest: &Self) {
         self.changes.clone_from(&newest.changes);
-        if self.memo.is_none() {
+        if newest.memo.is_some() && (self.memo.is_none() || !newest.changes.is_empty()) {
             self.memo.clone_from(&newest.memo);
         }
         for (mine, theirs) in self.attempts.iter_mut().zip(&newest.attempts) {

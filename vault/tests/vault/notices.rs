@@ -95,6 +95,22 @@ on_stage!(1 a_notice_that_comes_before_the_answer_is_not_lost_by_it(stage) {
     }
 });
 
+on_stage!(1 what_is_begun_while_the_payment_is_asked_about_is_not_lost(stage) {
+    let (vault, shop) = two(stage);
+    let ongoing = begun(&vault, &shop, draft(Capture::Now, "asked"), None);
+    let id = ongoing.payment.id.clone();
+    wait(vault.settle(ended(ongoing, UNKNOWN, None), None)).unwrap();
+    let doubt = vault.doubts(10).pop().unwrap();
+    // The resolver asks, a notice is faster, and the merchant refunds at once.
+    let held = vault.take_doubt(&doubt).unwrap().unwrap();
+    assert_eq!(hear(&vault, &shop, &keyed("evt_1", &id), Outcome::Approved, 1_000), MOVED);
+    let refund = change(&vault, &shop, &id, ChangeKind::Refund, 600).unwrap();
+    wait(vault.settle(ended(held, APPROVED, Some("pi_told")), None)).unwrap();
+    assert_eq!(read(&vault, &shop, &id).changes.len(), 1, "the refund is lost");
+    assert!(change(&vault, &shop, &id, ChangeKind::Refund, 600).is_err(), "more than there is");
+    assert_eq!(settled(&vault, refund, APPROVED, "re_1").refunded(), 600);
+});
+
 on_stage!(1 a_notice_settles_what_is_in_doubt_and_gives_its_name(stage) {
     let (vault, shop) = two(stage);
     let ongoing = begun(&vault, &shop, draft(Capture::Later, "doubt"), None);

@@ -148,6 +148,24 @@ fn a_late_authorization_is_believed_unless_the_payment_went_on() {
 }
 
 #[test]
+fn whoever_holds_a_payment_takes_over_what_was_begun_meanwhile() {
+    let mut held = payment(Capture::Later, ended(UNKNOWN));
+    let mut row =
+        with(payment(Capture::Later, ended(APPROVED)), ChangeKind::Capture, 400, Standing::Sending);
+    row.memo = Some("newest".into());
+    held.memo = Some("read before".into());
+    held.catch_up(&row);
+    assert_eq!((&held.changes, held.memo.as_deref()), (&row.changes, Some("newest")));
+    let mut first = payment(Capture::Later, ended(APPROVED));
+    first.memo = Some("just heard".into());
+    first.catch_up(&Payment {
+        memo: Some("older".into()),
+        ..payment(Capture::Later, ended(UNKNOWN))
+    });
+    assert_eq!(first.memo.as_deref(), Some("just heard"));
+}
+
+#[test]
 fn the_capture_of_a_charge_is_the_charge() {
     let take = about(Subject::Change(ChangeKind::Capture));
     let mut charge = payment(Capture::Now, ended(APPROVED));
