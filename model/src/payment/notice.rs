@@ -107,8 +107,12 @@ impl Attempt {
 // === impl Change ===
 
 impl Change {
-    /// Takes one more word about it in, and says whether that changed how it stands.
+    /// Takes one more word about it in, and says whether that changed how it stands. As of an attempt,
+    /// its provider knows better that it was done.
     pub fn learn(&mut self, next: Standing, told: &Evidence) -> bool {
+        if self.standing == Standing::NotDone && next.is_accepted() {
+            self.standing = Standing::Sending;
+        }
         learn((&mut self.standing, &mut self.evidence), next, told)
     }
 

@@ -148,6 +148,17 @@ fn a_late_authorization_is_believed_unless_the_payment_went_on() {
 }
 
 #[test]
+fn a_change_of_which_nothing_was_known_is_done_when_its_provider_says_so() {
+    let mut late =
+        with(payment(Capture::Later, ended(APPROVED)), ChangeKind::Capture, 400, Standing::NotDone);
+    let mut keyed = about(Subject::Change(ChangeKind::Capture));
+    keyed.key = Some(id(1).as_str().into());
+    assert_eq!(learnt(&mut late, &keyed, &told(FAILED, 400)), Learnt::Known);
+    assert_eq!(learnt(&mut late, &keyed, &told(APPROVED, 400)), Learnt::Moved);
+    assert_eq!(late.captured(), 400);
+}
+
+#[test]
 fn whoever_holds_a_payment_takes_over_what_was_begun_meanwhile() {
     let mut held = payment(Capture::Later, ended(UNKNOWN));
     let mut row =
