@@ -203,6 +203,32 @@ impl Payment {
         self.changes.iter().find(|change| change.id == *id)
     }
 
+    /// Notes how its last attempt, or this change of it, ended, and what its provider said.
+    pub fn note(
+        &mut self,
+        change: Option<&TransactionId>,
+        standing: Standing,
+        report: Option<&Report>,
+    ) {
+        if let Some(report) = report {
+            self.remember(report);
+        }
+        match change {
+            None => {
+                if let Some(attempt) = self.attempts.last_mut() {
+                    attempt.standing = standing;
+                    attempt.evidence = report.map(Evidence::from).unwrap_or_default();
+                }
+            }
+            Some(id) => {
+                if let Some(change) = self.changes.iter_mut().find(|change| change.id == *id) {
+                    change.standing = standing;
+                    change.evidence = report.map(Evidence::brief).unwrap_or_default();
+                }
+            }
+        }
+    }
+
     /// Keeps the memo of a report, if it has one that is not too long.
     pub fn remember(&mut self, report: &Report) {
         let memo = report.memo.as_ref().filter(|memo| memo.len() <= Report::MEMO_BYTES_MAX);

@@ -8,6 +8,7 @@ use model::{
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
+use vault::payments::Told;
 
 /// How an operation at one account ended, from our side.
 #[derive(Debug)]
@@ -138,16 +139,6 @@ impl Ending {
         self.verdict(kind).code
     }
 
-    /// How it stands in the journal.
-    pub(crate) fn standing(&self) -> Standing {
-        match self {
-            Self::Failed | Self::NotAllowed(..) | Self::NotSent | Self::NotSupported => {
-                Standing::NotDone
-            }
-            Self::Reported(report) => Standing::Ended(report.outcome),
-        }
-    }
-
     /// What the journal says of an ending.
     fn of_standing(standing: Standing, evidence: &Evidence, state: State) -> Self {
         let outcome = match standing {
@@ -168,6 +159,24 @@ impl Ending {
             network_transaction_id: evidence.network_transaction_id.clone(),
             ..Report::bare(outcome)
         })
+    }
+}
+
+impl Told for Ending {
+    fn standing(&self) -> Standing {
+        match self {
+            Self::Failed | Self::NotAllowed(..) | Self::NotSent | Self::NotSupported => {
+                Standing::NotDone
+            }
+            Self::Reported(report) => Standing::Ended(report.outcome),
+        }
+    }
+
+    fn report(&self) -> Option<&Report> {
+        match self {
+            Self::Failed | Self::NotAllowed(..) | Self::NotSent | Self::NotSupported => None,
+            Self::Reported(report) => Some(report),
+        }
     }
 }
 

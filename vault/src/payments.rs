@@ -17,6 +17,7 @@
 //! the journal remembers a moment before which nothing is in doubt.
 
 mod balance;
+mod course;
 mod hear;
 mod read;
 mod record;
@@ -25,6 +26,7 @@ mod replay;
 mod write;
 
 pub use balance::{BALANCE_ROWS_MAX, Balance, Period};
+pub use course::{Course, Told};
 pub use hear::Heard;
 pub use read::{Filter, Page};
 pub use replay::{Claimed, FieldTag, Fields as ReplayFields, Replay, ReplayClaim};
@@ -32,8 +34,8 @@ pub use replay::{Claimed, FieldTag, Fields as ReplayFields, Replay, ReplayClaim}
 use crate::seal::{Claim, DekId, Deks, Place, Purpose, key_of};
 use crate::store::{Collection, Entry, Store};
 use crate::{StoreError, UnixMillis, Vault, VaultError};
-use model::{Amount, TransactionId};
-use model::{Change, ChangeKind, Evidence, MerchantId, NotAllowed, Payment, Standing};
+use model::{Amount, Change, ChangeKind, Evidence, MerchantId};
+use model::{NotAllowed, Payment, Report, Standing, TransactionId};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -509,6 +511,11 @@ impl Ongoing {
     /// Whether what it is about is still in doubt.
     pub fn is_open(&self) -> bool {
         self.standing().is_some_and(Standing::is_open)
+    }
+
+    /// Notes how what it is about ended, and what its provider said; [`Vault::settle`] keeps it.
+    pub fn note(&mut self, standing: Standing, report: Option<&Report>) {
+        self.payment.note(self.change.as_ref(), standing, report);
     }
 
     fn standing(&self) -> Option<Standing> {

@@ -11,7 +11,7 @@ use model::{
     Standing, TransactionId,
 };
 use vault::CvvLoan;
-use vault::payments::{ChangeError, Ongoing, ReplayClaim};
+use vault::payments::{ChangeError, Ongoing, ReplayClaim, Told};
 
 /// How the API calls the field with our name for a payment.
 const TRANSACTION: &str = "transactionId";
@@ -80,27 +80,12 @@ async fn carry_out(
         // It could be written a moment ago.
         Err(_) => Ending::Failed,
     };
-    note(&mut ongoing, &ending);
+    ongoing.note(ending.standing(), ending.report());
     account.used(case.shared, case.merchant, &ending).await;
     tried.add(account, &ending, kind);
     let mut finished = finish(ending);
     finished.take(tried, account);
     Ok(settle(case, ongoing, finished).await)
-}
-
-/// Notes what became of a change.
-fn note(ongoing: &mut Ongoing, ending: &Ending) {
-    let id = ongoing.change.clone();
-    let changes = &mut ongoing.payment.changes;
-    if let Some(change) = changes.iter_mut().find(|change| Some(&change.id) == id.as_ref()) {
-        change.standing = ending.standing();
-        if let Ending::Reported(report) = ending {
-            change.evidence = Evidence::brief(report);
-        }
-    }
-    if let Ending::Reported(report) = ending {
-        ongoing.payment.remember(report);
-    }
 }
 
 fn finished(payment: &Payment, kind: ChangeKind, amount: Amount, ending: Ending) -> Finished {

@@ -5,6 +5,7 @@
 
 use crate::result::{Ending, Skip};
 use model::AccountState;
+use vault::payments::Told;
 
 /// Whether it is certain that the account did nothing, so that another one may be asked.
 pub(super) fn may_go_on(ending: &Ending) -> bool {

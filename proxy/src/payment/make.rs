@@ -5,6 +5,7 @@ use super::attempt::{self, Unwritten};
 use super::failover::{self, certainly_nothing, may_go_on};
 use super::{Case, Done, Stop, Tried, settle};
 use crate::clock;
+use crate::metrics::Phase;
 use crate::result::{Ending, Finished, Skip};
 use crate::shared::Shared;
 use filters::AccountChoice;
@@ -15,7 +16,7 @@ use model::{
 };
 use std::time::Instant;
 use vault::CvvLoan;
-use vault::payments::{NewName, Ongoing, ReplayClaim};
+use vault::payments::{Course, ReplayClaim};
 
 /// What is wanted.
 pub(super) struct Wanted {
@@ -34,22 +35,10 @@ pub(super) struct Candidate {
 /// A payment on its way through the accounts.
 struct Journey<'a> {
     case: &'a Case<'a>,
-    payment: Payment,
-    /// What the journal has of it, once it has any.
-    begun: Begun,
+    course: Course,
     tried: Tried,
     /// The card verification value, if there is one, for all accounts.
     loan: CvvLoan,
-}
-
-enum Begun {
-    Not {
-        name: NewName,
-        replay: Option<ReplayClaim>,
-    },
-    Yes(Ongoing),
-    /// The journal failed.
-    Lost,
 }
 
 /// Makes the payment.
@@ -66,8 +55,8 @@ pub(super) async fn make(
     case.is_named(&id);
     let payment = draft(id, &authorization, merchant_reference);
     let tried = Tried::default();
-    let (begun, loan) = (Begun::Not { name, replay }, CvvLoan::default());
-    let mut journey = Journey { case, payment, begun, tried, loan };
+    let (course, loan) = (Course::new(payment, name, replay), CvvLoan::default());
+    let mut journey = Journey { case, course, tried, loan };
     match journey.travel(&candidates, authorization).await {
         Ok((last, ending)) => Ok(journey.end(last, ending).await),
         Err(stop) => {
@@ -150,9 +139,9 @@ impl Journey<'_> {
             let Some(authorization) = next else { break };
             let authorization = candidate.told(authorization);
             let ending = self.ask(&candidate.account, authorization, last.is_none()).await?;
-            self.tried.add(&candidate.account, &ending, self.payment.kind());
+            self.tried.add(&candidate.account, &ending, self.course.payment().kind());
             let over = began.elapsed() >= self.case.shared.payments.failover_timeout;
-            let goes_on = may_go_on(&ending) && !over && !matches!(self.begun, Begun::Lost);
+            let goes_on = may_go_on(&ending) && !over && !self.course.is_lost();
             // An account that cannot be asked says nothing of why the one before failed.
             if last.is_none() || !matches!(ending, Ending::NotSupported) {
                 last = Some((&candidate.account, ending));
@@ -183,8 +172,8 @@ impl Journey<'_> {
         is_first: bool,
     ) -> Result<Ending, Stop> {
         let operation = Operation {
-            key: self.payment.id.attempt_key(self.payment.attempts.len()),
-            merchant_reference: self.payment.merchant_reference.clone(),
+            key: self.course.next_key(),
+            merchant_reference: self.course.payment().merchant_reference.clone(),
             action: Action::Authorize(authorization),
         };
         let written = match attempt::write(self.case, account, operation, &mut self.loan) {
@@ -196,74 +185,48 @@ impl Journey<'_> {
             // What was done so far is told, and that it did not go on.
             Err(Unwritten::Stop(_)) => return Ok(Ending::Failed),
         };
-        self.payment.last_four.clone_from(&written.last_four);
-        self.payment.attempts.push(Attempt {
+        let attempt = Attempt {
             account: account.name.clone(),
             provider: account.provider.name().into(),
             began: clock::now_millis(),
             standing: Standing::Sending,
             evidence: Evidence::default(),
-        });
-        if let Err(stop) = self.write_down().await {
-            // Nothing was sent at this account, because that could not be written down.
-            self.payment.attempts.pop();
-            return if self.payment.attempts.is_empty() { Err(stop) } else { Ok(Ending::Failed) };
-        }
-        let ending = attempt::send(self.case, account, written, &mut self.tried).await;
-        self.note(&ending);
-        account.used(self.case.shared, self.case.merchant, &ending).await;
-        Ok(ending)
-    }
-
-    /// Makes it durable that an attempt is about to be sent.
-    async fn write_down(&mut self) -> Result<(), Stop> {
-        let Case { shared, merchant, .. } = self.case;
-        let began = Instant::now();
-        let kept = match std::mem::replace(&mut self.begun, Begun::Lost) {
-            Begun::Not { name, replay } => {
-                let payment = self.payment.clone();
-                shared.vault.begin_payment(merchant, payment, replay, name).await
-            }
-            Begun::Yes(mut ongoing) => {
-                ongoing.payment.clone_from(&self.payment);
-                shared.vault.go_on(&mut ongoing).await.map(|()| ongoing)
-            }
-            Begun::Lost => return Err(Stop::Failed),
         };
-        self.begun = Begun::Yes(kept?);
-        shared.metrics.phase(crate::metrics::Phase::Journal, began.elapsed());
-        Ok(())
-    }
-
-    /// Notes what became of the attempt.
-    fn note(&mut self, ending: &Ending) {
-        if let Ending::Reported(report) = ending {
-            self.payment.remember(report);
-        }
-        if let Some(attempt) = self.payment.attempts.last_mut() {
-            attempt.standing = ending.standing();
-            if let Ending::Reported(report) = ending {
-                attempt.evidence = Evidence::from(report);
+        self.course.note_card(written.last_four.clone());
+        let (Case { shared, merchant, .. }, began) = (self.case, Instant::now());
+        let send = async {
+            shared.metrics.phase(Phase::Journal, began.elapsed());
+            attempt::send(self.case, account, written, &mut self.tried).await
+        };
+        let ending = match self.course.ask((&shared.vault, merchant), attempt, send).await {
+            Ok(ending) => ending,
+            // Nothing was sent at this account, because that could not be written down.
+            Err(error) if self.course.payment().attempts.is_empty() => return Err(error.into()),
+            Err(error) => {
+                log::error!("the vault failed: {error}");
+                return Ok(Ending::Failed);
             }
-        }
+        };
+        account.used(shared, merchant, &ending).await;
+        Ok(ending)
     }
 
     /// Keeps how it ended, and answers.
     async fn end(self, last: &Account, ending: Ending) -> Done {
-        let Self { case, payment, begun, tried, loan } = self;
+        let Self { case, course, tried, loan } = self;
         if certainly_nothing(&ending) {
             loan.give_back();
         } else {
             drop(loan);
         }
+        let payment = course.payment();
         let (id, kind, amount) = (payment.id.as_str().into(), payment.kind(), payment.amount);
         let mut finished = Finished::new(id, kind, Some(amount), ending);
         finished.take(tried, last);
-        let Begun::Yes(mut ongoing) = begun else { return Done::of(finished) };
+        let Some(ongoing) = course.into_ongoing() else { return Done::of(finished) };
         let began = Instant::now();
-        ongoing.payment = payment;
         let done = settle(case, ongoing, finished).await;
-        case.shared.metrics.phase(crate::metrics::Phase::Journal, began.elapsed());
+        case.shared.metrics.phase(Phase::Journal, began.elapsed());
         done
     }
 }
