@@ -3,12 +3,16 @@
 use crate::{Amount, Kind, Outcome, Report, Standing};
 use std::time::Duration;
 
+/// Why something stays in doubt of which the provider tells another amount than was asked for.
+pub const DIFFERS: &str = "its provider tells another amount";
+
 /// What was lost, as far as it counts here.
 #[derive(Clone, Copy, Debug)]
 pub struct Doubt {
     pub kind: Kind,
     pub amount: Amount,
-    /// How long ago it was sent.
+    /// How long ago the last of it was sent at the latest: a request may leave well after it was
+    /// written down. It counts up to the question, not up to its answer.
     pub age: Duration,
     /// How long the provider may not show yet what it did.
     pub lag: Duration,
@@ -42,9 +46,7 @@ impl Doubt {
             Heard::Report(report) if matches!(report.outcome, Outcome::Unknown(_)) => {
                 Belief::Later("its provider does not know yet")
             }
-            Heard::Report(report) if self.differs(report) => {
-                Belief::Later("its provider tells another amount")
-            }
+            Heard::Report(report) if self.differs(report) => Belief::Later(DIFFERS),
             Heard::Report(report) => Belief::Known(Standing::Ended(report.outcome)),
             Heard::Absent if self.age >= self.lag => Belief::Known(Standing::NotDone),
             Heard::Absent => Belief::Later("its provider may still show it"),

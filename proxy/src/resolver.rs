@@ -5,15 +5,12 @@
 //! than the one that was given: what is found out is told at `/Transactions`.
 
 use crate::clock;
-use crate::exchange::Exchange;
+use crate::inquiry::{Answered, conclude};
 use crate::shared::Shared;
 use async_trait::async_trait;
-use model::doubt::{self, Belief, Heard};
-use model::{AccountName, Evidence, Kind, MerchantId, Payment, Report, Standing, TransactionId};
+use model::{AccountName, MerchantId, TransactionId};
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
-use providers::wire::Answer;
-use providers::{Cx, Found, Lost, Provider};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,9 +19,6 @@ use vault::{SweepCursor, VaultError};
 
 /// How often it looks for what is due.
 const LOOK_PERIOD: Duration = Duration::from_millis(500);
-/// How long after the first question the second comes; the time doubles with each.
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-const WAIT_MAX: Duration = Duration::from_secs(300);
 /// How many questions are asked in one look.
 const QUESTIONS_MAX: usize = 64;
 /// How many doubts are looked through for those that are due.
@@ -46,7 +40,6 @@ pub(crate) struct Resolver(Arc<Inner>);
 
 struct Inner {
     shared: Arc<Shared>,
-    waits: Mutex<HashMap<TransactionId, Wait>>,
     under_way: Mutex<UnderWay>,
 }
 
@@ -66,24 +59,6 @@ struct Turn {
     inner: Arc<Inner>,
     id: TransactionId,
     whose: Whose,
-}
-
-/// When something in doubt is asked about again.
-#[derive(Clone, Copy, Debug)]
-struct Wait {
-    due: Instant,
-    next: Duration,
-    /// It has been told that this takes too long.
-    alarmed: bool,
-}
-
-/// What came of a question.
-#[derive(Debug)]
-pub(crate) enum Answered {
-    /// What became of it.
-    Known(Standing, Option<Report>),
-    /// Ask again later.
-    Later(&'static str),
 }
 
 // === impl UnderWay ===
@@ -125,8 +100,7 @@ impl Drop for Turn {
 
 impl Resolver {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        let (waits, under_way) = (Mutex::default(), Mutex::default());
-        Self(Arc::new(Inner { shared, waits, under_way }))
+        Self(Arc::new(Inner { shared, under_way: Mutex::default() }))
     }
 }
 
@@ -136,6 +110,7 @@ impl Inner {
     /// Begins to ask about all that is due, and does not wait for the answers.
     fn look(self: &Arc<Self>) {
         let doubts = self.shared.vault.doubts(DOUBTS_MAX);
+        self.shared.waits.see(doubts.iter().map(Doubt::id), Instant::now());
         self.forget_others(&doubts);
         for doubt in self.due(doubts) {
             if self.under_way().is_full() {
@@ -152,9 +127,9 @@ impl Inner {
         let Some(ongoing) = self.shared.vault.take_doubt(doubt)? else { return Ok(()) };
         let account = ongoing.payment.last_attempt().and_then(|attempt| attempt.account.clone());
         let whose = (ongoing.merchant.clone(), account);
-        let id = id_of(doubt).clone();
+        let id = doubt.id().clone();
         if !self.under_way().begin(&whose, &id) {
-            self.put_off(doubt);
+            self.shared.waits.put_off(doubt.id(), Instant::now());
             return Ok(());
         }
         let (doubt, turn) = (doubt.clone(), Turn { inner: self.clone(), id, whose });
@@ -172,8 +147,11 @@ impl Inner {
             return self.shared.vault.settle(ongoing, None).await.map(drop);
         }
         let Ongoing { merchant, payment, change, .. } = &ongoing;
-        match inquire(&self.shared, merchant, payment, change.as_ref()).await {
-            Answered::Known(standing, report) => self.settle(ongoing, standing, report).await,
+        let asker = self.shared.asker(self.shared.waits.idle(doubt.id(), Instant::now()));
+        match asker.inquire(merchant, payment, change.as_ref()).await {
+            Answered::Known(standing, report) => {
+                conclude(&self.shared.vault, ongoing, standing, report.as_ref()).await
+            }
             Answered::Later(why) => {
                 self.wait(doubt, &ongoing, why);
                 Ok(())
@@ -181,72 +159,20 @@ impl Inner {
         }
     }
 
-    async fn settle(
-        &self,
-        mut ongoing: Ongoing,
-        standing: Standing,
-        report: Option<Report>,
-    ) -> Result<(), VaultError> {
-        if let Some(report) = &report {
-            ongoing.payment.remember(report);
-        }
-        let evidence = report.as_ref().map(Evidence::from).unwrap_or_default();
-        let change = ongoing.change.clone();
-        let payment = &mut ongoing.payment;
-        match change {
-            None => {
-                if let Some(attempt) = payment.attempts.last_mut() {
-                    (attempt.standing, attempt.evidence) = (standing, evidence);
-                }
-            }
-            Some(id) => {
-                if let Some(change) = payment.changes.iter_mut().find(|change| change.id == id) {
-                    change.standing = standing;
-                    change.evidence = report.as_ref().map(Evidence::brief).unwrap_or_default();
-                }
-            }
-        }
-        let id = payment.id.clone();
-        self.shared.vault.settle(ongoing, None).await?;
-        log::info!("transaction {id} is resolved");
-        Ok(())
-    }
-
     fn under_way(&self) -> std::sync::MutexGuard<'_, UnderWay> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts it behind the others that are due.
-    fn put_off(&self, doubt: &Doubt) {
-        let now = Instant::now();
-        let wait = Wait { due: now, next: FIRST_WAIT, alarmed: false };
-        self.waits().entry(id_of(doubt).clone()).or_insert(wait).due = now;
-    }
-
-    fn waits(&self) -> std::sync::MutexGuard<'_, HashMap<TransactionId, Wait>> {
-        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn due(&self, doubts: Vec<Doubt>) -> Vec<Doubt> {
-        let waits = self.waits();
-        fairly(doubts, |doubt| waits.get(id_of(doubt)).map(|wait| wait.due), Instant::now())
+        let due = |doubt: &Doubt| self.shared.waits.of(doubt.id()).and_then(|wait| wait.due);
+        fairly(doubts, due, Instant::now())
     }
 
     /// Asks again later, and says so once it takes too long.
     fn wait(&self, doubt: &Doubt, ongoing: &Ongoing, why: &'static str) {
-        let now = Instant::now();
-        let mut waits = self.waits();
-        let wait = waits.entry(id_of(doubt).clone()).or_insert(Wait {
-            due: now,
-            next: FIRST_WAIT,
-            alarmed: false,
-        });
-        wait.due = now.checked_add(wait.next).unwrap_or(now);
-        wait.next = wait.next.saturating_mul(2).min(WAIT_MAX);
-        let age = clock::now_millis().saturating_sub(id_of(doubt).millis());
-        let alarm = u128::from(age) >= self.shared.payments.resolve_alarm.as_millis();
-        if alarm && !wait.alarmed {
-            wait.alarmed = true;
+        let age = clock::now_millis().saturating_sub(doubt.id().millis());
+        let overdue = u128::from(age) >= self.shared.payments.resolve_alarm.as_millis();
+        if self.shared.waits.again(doubt.id(), why, overdue, Instant::now()) {
             self.shared.metrics.resolution_overdue();
             log::error!(
                 "transaction {} of {} is not resolved after {} s: {why}",
@@ -258,12 +184,11 @@ impl Inner {
     }
 
     fn forget_others(&self, doubts: &[Doubt]) {
-        let mut waits = self.waits();
-        if waits.len() > doubts.len() {
-            let open: HashSet<_> = doubts.iter().map(id_of).collect();
+        if self.shared.waits.count() > doubts.len() {
+            let open: HashSet<_> = doubts.iter().map(Doubt::id).collect();
             // What is under way is in doubt too, and in our own hands.
             let under_way = self.under_way();
-            waits.retain(|id, _| open.contains(id) || under_way.about.contains(id));
+            self.shared.waits.retain(|id| open.contains(id) || under_way.about.contains(id));
         }
     }
 
@@ -286,47 +211,6 @@ impl Inner {
     }
 }
 
-/// Asks the provider of a payment what became of it, or of this change of it.
-pub(crate) async fn inquire(
-    shared: &Shared,
-    merchant: &MerchantId,
-    payment: &Payment,
-    change: Option<&TransactionId>,
-) -> Answered {
-    let Some(question) = Question::of(payment, change) else {
-        return Answered::Later("it has no attempt");
-    };
-    let Some(account) = question.account else {
-        return Answered::Later("its credentials came with the request and were not kept");
-    };
-    let found = shared.vault.account(merchant, account);
-    let Ok(Some(account)) = found else { return Answered::Later("its account is gone") };
-    let credentials = &account.credentials;
-    let cx = Cx { credentials, now: clock::now_seconds(), nonce: rand::random() };
-    let Ok(request) = question.provider.inquiry(&question.lost(), &cx) else {
-        return Answered::Later("its provider cannot be asked");
-    };
-    if request.moves_money {
-        return Answered::Later("its provider cannot be asked without moving money");
-    }
-    let provider = question.provider.name();
-    let found = match shared.upstreams.exchange(provider, request).await {
-        Exchange::Answer(answer) => {
-            let answer = Answer { status: answer.status, body: &answer.body };
-            question.provider.found(&question.lost(), &answer)
-        }
-        Exchange::NotSent(_) | Exchange::Unknown(_) => Found::Unclear,
-    };
-    let known = question.read(found);
-    let word = match &known {
-        Answered::Known(Standing::NotDone, _) => "not_done",
-        Answered::Known(Standing::Ended(outcome), _) => outcome.word(),
-        Answered::Known(Standing::Sending, _) | Answered::Later(_) => "later",
-    };
-    shared.metrics.resolved(provider, word);
-    known
-}
-
 /// Those that are due, as many as one look asks about: what was never asked about first, then what
 /// has been due for longest. What has no answer does not keep the others waiting.
 fn fairly<T>(all: Vec<T>, due: impl Fn(&T) -> Option<Instant>, now: Instant) -> Vec<T> {
@@ -335,10 +219,6 @@ fn fairly<T>(all: Vec<T>, due: impl Fn(&T) -> Option<Instant>, now: Instant) -> 
     let mut found: Vec<_> = with_time.filter(is_due).collect();
     found.sort_by_key(|(due, _)| *due);
     found.into_iter().map(|(_, one)| one).take(QUESTIONS_MAX).collect()
-}
-
-fn id_of(doubt: &Doubt) -> &TransactionId {
-    doubt.change.as_ref().unwrap_or(&doubt.payment)
 }
 
 #[async_trait]
@@ -364,81 +244,6 @@ impl BackgroundService for Resolver {
             if now >= sweep {
                 sweep = now.checked_add(inner.sweep(&mut cursor).await).unwrap_or(now);
             }
-        }
-    }
-}
-
-/// What is asked, and where.
-struct Question<'a> {
-    account: Option<&'a AccountName>,
-    provider: &'static dyn Provider,
-    kind: Kind,
-    key: Box<str>,
-    merchant_reference: Option<&'a str>,
-    amount: model::Amount,
-    earlier: Option<&'a str>,
-    memo: Option<&'a str>,
-    /// In seconds since 1970.
-    sent: u64,
-}
-
-// === impl Question ===
-
-impl<'a> Question<'a> {
-    fn of(payment: &'a Payment, change: Option<&'a TransactionId>) -> Option<Self> {
-        let attempt = payment.last_attempt()?;
-        let provider = providers::by_gateway(&attempt.provider)?;
-        let nth = payment.attempts.len().saturating_sub(1);
-        let (kind, key, amount, sent) = match change {
-            None => (payment.kind(), payment.id.attempt_key(nth), payment.amount, attempt.began),
-            Some(id) => {
-                let change = payment.change(id)?;
-                (change.kind.kind(), id.attempt_key(0), change.amount, id.millis())
-            }
-        };
-        Some(Self {
-            account: attempt.account.as_ref(),
-            provider,
-            kind,
-            key,
-            merchant_reference: payment.merchant_reference.as_deref(),
-            amount,
-            earlier: change.and(attempt.evidence.reference.as_deref()),
-            memo: payment.memo.as_deref(),
-            sent: sent.checked_div(1_000).unwrap_or_default(),
-        })
-    }
-
-    fn lost(&self) -> Lost<'_> {
-        Lost {
-            kind: self.kind,
-            key: &self.key,
-            reference: self.merchant_reference.unwrap_or(&self.key),
-            amount: self.amount,
-            payment: self.earlier,
-            memo: self.memo,
-            sent: self.sent,
-            now: clock::now_seconds(),
-        }
-    }
-
-    /// What is known now.
-    fn read(&self, found: Found) -> Answered {
-        let (age, lag) = (Duration::from_secs(self.lost().age()), self.provider.lag());
-        let doubt = doubt::Doubt { kind: self.kind, amount: self.amount, age, lag };
-        let heard = match &found {
-            Found::Report(report) => Heard::Report(report),
-            Found::Absent => Heard::Absent,
-            Found::Unclear => Heard::Unclear,
-        };
-        match (doubt.believe(heard), found) {
-            (Belief::Known(standing), Found::Report(report)) => {
-                Answered::Known(standing, Some(report))
-            }
-            (Belief::Known(standing), Found::Absent | Found::Unclear) => {
-                Answered::Known(standing, None)
-            }
-            (Belief::Later(why), _) => Answered::Later(why),
         }
     }
 }

@@ -124,6 +124,7 @@ fn shared(config: &Config, server: &ServerConf, vault: Arc<Vault>) -> Result<Arc
         upstreams: Upstreams::new(server, config)?,
         limits,
         vault,
+        waits: Arc::default(),
     }))
 }
 

@@ -3,9 +3,11 @@
 use crate::access_log::AccessLog;
 use crate::accounts::Desk;
 use crate::breaker::{Breakers, Change, Told};
+use crate::inquiry::Asker;
 use crate::metrics::Metrics;
 use crate::rotation::Rotations;
 use crate::upstream::Upstreams;
+use crate::waits::Waits;
 use filters::flood::Flood;
 use filters::quota::Quota;
 use http::HeaderValue;
@@ -13,7 +15,7 @@ use model::{AccountName, MerchantId};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use vault::Vault;
 
 /// Everything that lives as long as the program serves.
@@ -40,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) rotations: Arc<Rotations>,
     pub(crate) upstreams: Upstreams,
     pub(crate) vault: Arc<Vault>,
+    /// Shared with those who listen to operators.
+    pub(crate) waits: Arc<Waits>,
 }
 
 // === impl Shared ===
@@ -67,6 +71,12 @@ impl Shared {
             }
         }
         self.metrics.breaker(provider, change, self.breakers.open_at(provider));
+    }
+
+    /// What it takes to ask what became of something that nobody has had in hand for so long.
+    pub(crate) fn asker(&self, idle: Duration) -> Asker<'_> {
+        let Self { vault, upstreams, metrics, .. } = self;
+        Asker { vault, upstreams, metrics, idle }
     }
 
     /// What it takes to work with accounts.

@@ -5,8 +5,8 @@
 //! too, since the provider would only send it again.
 
 use crate::clock;
+use crate::inquiry::Answered;
 use crate::reply::Reply;
-use crate::resolver::{self, Answered};
 use crate::shared::Shared;
 use filters::reject::Reject;
 use model::{
@@ -16,6 +16,7 @@ use model::{
 use providers::webhook::{self, Delivery, Unproven};
 use providers::{Cx, Provider};
 use std::sync::Arc;
+use std::time::Duration;
 use vault::payments::Heard;
 use vault::{Account, Pick, VaultError};
 
@@ -150,8 +151,10 @@ async fn ask(
         return Ok("foreign");
     }
     let mut word = "known";
+    // Somebody may have it in hand: that there is nothing is for the resolver to find.
+    let asker = shared.asker(Duration::ZERO);
     for change in unsettled(&payment).into_iter().take(QUESTIONS_MAX) {
-        let answered = resolver::inquire(shared, merchant, &payment, change.as_ref()).await;
+        let answered = asker.inquire(merchant, &payment, change.as_ref()).await;
         let Answered::Known(Standing::Ended(_), Some(report)) = answered else {
             return Ok(UNDECIDED);
         };

@@ -91,6 +91,23 @@ pub struct Doubt {
     pub change: Option<TransactionId>,
 }
 
+impl Open {
+    fn doubt(&self, id: &TransactionId) -> Doubt {
+        let merchant = self.merchant.clone();
+        match &self.payment {
+            None => Doubt { merchant, payment: id.clone(), change: None },
+            Some(payment) => Doubt { merchant, payment: payment.clone(), change: Some(id.clone()) },
+        }
+    }
+}
+
+impl Doubt {
+    /// The name of what is in doubt: of the change, or of the payment.
+    pub fn id(&self) -> &TransactionId {
+        self.change.as_ref().unwrap_or(&self.payment)
+    }
+}
+
 /// A payment that is being made or changed. When it is dropped before its end, it is in doubt.
 pub struct Ongoing {
     pub merchant: MerchantId,
@@ -465,21 +482,19 @@ impl Vault {
     pub fn doubts(&self, max: usize) -> Vec<Doubt> {
         let inner = self.journal.lock();
         let open = inner.open.iter().filter(|(_, open)| !open.busy).take(max);
-        open.map(|(id, open)| match &open.payment {
-            None => Doubt { merchant: open.merchant.clone(), payment: id.clone(), change: None },
-            Some(payment) => Doubt {
-                merchant: open.merchant.clone(),
-                payment: payment.clone(),
-                change: Some(id.clone()),
-            },
-        })
-        .collect()
+        open.map(|(id, open)| open.doubt(id)).collect()
+    }
+
+    /// All that has not ended, the oldest first, at most `max`, and whether somebody has it in hand.
+    pub fn undecided(&self, max: usize) -> Vec<(Doubt, bool)> {
+        let inner = self.journal.lock();
+        inner.open.iter().take(max).map(|(id, open)| (open.doubt(id), open.busy)).collect()
     }
 
     /// Takes something in doubt into hand. None: it has ended, or somebody has it.
     pub fn take_doubt(&self, doubt: &Doubt) -> Result<Option<Ongoing>, VaultError> {
         let Doubt { merchant, payment, change } = doubt;
-        let Some(held) = self.journal.take(change.as_ref().unwrap_or(payment)) else {
+        let Some(held) = self.journal.take(doubt.id()) else {
             return Ok(None);
         };
         let _keys = self.keys_of(merchant)?;

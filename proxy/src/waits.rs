@@ -1,0 +1,133 @@
+//! What the resolver knows of what is in doubt: since when, how often it asked, and when it asks again.
+
+use model::TransactionId;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long after the first question the second comes; the time doubles with each.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const WAIT_MAX: Duration = Duration::from_secs(300);
+
+/// What this process knows of what is in doubt.
+#[derive(Debug, Default)]
+pub(crate) struct Waits(Mutex<HashMap<TransactionId, Wait>>);
+
+/// Something in doubt.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wait {
+    /// Since when nobody has had it in hand: what was sent of it was sent before.
+    seen: Instant,
+    /// When it is asked about again. None: it was not asked about yet.
+    pub(crate) due: Option<Instant>,
+    next: Duration,
+    pub(crate) asked: u32,
+    /// Why it is still in doubt.
+    pub(crate) why: Option<&'static str>,
+    /// It has been told that this takes too long.
+    alarmed: bool,
+}
+
+// === impl Waits ===
+
+impl Waits {
+    fn lock(&self) -> MutexGuard<'_, HashMap<TransactionId, Wait>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that these are in doubt, and in nobody's hands.
+    pub(crate) fn see<'a>(&self, ids: impl Iterator<Item = &'a TransactionId>, now: Instant) {
+        let mut waits = self.lock();
+        for id in ids {
+            if !waits.contains_key(id) {
+                waits.insert(id.clone(), Wait::since(now));
+            }
+        }
+    }
+
+    /// Forgets all but these.
+    pub(crate) fn retain(&self, keep: impl Fn(&TransactionId) -> bool) {
+        self.lock().retain(|id, _| keep(id));
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    pub(crate) fn of(&self, id: &TransactionId) -> Option<Wait> {
+        self.lock().get(id).copied()
+    }
+
+    /// How long it has been in nobody's hands, as far as that was seen.
+    pub(crate) fn idle(&self, id: &TransactionId, now: Instant) -> Duration {
+        self.of(id).map_or(Duration::ZERO, |wait| now.saturating_duration_since(wait.seen))
+    }
+
+    /// Puts it behind the others that are due.
+    pub(crate) fn put_off(&self, id: &TransactionId, now: Instant) {
+        self.lock().entry(id.clone()).or_insert(Wait::since(now)).due = Some(now);
+    }
+
+    /// Notes that it was asked about, and why it is to be asked about again. Says whether that takes
+    /// too long, the first time that it does.
+    pub(crate) fn again(
+        &self,
+        id: &TransactionId,
+        why: &'static str,
+        overdue: bool,
+        now: Instant,
+    ) -> bool {
+        let mut waits = self.lock();
+        let wait = waits.entry(id.clone()).or_insert(Wait::since(now));
+        wait.due = Some(now.checked_add(wait.next).unwrap_or(now));
+        wait.next = wait.next.saturating_mul(2).min(WAIT_MAX);
+        (wait.asked, wait.why) = (wait.asked.saturating_add(1), Some(why));
+        let first = overdue && !wait.alarmed;
+        wait.alarmed |= overdue;
+        first
+    }
+}
+
+// === impl Wait ===
+
+impl Wait {
+    fn since(seen: Instant) -> Self {
+        Self { seen, due: None, next: FIRST_WAIT, asked: 0, why: None, alarmed: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{WAIT_MAX, Waits};
+    use model::TransactionId;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn it_is_asked_less_and_less_often_and_alarmed_once() {
+        let (waits, id, now) = (Waits::default(), TransactionId::new(7, 0), Instant::now());
+        waits.see([&id].into_iter(), now);
+        assert!(waits.of(&id).unwrap().due.is_none(), "it is asked about first");
+        let mut last = Duration::ZERO;
+        for nth in 1..12 {
+            let overdue = nth > 3;
+            assert_eq!(waits.again(&id, "because", overdue, now), nth == 4, "{nth}");
+            let wait = waits.of(&id).unwrap();
+            let pause = wait.due.unwrap() - now;
+            assert!(pause > last || pause == WAIT_MAX, "{nth}");
+            assert_eq!((wait.asked, wait.why), (nth, Some("because")));
+            last = pause;
+        }
+    }
+
+    #[test]
+    fn it_counts_as_idle_from_when_it_was_first_seen() {
+        let (waits, id, now) = (Waits::default(), TransactionId::new(7, 0), Instant::now());
+        let later = now + Duration::from_secs(60);
+        assert_eq!(waits.idle(&id, later), Duration::ZERO, "it was never seen");
+        waits.see([&id].into_iter(), now);
+        waits.see([&id].into_iter(), later);
+        assert_eq!(waits.idle(&id, later), Duration::from_secs(60));
+        waits.retain(|_| false);
+        assert_eq!((waits.count(), waits.idle(&id, later)), (0, Duration::ZERO));
+    }
+}
