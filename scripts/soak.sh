@@ -1,6 +1,7 @@
 #!/bin/sh
-# The long form of the storm: faults at the providers and kills of the program for ten minutes, then
-# the journal beside the ledgers. It takes as long again until Stripe's silence is believed.
+# The long forms of what `make test` has in short. First histories of payments in which a number decides
+# everything; then the storm: faults at the providers and kills of the program for ten minutes, then the
+# journal beside the ledgers. It takes as long again until Stripe's silence is believed.
 set -eu
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/steps.sh
@@ -10,6 +11,9 @@ scripts/packages.sh tests
 need_cargo
 step "building"
 cargo build --release --locked --workspace --bins --tests
+step "histories"
+HISTORIES=${HISTORIES:-50000} cargo test --release --locked --workspace --lib -- --nocapture \
+    no_history_moves_money_twice
 step "the storm"
 ORCHESTRA_SOAK_S=${ORCHESTRA_SOAK_S:-600}
 export ORCHESTRA_SOAK_S

@@ -25,6 +25,9 @@ mod recover;
 mod replay;
 mod write;
 
+#[cfg(test)]
+mod simulation;
+
 pub use balance::{BALANCE_ROWS_MAX, Balance, Period};
 pub use course::{Course, Told};
 pub use hear::Heard;
@@ -59,6 +62,8 @@ pub(crate) struct Journal {
     inner: Mutex<Inner>,
     /// Whoever changes a payment that others may change has its turn.
     turns: [tokio::sync::Mutex<()>; TURNS],
+    /// The part of a name that is chance.
+    chance: fn() -> [u8; 16],
 }
 
 #[derive(Debug, Default)]
@@ -178,7 +183,7 @@ pub(crate) fn reseal(
 impl Default for Journal {
     fn default() -> Self {
         let turns = std::array::from_fn(|_| tokio::sync::Mutex::default());
-        Self { inner: Mutex::default(), turns }
+        Self { inner: Mutex::default(), turns, chance: crate::random::unique_bytes }
     }
 }
 
@@ -212,7 +217,7 @@ impl Journal {
         }
         // A clock that was put back does not put names where nobody would look for them.
         inner.millis = inner.millis.max(now);
-        let random = u128::from_be_bytes(crate::random::unique_bytes());
+        let random = u128::from_be_bytes((self.chance)());
         let id = TransactionId::new(inner.millis, random);
         let merchant = merchant.clone();
         let open = Open { merchant, payment, busy: true, set_aside: false };

@@ -13,10 +13,15 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 
 impl Scratch {
     pub(crate) fn new() -> Self {
+        Self::within(&env::temp_dir()).unwrap()
+    }
+
+    /// None: there is no such place.
+    pub(crate) fn within(place: &Path) -> Option<Self> {
         let nth = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = env::temp_dir().join(format!("orchestra-store-{}-{nth}", process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
+        let path = place.join(format!("orchestra-store-{}-{nth}", process::id()));
+        place.is_dir().then(|| fs::create_dir_all(&path).unwrap())?;
+        Some(Self(path))
     }
 
     pub(crate) fn path(&self) -> &Path {

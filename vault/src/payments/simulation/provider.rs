@@ -1,0 +1,239 @@
+//! Providers that follow a script, and the books of what they really did.
+
+use super::steps::Scene;
+use crate::payments::Told;
+use model::{
+    About, AccountName, Amount, ChangeKind, Decline, Kind, Notice, Outcome, Rejected, Report,
+    Standing, Subject, Teller, TransactionId, Unknown,
+};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+/// How long after it came a request is carried out, at most.
+const SLOW_MS: u64 = 20_000;
+/// How long after it came a provider may not show yet what it did with a request.
+pub(super) const LAG_MS: u64 = 60_000;
+
+/// What a provider did with a request, or will do.
+#[derive(Clone, Debug)]
+pub(super) struct Deed {
+    /// Of the merchant's orders.
+    pub(super) order: usize,
+    pub(super) kind: Kind,
+    pub(super) payment: TransactionId,
+    pub(super) amount: Amount,
+    pub(super) teller: Teller,
+    pub(super) reference: Box<str>,
+    pub(super) outcome: Outcome,
+    /// From when on it is shown to who asks.
+    shown: u64,
+    /// When what is pending is decided.
+    decided: u64,
+    /// What it turns out to be.
+    pub(super) end: Outcome,
+}
+
+/// A notice on its way.
+#[derive(Clone, Debug)]
+pub(super) struct Letter {
+    pub(super) due: u64,
+    pub(super) key: Box<str>,
+    pub(super) name: Box<str>,
+    pub(super) outcome: Outcome,
+}
+
+/// What the wire brings back.
+#[derive(Debug)]
+pub(super) enum Back {
+    NotSent,
+    Said(Report),
+}
+
+/// A request as it reaches a provider.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) order: usize,
+    pub(super) key: Box<str>,
+    pub(super) kind: Kind,
+    pub(super) payment: TransactionId,
+    pub(super) amount: Amount,
+    pub(super) account: AccountName,
+}
+
+/// The books of all providers.
+#[derive(Debug, Default)]
+pub(super) struct Truth {
+    pub(super) deeds: RefCell<BTreeMap<Box<str>, Deed>>,
+    pub(super) letters: RefCell<Vec<Letter>>,
+    pub(super) came: RefCell<Vec<Box<str>>>,
+}
+
+pub(super) fn teller(account: &AccountName) -> Teller {
+    Teller { provider: account.as_str().into(), account: account.clone() }
+}
+
+// === impl Back ===
+
+impl Told for Back {
+    fn standing(&self) -> Standing {
+        match self {
+            Self::NotSent => Standing::NotDone,
+            Self::Said(report) => Standing::Ended(report.outcome),
+        }
+    }
+
+    fn report(&self) -> Option<&Report> {
+        match self {
+            Self::NotSent => None,
+            Self::Said(report) => Some(report),
+        }
+    }
+}
+
+// === impl Deed ===
+
+impl Deed {
+    /// Whether money moves by it, now or later.
+    pub(super) fn stands(&self) -> bool {
+        Standing::Ended(self.end).is_accepted()
+    }
+
+    /// Whether it makes a payment, and does not change one.
+    pub(super) fn makes(&self) -> bool {
+        ChangeKind::of(self.kind).is_none()
+    }
+
+    fn outcome_at(&self, now: u64) -> Outcome {
+        if now >= self.decided { self.end } else { self.outcome }
+    }
+
+    pub(super) fn report(&self, outcome: Outcome) -> Report {
+        let reference = Some(self.reference.clone());
+        Report { amount: Some(self.amount), reference, ..Report::bare(outcome) }
+    }
+
+    /// What is told of it, with the name of the payment that it is, or that it is a change of.
+    pub(super) fn notice(&self, letter: &Letter, payment: Box<str>) -> Notice {
+        let subject = match self.kind {
+            Kind::Capture => Subject::Change(ChangeKind::Capture),
+            Kind::Refund => Subject::Change(ChangeKind::Refund),
+            Kind::Void => Subject::Change(ChangeKind::Void),
+            Kind::Authorize | Kind::Charge | Kind::Status => Subject::Payment,
+        };
+        let about = About {
+            subject,
+            key: Some(letter.key.clone()),
+            payment: Some(payment),
+            action: None,
+            merchant_reference: None,
+        };
+        Notice { name: letter.name.clone(), about, report: None }
+    }
+}
+
+// === impl Truth ===
+
+impl Truth {
+    /// A request comes in: what the provider does with it is decided, and what the proxy hears of it.
+    pub(super) fn receive(&self, scene: &Scene, asked: &Asked) -> Back {
+        let (dice, now) = (&scene.dice, scene.now());
+        scene.check(!self.came.borrow().contains(&asked.key), || "a key came twice".into());
+        self.came.borrow_mut().push(asked.key.clone());
+        let (outcome, end) = match dice.below(20) {
+            0 | 1 => return Back::NotSent,
+            2 | 3 => {
+                let why = dice.pick(&[
+                    Rejected::Credentials,
+                    Rejected::Malformed,
+                    Rejected::RateLimited,
+                    Rejected::Unavailable,
+                ]);
+                // It says so, or the connection ends, and nothing was done.
+                return Self::told(scene, Report::bare(Outcome::Rejected(why)));
+            }
+            nth if nth < 6 || self.is_in_vain(asked) => {
+                let outcome = Outcome::Declined(Decline::CardDeclined);
+                (outcome, outcome)
+            }
+            // A capture that is taken back would leave refunds of it behind.
+            6 if asked.kind != Kind::Capture => {
+                (Outcome::Pending, Outcome::Declined(Decline::ProcessingError))
+            }
+            6 | 7 => (Outcome::Pending, Outcome::Approved),
+            _ => (Outcome::Approved, Outcome::Approved),
+        };
+        let done = now.saturating_add(dice.below(SLOW_MS));
+        let shown = done.saturating_add(dice.below(LAG_MS.saturating_sub(SLOW_MS)));
+        let decided = if outcome == Outcome::Pending {
+            done.saturating_add(dice.below(3_600_000))
+        } else {
+            done
+        };
+        let deed = Deed {
+            order: asked.order,
+            kind: asked.kind,
+            payment: asked.payment.clone(),
+            amount: asked.amount,
+            teller: teller(&asked.account),
+            reference: format!("ref-{}", asked.key).into(),
+            outcome,
+            shown,
+            decided,
+            end,
+        };
+        self.write_letters(scene, &asked.key, &deed, done);
+        let report = deed.report(outcome);
+        self.deeds.borrow_mut().insert(asked.key.clone(), deed);
+        Self::told(scene, report)
+    }
+
+    /// The answer, unless it is lost.
+    fn told(scene: &Scene, report: Report) -> Back {
+        match scene.dice.below(4) {
+            0 => Back::Said(Report::bare(Outcome::Unknown(Unknown::Interrupted))),
+            _ => Back::Said(report),
+        }
+    }
+
+    fn write_letters(&self, scene: &Scene, key: &str, deed: &Deed, done: u64) {
+        let mut letters = self.letters.borrow_mut();
+        let mut send = |word: &str, from: u64, outcome| {
+            let due = from.saturating_add(scene.dice.below(120_000));
+            letters.push(Letter {
+                due,
+                key: key.into(),
+                name: format!("{word}-{key}").into(),
+                outcome,
+            });
+        };
+        if scene.dice.is_one_in(2) {
+            send("first", done, deed.outcome);
+        }
+        // What is pending is told of when it is decided.
+        if deed.outcome == Outcome::Pending {
+            send("last", deed.decided, deed.end);
+        }
+    }
+
+    /// What a provider calls the payment that a deed is about.
+    pub(super) fn name_of_payment(&self, deed: &Deed) -> Box<str> {
+        let deeds = self.deeds.borrow();
+        let mut of = deeds.values().filter(|one| one.payment == deed.payment);
+        let made = of.find(|one| one.makes() && Standing::Ended(one.outcome).is_accepted());
+        made.unwrap_or(deed).reference.clone()
+    }
+
+    /// Whether what is asked for is a change of a payment that will not stand.
+    fn is_in_vain(&self, asked: &Asked) -> bool {
+        let deeds = self.deeds.borrow();
+        let mut of = deeds.values().filter(|one| one.payment == asked.payment && one.makes());
+        ChangeKind::of(asked.kind).is_some() && !of.any(Deed::stands)
+    }
+
+    /// What a provider shows of a key at a moment; none: nothing.
+    pub(super) fn shown(&self, scene: &Scene, key: &str) -> Option<Report> {
+        let deeds = self.deeds.borrow();
+        let deed = deeds.get(key).filter(|deed| scene.now() >= deed.shown)?;
+        Some(deed.report(deed.outcome_at(scene.now())))
+    }
+}

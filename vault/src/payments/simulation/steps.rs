@@ -1,0 +1,169 @@
+//! Who takes the next step: chance, the clock, and the next step of each that is under way.
+
+use crate::store::{Collection, Store};
+use crate::{Vault, wait};
+use std::cell::{Cell, RefCell};
+use std::fmt::Display;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::task::{Context, Poll, Wake, Waker};
+
+/// Numbers that follow from one number.
+#[derive(Debug)]
+pub(super) struct Dice(Cell<u64>);
+
+/// What everybody in a history shares: chance, the time, and what happened.
+#[derive(Debug)]
+pub(super) struct Scene {
+    pub(super) dice: Dice,
+    now: Cell<u64>,
+    trace: RefCell<Vec<String>>,
+    broken: RefCell<Option<String>>,
+}
+
+/// Something that is under way.
+pub(super) struct Actor<'a> {
+    pub(super) name: String,
+    part: Pin<Box<dyn Future<Output = ()> + 'a>>,
+    /// Its next step can be taken.
+    ready: Arc<Flag>,
+    waker: Waker,
+}
+
+struct Flag(AtomicBool);
+
+/// Waits until the clock has reached a moment.
+struct Until<'a>(&'a Scene, u64);
+
+// === impl Dice ===
+
+impl Dice {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(Cell::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+    }
+
+    pub(super) fn next(&self) -> u64 {
+        let state = self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.0.set(state);
+        let one = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let two = (one ^ (one >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        two ^ (two >> 31)
+    }
+
+    /// A number below `end`.
+    pub(super) fn below(&self, end: u64) -> u64 {
+        self.next().checked_rem(end).unwrap_or_default()
+    }
+
+    pub(super) fn is_one_in(&self, many: u64) -> bool {
+        self.below(many) == 0
+    }
+
+    pub(super) fn pick<T: Copy>(&self, from: &[T]) -> T {
+        let nth = self.below(u64::try_from(from.len()).unwrap());
+        from[usize::try_from(nth).unwrap()]
+    }
+}
+
+// === impl Scene ===
+
+impl Scene {
+    pub(super) fn new(seed: u64, now: u64) -> Self {
+        let (trace, broken) = (RefCell::default(), RefCell::default());
+        Self { dice: Dice::new(seed), now: Cell::new(now), trace, broken }
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        self.now.get()
+    }
+
+    /// A moment of its own, so that no two names have the same.
+    pub(super) fn moment(&self) -> u64 {
+        self.pass(1);
+        self.now()
+    }
+
+    pub(super) fn pass(&self, millis: u64) {
+        self.now.set(self.now().saturating_add(millis));
+    }
+
+    /// Waits up to so many milliseconds.
+    pub(super) async fn pause(&self, most: u64) {
+        let due = self.now().saturating_add(self.dice.below(most));
+        Until(self, due).await;
+    }
+
+    pub(super) fn tell(&self, what: impl Display) {
+        self.trace.borrow_mut().push(format!("{:>9} {what}", self.now() % 1_000_000_000));
+    }
+
+    /// A rule was broken; the first one is told.
+    pub(super) fn breaks(&self, what: impl Display) {
+        self.tell(format_args!("BROKEN: {what}"));
+        self.broken.borrow_mut().get_or_insert_with(|| what.to_string());
+    }
+
+    pub(super) fn check(&self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.breaks(what());
+        }
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.borrow().is_some()
+    }
+
+    pub(super) fn into_parts(self) -> (Vec<String>, Option<String>) {
+        (self.trace.into_inner(), self.broken.into_inner())
+    }
+}
+
+// === impl Until ===
+
+impl Future for Until<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.0.now() >= self.1 {
+            return Poll::Ready(());
+        }
+        // Looked at again at each step.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+// === impl Actor ===
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, SeqCst);
+    }
+}
+
+impl<'a> Actor<'a> {
+    pub(super) fn new(name: String, part: impl Future<Output = ()> + 'a) -> Self {
+        let ready = Arc::new(Flag(AtomicBool::new(true)));
+        let waker = Waker::from(Arc::clone(&ready));
+        Self { name, part: Box::pin(part), ready, waker }
+    }
+
+    /// Takes one step, and says whether it was the last. What it writes is durable after that, told or
+    /// not, so that it does not matter how fast the disk is.
+    pub(super) fn step(&mut self, vault: &Vault) -> bool {
+        self.ready.0.store(false, SeqCst);
+        let polled = self.part.as_mut().poll(&mut Context::from_waker(&self.waker));
+        if polled.is_pending() && !self.is_ready() {
+            // Whoever comes to the store after this write is answered after it.
+            let last = vault.store.put_if_absent(Collection::Meta, b"step".to_vec(), Vec::new());
+            wait(last).unwrap();
+        }
+        polled.is_ready()
+    }
+
+    /// False: it waits for another one.
+    pub(super) fn is_ready(&self) -> bool {
+        self.ready.0.load(SeqCst)
+    }
+}
