@@ -13,6 +13,7 @@ mod merchants;
 mod rotate;
 mod serve;
 mod terminal;
+mod transactions;
 mod vault;
 
 use crate::admin::{self, Answer, Request};
@@ -75,6 +76,9 @@ enum Command {
     /// Put, list, validate, rotate and delete the accounts of merchants at payment gateways.
     #[command(subcommand)]
     Accounts(accounts::Command),
+    /// List and show payments, and settle what nobody knows the outcome of.
+    #[command(subcommand)]
+    Transactions(transactions::Command),
 }
 
 /// How an answer is shown.
@@ -99,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Keys(command) => command.run(&conf),
         Command::Accounts(command) => command.run(&conf),
         Command::Audit(command) => command.run(&conf),
+        Command::Transactions(command) => command.run(&conf),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -252,6 +257,11 @@ mod tests {
             "accounts switch stripe --merchant acme",
             "accounts switch stripe 101 --merchant acme",
             "accounts retire stripe",
+            "transactions show 12",
+            "transactions list --state Lost",
+            "transactions resolve 019f8c2a7b3d4e5f60718293a4b5c6d7 --as succeeded --by ada",
+            "transactions resolve 019f8c2a7b3d4e5f60718293a4b5c6d7 --as unknown --by ada --reason x",
+            "transactions resolve 019f8c2a7b3d4e5f60718293a4b5c6d7 --reason x",
             "vault init --create-token",
             "vault init --so-pin file:pin",
             "vault init --create-token --so-pin 1234",

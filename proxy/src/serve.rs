@@ -13,6 +13,7 @@ use crate::resolver::Resolver;
 use crate::rotation::Rotations;
 use crate::shared::Shared;
 use crate::upstream::Upstreams;
+use crate::waits::Waits;
 use anyhow::{Context, Result, anyhow};
 use conf::Config;
 use filters::flood::Flood;
@@ -53,7 +54,7 @@ pub fn run(config: Config, vault: Arc<Vault>) -> Result<()> {
     server.add_service(background_service("resolver", Resolver::new(shared.clone())));
     let _tender = vault::Tender::start(&vault)?;
     let _sweeping = crate::sweep::spawn(vault.clone())?;
-    let counter = counter(&config, vault, shared.rotations.clone(), shared.metrics.clone())?;
+    let counter = counter(&config, vault, &Known::of(&shared))?;
     let _admin = admin::spawn(counter, &config.listen.admin)?;
     let grace = config.grace;
     let watch = Watch { certificates, grace, shared };
@@ -62,14 +63,24 @@ pub fn run(config: Config, vault: Arc<Vault>) -> Result<()> {
 }
 
 /// Where operators are answered.
-fn counter(
-    config: &Config,
-    vault: Arc<Vault>,
+fn counter(config: &Config, vault: Arc<Vault>, known: &Known) -> Result<Counter> {
+    let upstreams = Upstreams::new(&server_conf(config), config)?;
+    let Known { rotations, metrics, waits } = known;
+    Ok(Counter::new(vault, upstreams, rotations.clone(), metrics.clone(), waits.clone()))
+}
+
+/// What a program that serves knows, and operators see.
+struct Known {
     rotations: Arc<Rotations>,
     metrics: Arc<Metrics>,
-) -> Result<Counter> {
-    let upstreams = Upstreams::new(&server_conf(config), config)?;
-    Ok(Counter::new(vault, upstreams, rotations, metrics))
+    waits: Arc<Waits>,
+}
+
+impl Known {
+    fn of(shared: &Shared) -> Self {
+        let Shared { rotations, metrics, waits, .. } = shared;
+        Self { rotations: rotations.clone(), metrics: metrics.clone(), waits: waits.clone() }
+    }
 }
 
 /// The same for a command that opened the vault itself.
@@ -78,7 +89,8 @@ fn counter(
 /// When the configuration names a provider that is not there, or an unreadable authority.
 pub(crate) fn counter_alone(config: &Config, vault: Vault) -> Result<Counter> {
     let metrics = Arc::new(Metrics::new()?);
-    counter(config, Arc::new(vault), Arc::default(), metrics)
+    let known = Known { rotations: Arc::default(), metrics, waits: Arc::default() };
+    counter(config, Arc::new(vault), &known)
 }
 
 fn server_conf(config: &Config) -> ServerConf {

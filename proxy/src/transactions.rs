@@ -11,6 +11,7 @@ use model::{
     Standing, TransactionId,
 };
 use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use vault::Vault;
 use vault::payments::Filter;
@@ -85,6 +86,11 @@ pub(crate) fn show(
     let payment = vault.payment(merchant, id)?;
     let payment = payment.ok_or(Refused::Reject(Reject::NoSuchTransaction))?;
     Ok(Reply::json(200, &TransactionModel::of(&payment)))
+}
+
+/// One payment, for operators.
+pub(crate) fn value(payment: &Payment) -> Value {
+    serde_json::to_value(TransactionModel::of(payment)).unwrap_or_default()
 }
 
 /// Lists payments, a page at a time.

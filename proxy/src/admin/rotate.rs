@@ -7,6 +7,7 @@ use crate::accounts::{Case, Desk, Trouble};
 use crate::metrics::Metrics;
 use crate::rotation::Rotations;
 use crate::upstream::Upstreams;
+use crate::waits::Waits;
 use anyhow::Result;
 use filters::decode::{self, Force};
 use model::{AccountName, AccountState, Credentials, MerchantId};
@@ -20,10 +21,11 @@ use vault::{Pick, Vault};
 /// Where operators are answered: the vault, and a way to the gateways of its own, since connections
 /// belong to the threads that opened them.
 pub struct Counter {
-    vault: Arc<Vault>,
+    pub(super) vault: Arc<Vault>,
     upstreams: Upstreams,
     rotations: Arc<Rotations>,
     metrics: Arc<Metrics>,
+    pub(super) waits: Arc<Waits>,
 }
 
 /// What is asked about one account.
@@ -102,8 +104,14 @@ impl Counter {
         upstreams: Upstreams,
         rotations: Arc<Rotations>,
         metrics: Arc<Metrics>,
+        waits: Arc<Waits>,
     ) -> Self {
-        Self { vault, upstreams, rotations, metrics }
+        Self { vault, upstreams, rotations, metrics, waits }
+    }
+
+    /// What it takes to ask what became of a payment.
+    pub(super) fn parts(&self) -> (&Vault, &Upstreams, &Metrics) {
+        (&self.vault, &self.upstreams, &self.metrics)
     }
 
     pub(super) fn vault(&self) -> Arc<Vault> {
@@ -116,10 +124,10 @@ impl Counter {
     /// What was named is not there, or the vault failed.
     pub(crate) async fn answer(&self, who: &Who, request: Request) -> Result<Answer, Refusal> {
         let named = changed(&request);
-        let answered = if let Request::OneAccount(one) = request {
-            self.answer_one(who, one).await
-        } else {
-            answer(&self.vault, who, request).await
+        let answered = match request {
+            Request::OneAccount(one) => self.answer_one(who, one).await,
+            Request::Transactions(asked) => self.answer_transactions(who, asked).await,
+            request => answer(&self.vault, who, request).await,
         };
         if let Some((merchant, name)) = named {
             self.desk().changed(Case { merchant: &merchant, name: &name, who });

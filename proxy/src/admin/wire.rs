@@ -1,6 +1,6 @@
 //! How the words of `model` travel over the socket: `model` has no serde on purpose.
 
-use model::{AccountName, Credentials, KeyId, MerchantId, Scope, Secret};
+use model::{AccountName, Credentials, KeyId, MerchantId, Scope, Secret, State, TransactionId};
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
@@ -26,7 +26,7 @@ macro_rules! words {
     };
 }
 
-words! { AccountName, KeyId, MerchantId }
+words! { AccountName, KeyId, MerchantId, TransactionId }
 
 impl Word for Scope {
     fn text(&self) -> &str {
@@ -35,6 +35,37 @@ impl Word for Scope {
 
     fn read(text: &str) -> Option<Self> {
         Self::by_word(text)
+    }
+}
+
+impl Word for State {
+    fn text(&self) -> &str {
+        self.word()
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.word() == text)
+    }
+}
+
+/// One word, or none.
+pub(super) mod maybe {
+    use super::*;
+
+    pub(crate) fn serialize<W: Word, S: Serializer>(
+        word: &Option<W>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        word.as_ref().map(Word::text).serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, W: Word, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<W>, D::Error> {
+        let text = Option::<Cow<'_, str>>::deserialize(from)?;
+        let read = |text: Cow<'_, str>| W::read(&text);
+        let word = text.map(|text| read(text).ok_or_else(|| D::Error::custom("not such a word")));
+        word.transpose()
     }
 }
 

@@ -222,7 +222,8 @@ struct Reference {
 #[derive(Clone, Debug)]
 struct Unquoted;
 
-fn parse(text: &str) -> Result<AccountName, &'static str> {
+/// Reads the name of an account.
+pub(super) fn parse(text: &str) -> Result<AccountName, &'static str> {
     AccountName::parse(text).map_err(|_| "expected 3 to 64 letters, digits, - and _")
 }
 

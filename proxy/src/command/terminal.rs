@@ -4,7 +4,7 @@
 
 use crate::admin::{
     AccountLine, Answer, AuditHead, CustodianLine, KeyLine, MerchantLine, NewKey, NewMerchant,
-    Rotation, Status, ValidityLine, VaultKeyLine, Verified,
+    Rotation, Status, TransactionLine, TransactionLines, ValidityLine, VaultKeyLine, Verified,
 };
 use anyhow::{Context, Result, ensure};
 use model::Secret;
@@ -116,6 +116,8 @@ fn as_json(answer: &Answer) -> Result<String> {
         Answer::Merchants(merchants) => json(merchants)?,
         Answer::Rotation(rotation) => json(rotation)?,
         Answer::Status(status) => json(status)?,
+        Answer::Transaction(transaction) => json(&transaction.0)?,
+        Answer::Transactions(lines) => json(lines)?,
         Answer::Validity(validity) => json(validity)?,
         Answer::VaultKeys(keys) => json(keys)?,
         Answer::Verified(verified) => json(verified)?,
@@ -168,6 +170,8 @@ fn as_text(answer: &Answer) -> String {
         }
         Answer::Rotation(rotation) => rotation_text(rotation),
         Answer::Status(status) => status_text(status),
+        Answer::Transaction(transaction) => json(&transaction.0).unwrap_or_default(),
+        Answer::Transactions(lines) => transactions_text(lines),
         Answer::Validity(ValidityLine { result, advice }) => format!("{result}: {advice}"),
         Answer::VaultKeys(keys) => {
             let head =
@@ -191,6 +195,25 @@ fn rotation_text(rotation: &Rotation) -> String {
         (None, Some(_)) => "The rotation is under way.".to_owned(),
         (None, None) => "No rotation is under way; see `orchestra vault keys`.".to_owned(),
     }
+}
+
+fn transactions_text(lines: &TransactionLines) -> String {
+    let head = ["ID", "MERCHANT", "ACCOUNT", "OPERATION", "AMOUNT", "STATE", "AGE", "ASKED", "WHY"];
+    let mut text = table(head, lines.transactions.iter().map(transaction_row));
+    if let Some(next) = &lines.next {
+        text.push_str(&format!("\nThere is more: --after {next}"));
+    }
+    text
+}
+
+fn transaction_row(line: &TransactionLine) -> [String; 9] {
+    let TransactionLine { id, merchant, account, operation, amount, state, age_s, doubt } = line;
+    let id = doubt.as_ref().map_or(id, |doubt| &doubt.id);
+    let asked = doubt.as_ref().map(|doubt| doubt.asked.to_string()).unwrap_or_default();
+    let why = doubt.as_ref().and_then(|doubt| doubt.why.as_deref()).unwrap_or_default();
+    let account = account.as_deref().unwrap_or_default();
+    let age = format!("{age_s} s");
+    [id, merchant, account, operation, amount, state, &age, &asked, why].map(from)
 }
 
 fn vault_key_row(line: &VaultKeyLine) -> [String; 9] {

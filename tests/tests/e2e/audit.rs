@@ -15,7 +15,7 @@ fn log_directory(net: &Net) -> PathBuf {
 }
 
 /// Every line of the log, oldest first. A last line that is being written is left out.
-fn lines(net: &Net) -> Vec<Value> {
+pub(crate) fn lines(net: &Net) -> Vec<Value> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(log_directory(net))
         .unwrap()
         .map(|entry| entry.unwrap().path())

@@ -58,6 +58,10 @@ pub enum Action {
     TokenExpire,
     /// The text behind a token was shown.
     TokenReveal,
+    /// Payments were shown to an operator.
+    TransactionRead,
+    /// An operator asked what became of a payment, or said so.
+    TransactionResolve,
     /// What was left of a damaged store was taken for the whole of it.
     VaultAcceptLoss,
     /// A vault that is older than the token remembers was taken for the newest.
@@ -85,7 +89,7 @@ pub enum Action {
 
 impl Action {
     /// Every action, in the order of their words.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 49] = [
         Self::AccountDelete,
         Self::AccountDisable,
         Self::AccountEnable,
@@ -121,6 +125,8 @@ impl Action {
         Self::TokenDescribe,
         Self::TokenExpire,
         Self::TokenReveal,
+        Self::TransactionRead,
+        Self::TransactionResolve,
         Self::VaultAcceptLoss,
         Self::VaultAcceptRestored,
         Self::VaultBackup,
@@ -182,6 +188,8 @@ impl Action {
             Self::TokenDescribe => ("token.describe", "10.2.1.1"),
             Self::TokenExpire => ("token.expire", "10.2.1.7"),
             Self::TokenReveal => ("token.reveal", "10.2.1.1"),
+            Self::TransactionRead => ("transaction.read", "10.2.1.2"),
+            Self::TransactionResolve => ("transaction.resolve", "10.2.1.2"),
             Self::VaultAcceptLoss => ("vault.accept-loss", "10.2.1.7"),
             Self::VaultAcceptRestored => ("vault.accept-restored", "10.2.1.7"),
             Self::VaultBackup => ("vault.backup", "10.2.1.2"),
