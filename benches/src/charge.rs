@@ -6,8 +6,8 @@
 use crate::script::{Expect, Script, Shot};
 use anyhow::{Context, bail};
 use model::{
-    Action, Amount, Authorization, Capture, Card, Credentials, Currency, Expiry, Gone, Operation,
-    Pan, Secret,
+    Action, Amount, Authorization, Capture, Card, Credentials, Currency, Expiry, Gone, Means,
+    Operation, Pan, Secret,
 };
 use providers::wire::{Answer, Request};
 use providers::{Cx, Provider, Step};
@@ -130,9 +130,10 @@ pub fn operation() -> anyhow::Result<Operation<Card>> {
     let authorization = Authorization {
         amount: Amount::new(AMOUNT_MINOR, Currency::parse(CURRENCY)?)?,
         capture: Capture::Now,
-        card,
         description: None,
         digital: None,
+        generate_token: false,
+        means: Means::Card(card),
         network_token: None,
         payer: None,
         stored: None,

@@ -19,6 +19,7 @@ pub enum Route {
     Refund,
     Void,
     Status,
+    Tokenize,
     Accounts,
     Account(AccountName),
     /// The question whether an account's credentials are good.
@@ -105,7 +106,7 @@ const GET_PUT_DELETE: (&[Verb], &str) =
     (&[Verb::Get, Verb::Put, Verb::Delete], "GET, HEAD, PUT, DELETE");
 
 /// Every path of the API.
-pub const ROUTES: [Entry; 24] = [
+pub const ROUTES: [Entry; 25] = [
     entry("/PaymentGateway", GET, Place::Plain(|| Route::Gateways)),
     entry("/PaymentGateway/charge", POST, Place::Plain(|| Route::Charge)),
     entry("/PaymentGateway/authorize", POST, Place::Plain(|| Route::Authorize)),
@@ -114,6 +115,7 @@ pub const ROUTES: [Entry; 24] = [
     entry("/PaymentGateway/refund", PUT, Place::Plain(|| Route::Refund)),
     entry("/PaymentGateway/void", DELETE, Place::Plain(|| Route::Void)),
     entry("/PaymentGateway/status", POST, Place::Plain(|| Route::Status)),
+    entry("/PaymentGateway/tokenize", POST, Place::Plain(|| Route::Tokenize)),
     entry("/PaymentGatewayAccounts", GET, Place::Plain(|| Route::Accounts)),
     entry("/PaymentGatewayAccounts/{name}", GET_PUT_DELETE, Place::Account(Route::Account)),
     entry("/PaymentGatewayAccounts/{name}/balance", GET, Place::Account(Route::AccountBalance)),
@@ -214,6 +216,7 @@ impl Route {
                 | Self::Refund
                 | Self::Void
                 | Self::Status
+                | Self::Tokenize
                 | Self::AccountBalance(_)
                 | Self::Transactions
                 | Self::Transaction(_),
@@ -238,6 +241,7 @@ impl Route {
             Self::Refund => "/PaymentGateway/refund",
             Self::Void => "/PaymentGateway/void",
             Self::Status => "/PaymentGateway/status",
+            Self::Tokenize => "/PaymentGateway/tokenize",
             Self::Accounts => "/PaymentGatewayAccounts",
             Self::Account(_) => "/PaymentGatewayAccounts/{name}",
             Self::AccountBalance(_) => "/PaymentGatewayAccounts/{name}/balance",
@@ -281,7 +285,8 @@ impl Route {
             | Self::Capture
             | Self::Refund
             | Self::Void
-            | Self::Status => true,
+            | Self::Status
+            | Self::Tokenize => true,
         }
     }
 
@@ -294,6 +299,7 @@ impl Route {
             Self::Refund => Some(Kind::Refund),
             Self::Void => Some(Kind::Void),
             Self::Status => Some(Kind::Status),
+            Self::Tokenize => Some(Kind::Tokenize),
             Self::Gateways
             | Self::Explain
             | Self::Accounts
@@ -454,7 +460,7 @@ mod tests {
             "/",
             "/PaymentGateway/",
             "//PaymentGateway",
-            "/PaymentGateway/tokenize",
+            "/PaymentGateway/token",
             "/PaymentGatewayAccounts/",
             "/PaymentGatewayAccounts/abc/meta",
             "/PaymentGatewayAccounts/abc/staged/",

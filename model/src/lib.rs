@@ -21,8 +21,8 @@ pub use account::{AccountName, AccountState, Credentials};
 pub use card::{Card, CardRef, CardToken, Cvv, CvvSource, Expiry, Gone, NumberSource, Pan};
 pub use money::{Amount, Currency};
 pub use operation::{
-    Action, Authorization, Capture, Find, FollowUp, Kind, Known, NetworkTokenBrand, Operation,
-    Payer, Stored, StoredPurpose, StoredUsage, ThreeDs,
+    Action, Authorization, Capture, Find, FollowUp, Kind, Known, Means, NetworkTokenBrand,
+    Operation, Payer, Stored, StoredPurpose, StoredUsage, ThreeDs, Tokenization,
 };
 pub use outcome::{AddressCheck, CvvCheck, Decline, Outcome, Rejected, Report, State, Unknown};
 pub use payment::{

@@ -1,6 +1,6 @@
 //! What a merchant asks for.
 
-use crate::{Amount, Card, CardRef, Gone};
+use crate::{Amount, Card, CardRef, Gone, Secret};
 
 /// One thing to do at a provider.
 ///
@@ -24,6 +24,7 @@ pub enum Action<C = CardRef> {
     Capture(FollowUp),
     Refund(FollowUp),
     Status(Find),
+    Tokenize(Box<Tokenization<C>>),
     Void(FollowUp),
 }
 
@@ -57,15 +58,34 @@ pub struct Known {
 pub struct Authorization<C = CardRef> {
     pub amount: Amount,
     pub capture: Capture,
-    pub card: C,
     /// What the cardholder buys (`orderDesc`).
     pub description: Option<Box<str>>,
     /// Whether the goods are digital (`isDigital`).
     pub digital: Option<bool>,
+    /// Whether the gateway is to keep the card, and to name it (`generateToken`).
+    pub generate_token: bool,
+    pub means: Means<C>,
     pub network_token: Option<NetworkTokenBrand>,
     pub payer: Option<Payer>,
     pub stored: Option<Stored>,
     pub three_ds: Option<ThreeDs>,
+}
+
+/// What is paid with.
+#[derive(Debug)]
+pub enum Means<C = CardRef> {
+    Card(C),
+    /// The gateway's own name for a card that it keeps (`userToken`), at most
+    /// [`Means::TOKEN_CHARS_MAX`] characters. Whoever has it can charge the card there: it is a secret.
+    Token(Secret),
+}
+
+/// A card that the gateway is to keep, without a payment.
+#[derive(Debug)]
+pub struct Tokenization<C = CardRef> {
+    pub card: C,
+    pub network_token: Option<NetworkTokenBrand>,
+    pub payer: Option<Payer>,
 }
 
 /// What the schemes want to know of a payment with a card that is kept for later ones
@@ -87,8 +107,9 @@ pub enum StoredUsage {
     /// The cardholder pays with the kept card.
     Cardholder { original: Option<Box<str>> },
     /// The merchant takes a payment that was agreed on. `original` is the scheme's name for the
-    /// payment at which it was ([`crate::Report::network_transaction_id`]).
-    Merchant { original: Box<str> },
+    /// payment at which it was ([`crate::Report::network_transaction_id`]); whoever pays with a card of
+    /// his own has one.
+    Merchant { original: Option<Box<str>> },
 }
 
 /// What a card is kept for.
@@ -126,6 +147,7 @@ pub enum Kind {
     Charge,
     Refund,
     Status,
+    Tokenize,
     Void,
 }
 
@@ -151,7 +173,7 @@ pub struct Payer {
 /// The result of a 3-D Secure authentication that was done elsewhere. It prints redacted.
 pub struct ThreeDs {
     /// CAVV or AAV, base64 (`authenticationValue`).
-    pub authentication_value: crate::Secret,
+    pub authentication_value: Secret,
     /// One or two characters, as the scheme gave it.
     pub eci: Box<str>,
     /// Mastercard's security level.
@@ -184,6 +206,7 @@ impl<C> Operation<C> {
             Action::Capture(_) => Kind::Capture,
             Action::Refund(_) => Kind::Refund,
             Action::Status(_) => Kind::Status,
+            Action::Tokenize(_) => Kind::Tokenize,
             Action::Void(_) => Kind::Void,
         }
     }
@@ -195,7 +218,16 @@ impl<C> Operation<C> {
             Action::Capture(earlier) | Action::Refund(earlier) | Action::Void(earlier) => {
                 Some(earlier.amount)
             }
-            Action::Status(_) => None,
+            Action::Status(_) | Action::Tokenize(_) => None,
+        }
+    }
+
+    /// Whether its answer is to bring the gateway's name for the card.
+    pub fn wants_token(&self) -> bool {
+        match &self.action {
+            Action::Authorize(authorization) => authorization.generate_token,
+            Action::Tokenize(_) => true,
+            Action::Capture(_) | Action::Refund(_) | Action::Status(_) | Action::Void(_) => false,
         }
     }
 
@@ -219,6 +251,9 @@ impl<C> Operation<C> {
             Action::Capture(earlier) => Action::Capture(earlier),
             Action::Refund(earlier) => Action::Refund(earlier),
             Action::Status(find) => Action::Status(find),
+            Action::Tokenize(tokenization) => {
+                Action::Tokenize(Box::new(tokenization.try_map_card(exchange)?))
+            }
             Action::Void(earlier) => Action::Void(earlier),
         };
         Ok(Operation { key: self.key, merchant_reference: self.merchant_reference, action })
@@ -246,9 +281,10 @@ impl Authorization<CardRef> {
         let Self {
             amount,
             capture,
-            card,
             description,
             digital,
+            generate_token,
+            means,
             network_token,
             payer,
             stored,
@@ -257,9 +293,10 @@ impl Authorization<CardRef> {
         Self {
             amount: *amount,
             capture: *capture,
-            card: card.again(),
             description: description.clone(),
             digital: *digital,
+            generate_token: *generate_token,
+            means: means.again(),
             network_token: *network_token,
             payer: payer.as_ref().map(Payer::again),
             stored: stored.clone(),
@@ -269,6 +306,11 @@ impl Authorization<CardRef> {
 }
 
 impl<C> Authorization<C> {
+    /// Whether it is paid with a card that the gateway keeps.
+    pub fn is_by_token(&self) -> bool {
+        matches!(self.means, Means::Token(_))
+    }
+
     fn try_map_card<D, E>(
         self,
         exchange: impl FnOnce(C) -> Result<D, E>,
@@ -276,9 +318,10 @@ impl<C> Authorization<C> {
         let Self {
             amount,
             capture,
-            card,
             description,
             digital,
+            generate_token,
+            means,
             network_token,
             payer,
             stored,
@@ -287,9 +330,10 @@ impl<C> Authorization<C> {
         Ok(Authorization {
             amount,
             capture,
-            card: exchange(card)?,
             description,
             digital,
+            generate_token,
+            means: means.try_map_card(exchange)?,
             network_token,
             payer,
             stored,
@@ -298,12 +342,67 @@ impl<C> Authorization<C> {
     }
 }
 
+// === impl Means ===
+
+impl<C> Means<C> {
+    /// How long a gateway's name for a card may be, in characters.
+    pub const TOKEN_CHARS_MAX: usize = 255;
+
+    fn try_map_card<D, E>(self, exchange: impl FnOnce(C) -> Result<D, E>) -> Result<Means<D>, E> {
+        Ok(match self {
+            Self::Card(card) => Means::Card(exchange(card)?),
+            Self::Token(token) => Means::Token(token),
+        })
+    }
+}
+
+impl Means<CardRef> {
+    fn again(&self) -> Self {
+        match self {
+            Self::Card(card) => Self::Card(card.again()),
+            Self::Token(token) => Self::Token(token.again()),
+        }
+    }
+}
+
+// === impl Tokenization ===
+
+impl Tokenization<CardRef> {
+    /// A second one, for another account that is to be asked.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let Self { card, network_token, payer } = self;
+        Self {
+            card: card.again(),
+            network_token: *network_token,
+            payer: payer.as_ref().map(Payer::again),
+        }
+    }
+}
+
+impl<C> Tokenization<C> {
+    fn try_map_card<D, E>(
+        self,
+        exchange: impl FnOnce(C) -> Result<D, E>,
+    ) -> Result<Tokenization<D>, E> {
+        let Self { card, network_token, payer } = self;
+        Ok(Tokenization { card: exchange(card)?, network_token, payer })
+    }
+}
+
 // === impl Kind ===
 
 impl Kind {
     /// Every kind, in the order of their words.
-    pub const ALL: [Self; 6] =
-        [Self::Authorize, Self::Capture, Self::Charge, Self::Refund, Self::Status, Self::Void];
+    pub const ALL: [Self; 7] = [
+        Self::Authorize,
+        Self::Capture,
+        Self::Charge,
+        Self::Refund,
+        Self::Status,
+        Self::Tokenize,
+        Self::Void,
+    ];
 
     /// The lower-case word for it in logs, metrics and fixtures.
     pub fn word(self) -> &'static str {
@@ -313,6 +412,7 @@ impl Kind {
             Self::Charge => "charge",
             Self::Refund => "refund",
             Self::Status => "status",
+            Self::Tokenize => "tokenize",
             Self::Void => "void",
         }
     }

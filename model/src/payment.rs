@@ -423,7 +423,7 @@ impl ChangeKind {
             Kind::Capture => Some(Self::Capture),
             Kind::Refund => Some(Self::Refund),
             Kind::Void => Some(Self::Void),
-            Kind::Authorize | Kind::Charge | Kind::Status => None,
+            Kind::Authorize | Kind::Charge | Kind::Status | Kind::Tokenize => None,
         }
     }
 }

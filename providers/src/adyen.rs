@@ -14,16 +14,20 @@ use account::{
     API_KEY, HMAC_KEY, INTERACTIONS, LIVE_URL_PREFIX, MERCHANT_ACCOUNT, RECURRING_MODELS,
     RECURRING_PROCESSING_MODEL, RETURN_URL, SHOPPER_INTERACTION,
 };
+use address::Address;
 use answer::Expected;
+use method::{Keep, Method, Paid};
 use model::{
-    Action, Amount, Authorization, Capture, Card, Currency, FollowUp, Gone, Kind, Notice, Operation, Outcome, Payer, Rejected, Report, StoredPurpose,
+    Action, Amount, Authorization, Capture, Card, Currency, FollowUp, Gone, Kind, Notice, Operation, Outcome, Rejected, Report, Secret, StoredPurpose,
 };
 use serde::Serialize;
 use std::time::Duration;
 
 mod account;
+mod address;
 mod answer;
 mod decline;
+mod method;
 mod notice;
 
 pub(crate) static PROVIDER: Adyen = Adyen;
@@ -60,8 +64,8 @@ const VERSION: &str = "v71";
 /// How long the value of a pair of metadata may be, in characters.
 const METADATA_CHARS_MAX: usize = 80;
 
-/// What stands where Adyen asks for a part of an address that we were not told.
-const NOT_AVAILABLE: &str = "N/A";
+/// Adyen's word for a card that is kept until the shopper wants it.
+const CARD_ON_FILE: &str = "CardOnFile";
 
 /// How many characters every reference of Adyen's has.
 const PSP_REFERENCE_LEN: usize = 16;
@@ -106,10 +110,22 @@ impl Provider for Adyen {
                 post(&path, Body::json(&change), &operation.key, cx)
             }
             Action::Status(_) => Err(Refusal::Unsupported),
+            Action::Tokenize(tokenization) => {
+                if tokenization.network_token.is_some() {
+                    return Err(refuse("networkTokenBrand", "network tokens are not supported"));
+                }
+                let model = one_of(cx, &RECURRING_PROCESSING_MODEL, &RECURRING_MODELS)?;
+                let model = model.unwrap_or(CARD_ON_FILE);
+                let keep = Keep::of(&tokenization.card, account, model, &operation.key);
+                post(&["storedPaymentMethods"], Body::json(&keep), &operation.key, cx)
+            }
         }
     }
 
     fn outcome(&self, kind: Kind, answer: &Answer<'_>) -> Report {
+        if kind == Kind::Tokenize {
+            return method::read(None, answer);
+        }
         answer::read(kind, answer, &Expected::default())
     }
 
@@ -120,8 +136,20 @@ impl Provider for Adyen {
         answer: &Answer<'_>,
         _cx: &Cx<'_>,
     ) -> Step {
+        if operation.kind() == Kind::Tokenize {
+            return Step::Done(method::read(Some(&operation.key), answer));
+        }
         let report = answer::read(operation.kind(), answer, &Expected::of(operation));
         Step::Done(agreed(operation, report))
+    }
+
+    fn token(
+        &self,
+        operation: &Operation<Gone>,
+        _nth: usize,
+        answer: &Answer<'_>,
+    ) -> Option<Secret> {
+        method::token(operation, answer)
     }
 
     /// Asks for the ways to pay with a card that the merchant account has.
@@ -178,11 +206,15 @@ struct Payment<'a> {
     amount: Money,
     merchant_account: &'a str,
     reference: &'a str,
-    payment_method: Scheme<'a>,
+    payment_method: Method<'a>,
     return_url: &'a str,
     shopper_interaction: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     recurring_processing_model: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shopper_reference: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store_payment_method: Option<bool>,
     #[serde(rename = "shopperIP", skip_serializing_if = "Option::is_none")]
     shopper_ip: Option<std::net::IpAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -211,33 +243,6 @@ struct Question<'a> {
 struct Money {
     currency: String,
     value: u64,
-}
-
-/// A card. It lives as long as it takes to write the body, and borrows all that it names.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Scheme<'a> {
-    r#type: &'static str,
-    number: &'a str,
-    expiry_month: String,
-    expiry_year: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cvc: Option<&'a str>,
-    holder_name: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    network_payment_reference: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Address<'a> {
-    street: &'a str,
-    house_number_or_name: std::borrow::Cow<'a, str>,
-    city: &'a str,
-    postal_code: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    state_or_province: Option<&'a str>,
-    country: &'a str,
 }
 
 #[derive(Serialize)]
@@ -295,7 +300,10 @@ impl<'a> Payment<'a> {
         let payer = authorization.payer.as_ref();
         let description = authorization.description.as_deref();
         let kept = stored::check(authorization)?;
-        let (shopper_interaction, recurring_processing_model) = interaction(kept, cx)?;
+        let original = kept.and_then(|kept| kept.original);
+        let paid = Paid::of(authorization, &operation.key, original)?;
+        let (shopper_interaction, recurring_processing_model) =
+            interaction(kept, authorization, cx)?;
         let (capture_delay_hours, additional_data) = match authorization.capture {
             Capture::Later => (None, Some(AdditionalData { manual_capture: "true" })),
             Capture::Now => (Some(0), None),
@@ -304,10 +312,12 @@ impl<'a> Payment<'a> {
             amount: Money::of(authorization.amount)?,
             merchant_account,
             reference: operation.reference(),
-            payment_method: Scheme::of(&authorization.card, kept.and_then(|kept| kept.original)),
+            payment_method: paid.method,
             return_url: return_url(cx)?,
             shopper_interaction,
             recurring_processing_model,
+            shopper_reference: paid.shopper,
+            store_payment_method: authorization.generate_token.then_some(true),
             shopper_ip: payer.map(|payer| payer.ip),
             country_code: payer.map(|payer| &*payer.country),
             billing_address: payer.and_then(Address::of),
@@ -325,16 +335,22 @@ impl<'a> Payment<'a> {
 }
 
 /// Who pays, and with what agreement: as the payment says, or else as the account does.
-fn interaction(
+fn interaction<C>(
     kept: Option<Kept<'_>>,
+    authorization: &Authorization<C>,
     cx: &Cx<'_>,
 ) -> Result<(&'static str, Option<&'static str>), Refusal> {
     let Some(Kept { usage, purpose, .. }) = kept else {
-        let interaction = one_of(cx, &SHOPPER_INTERACTION, &INTERACTIONS)?.unwrap_or("Ecommerce");
-        return Ok((interaction, one_of(cx, &RECURRING_PROCESSING_MODEL, &RECURRING_MODELS)?));
+        // A card that Adyen keeps is paid with without its verification value.
+        let by_token = authorization.is_by_token();
+        let usual = if by_token { "ContAuth" } else { "Ecommerce" };
+        let model = (by_token || authorization.generate_token).then_some(CARD_ON_FILE);
+        let interaction = one_of(cx, &SHOPPER_INTERACTION, &INTERACTIONS)?.unwrap_or(usual);
+        let chosen = one_of(cx, &RECURRING_PROCESSING_MODEL, &RECURRING_MODELS)?;
+        return Ok((interaction, chosen.or(model)));
     };
     let model = match purpose {
-        None => "CardOnFile",
+        None => CARD_ON_FILE,
         Some(StoredPurpose::Installment | StoredPurpose::Recurring) => "Subscription",
         Some(StoredPurpose::Unscheduled) => "UnscheduledCardOnFile",
     };
@@ -348,61 +364,6 @@ impl Money {
     fn of(amount: Amount) -> Result<Self, Refusal> {
         Ok(Self { currency: amount.currency().code().to_owned(), value: units(amount)? })
     }
-}
-
-// === impl Scheme ===
-
-impl<'a> Scheme<'a> {
-    fn of(card: &'a Card, network_payment_reference: Option<&'a str>) -> Self {
-        Self {
-            r#type: "scheme",
-            // The number is exposed because the provider can only charge a card that it is told.
-            number: card.pan.expose(),
-            expiry_month: format!("{:02}", card.expiry.month()),
-            expiry_year: card.expiry.year().to_string(),
-            // The value is exposed because the issuer checks it; it is in this request and no other.
-            cvc: card.cvv.as_ref().map(model::Cvv::expose),
-            // The holder is exposed because this request is the one that carries the name.
-            holder_name: card.holder.expose(),
-            network_payment_reference,
-        }
-    }
-}
-
-// === impl Address ===
-
-impl<'a> Address<'a> {
-    /// The address as Adyen wants it, all of it or nothing: a country alone is none.
-    ///
-    /// Our first line is the street; the others, where a house has a name or a flat a number, are
-    /// the house.
-    fn of(payer: &'a Payer) -> Option<Self> {
-        let [line1, line2, line3] = payer.address.each_ref().map(Option::as_deref);
-        let (city, postal_code) = (payer.city.as_deref(), payer.post_code.as_deref());
-        line1.or(city).or(postal_code)?;
-        let house_number_or_name = match (line2, line3) {
-            (Some(house), Some(more)) => format!("{house}, {more}").into(),
-            (house, more) => house.or(more).unwrap_or(NOT_AVAILABLE).into(),
-        };
-        Some(Self {
-            street: line1.unwrap_or(NOT_AVAILABLE),
-            house_number_or_name,
-            city: city.unwrap_or(NOT_AVAILABLE),
-            postal_code: postal_code.map_or(NOT_AVAILABLE, |code| short(code, &payer.country)),
-            state_or_province: payer.state.as_deref().or(state_of_nobody(&payer.country)),
-            country: &payer.country,
-        })
-    }
-}
-
-/// A post code of the United States is its first five digits, and another's has ten at most.
-fn short<'a>(post_code: &'a str, country: &str) -> &'a str {
-    cut(post_code, if country == "US" { 5 } else { 10 })
-}
-
-/// In two countries an address without a state is refused.
-fn state_of_nobody(country: &str) -> Option<&'static str> {
-    matches!(country, "CA" | "US").then_some(NOT_AVAILABLE)
 }
 
 // === impl MpiData ===

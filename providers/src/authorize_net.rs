@@ -130,8 +130,10 @@ impl Provider for AuthorizeNet {
             Action::Status(Find::Reference(payment)) => {
                 return details(transaction_id(payment)?, cx);
             }
-            // There is no search.
-            Action::Status(Find::MerchantReference(_)) => return Err(Refusal::Unsupported),
+            // There is no search, and cards are not kept for us.
+            Action::Status(Find::MerchantReference(_)) | Action::Tokenize(_) => {
+                return Err(Refusal::Unsupported);
+            }
         };
         let merchant_authentication = Merchant::of(cx)?;
         let ref_id = name(&operation.key);
@@ -176,7 +178,7 @@ impl Provider for AuthorizeNet {
             Kind::Capture | Kind::Void => {
                 details(transaction_id(lost.payment.unwrap_or_default())?, cx)
             }
-            Kind::Status => Err(Refusal::Unsupported),
+            Kind::Status | Kind::Tokenize => Err(Refusal::Unsupported),
         }
     }
 
@@ -293,7 +295,7 @@ fn invoice(kind: Kind, key: &str) -> String {
         Kind::Authorize => 'a',
         Kind::Charge => 'c',
         Kind::Refund => 'r',
-        Kind::Capture | Kind::Status | Kind::Void => 'x',
+        Kind::Capture | Kind::Status | Kind::Tokenize | Kind::Void => 'x',
     };
     let name = name(key);
     format!("{mark}{}", name.get(1..).unwrap_or_default())

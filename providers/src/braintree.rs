@@ -9,8 +9,8 @@ use crate::wire::{Answer, Body, HeaderText, Request};
 use crate::{CREDENTIALS, Cx, Declines, Found, Gateway, Lost, Provider, Refusal, Step, Validity};
 use answer::Expected;
 use model::{
-    Action, Authorization, Capture, Card, Currency, Find, FollowUp, Gone, Kind, Operation, Outcome,
-    Rejected, Report,
+    Action, Authorization, Capture, Card, Currency, Find, FollowUp, Gone, Kind, Means, Operation,
+    Outcome, Payer, Rejected, Report, Secret,
 };
 use payment::{Captured, Refunded, Reversed, Search, Searched, Tokenized, Transacted};
 use serde::Serialize;
@@ -20,6 +20,7 @@ mod decline;
 mod lost;
 mod payment;
 mod query;
+mod token;
 
 pub(crate) static PROVIDER: Braintree = Braintree;
 
@@ -114,8 +115,10 @@ impl Provider for Braintree {
             Action::Authorize(authorization) => {
                 // What cannot be charged later is refused now, before the card is sent anywhere.
                 Transacted::of("", String::new(), authorization, cx)?;
-                let card = Tokenized::of(&authorization.card, authorization.payer.as_ref());
-                post(query::TOKENIZE, &Variables { input: card }, cx).map(Request::harmless)
+                match &authorization.means {
+                    Means::Card(card) => exchanged(card, authorization.payer.as_ref(), cx),
+                    Means::Token(token) => pay(operation, authorization, token::of(token)?, cx),
+                }
             }
             Action::Capture(earlier) => {
                 let input = Captured::of(transaction(earlier)?, earlier, cx)?;
@@ -135,10 +138,19 @@ impl Provider for Braintree {
                 let begin = format!("{reference}{BETWEEN}");
                 search(query::SEARCH, Search::begins(&begin), cx)
             }
+            Action::Tokenize(tokenization) => {
+                if tokenization.network_token.is_some() {
+                    return Err(refuse("networkTokenBrand", "network tokens are not supported"));
+                }
+                exchanged(&tokenization.card, tokenization.payer.as_ref(), cx)
+            }
         }
     }
 
     fn outcome(&self, kind: Kind, answer: &Answer<'_>) -> Report {
+        if kind == Kind::Tokenize {
+            return token::read(answer);
+        }
         answer::read(kind, answer, &Expected::default())
     }
 
@@ -149,18 +161,19 @@ impl Provider for Braintree {
         answer: &Answer<'_>,
         cx: &Cx<'_>,
     ) -> Step {
-        let (Action::Authorize(authorization), 0) = (&operation.action, nth) else {
-            let report = answer::read(operation.kind(), answer, &Expected::of(operation));
-            return Step::Done(agreed(operation, report));
-        };
-        match answer::method_id(answer) {
-            Ok(method) => pay(operation, authorization, &method, cx).map_or_else(
-                // The same terms were taken when the first request was written.
-                |_| Step::Done(Report::bare(Outcome::Rejected(Rejected::Malformed))),
-                Step::Send,
-            ),
+        match next(operation, nth, answer, cx) {
+            Ok(Some(request)) => Step::Send(request),
+            Ok(None) if operation.kind() == Kind::Tokenize => Step::Done(token::read(answer)),
+            Ok(None) => {
+                let report = answer::read(operation.kind(), answer, &Expected::of(operation));
+                Step::Done(agreed(operation, report))
+            }
             Err(report) => Step::Done(*report),
         }
+    }
+
+    fn token(&self, _: &Operation<Gone>, nth: usize, answer: &Answer<'_>) -> Option<Secret> {
+        (nth > 0).then(|| token::kept(answer).ok())?.map(|id| Secret::new(id.as_str()))
     }
 
     /// Searches for nothing: who may look at payments is told so.
@@ -183,7 +196,7 @@ impl Provider for Braintree {
             Kind::Authorize | Kind::Charge => search(query::SEARCH, Search::is(&order), cx),
             Kind::Refund => search(query::SEARCH_REFUNDS, Search::is(&order), cx),
             Kind::Capture | Kind::Void => node(id(lost.payment.unwrap_or_default())?, cx),
-            Kind::Status => Err(Refusal::Unsupported),
+            Kind::Status | Kind::Tokenize => Err(Refusal::Unsupported),
         }
     }
 
@@ -211,9 +224,43 @@ struct NodeId<'a> {
     id: &'a str,
 }
 
-fn pay(
+/// What comes before the payment itself: the card has a name by now, and where it is to be kept, the
+/// vault gets it first.
+fn next(
     operation: &Operation<Gone>,
-    authorization: &Authorization<Gone>,
+    nth: usize,
+    answer: &Answer<'_>,
+    cx: &Cx<'_>,
+) -> Result<Option<Request>, Box<Report>> {
+    let keeps = operation.wants_token();
+    let next = match (&operation.action, nth) {
+        (Action::Authorize(authorization), _) if authorization.is_by_token() => return Ok(None),
+        (Action::Authorize(_), 0) if keeps => {
+            token::keep(&answer::method_id(answer)?, cx).map(Request::harmless)
+        }
+        (Action::Authorize(authorization), 0) => {
+            pay(operation, authorization, &answer::method_id(answer)?, cx)
+        }
+        (Action::Authorize(authorization), 1) if keeps => {
+            pay(operation, authorization, &token::kept(answer)?, cx)
+        }
+        // Nobody knows of a card that is kept but by this answer: it counts as something done.
+        (Action::Tokenize(_), 0) => token::keep(&answer::method_id(answer)?, cx),
+        _ => return Ok(None),
+    };
+    // The same terms were taken when the first request was written.
+    next.map(Some).map_err(|_| Box::new(Report::bare(Outcome::Rejected(Rejected::Malformed))))
+}
+
+/// Has the card exchanged for a name that pays once, which alone is nothing.
+fn exchanged(card: &Card, payer: Option<&Payer>, cx: &Cx<'_>) -> Result<Request, Refusal> {
+    let input = Tokenized::of(card, payer);
+    post(query::TOKENIZE, &Variables { input }, cx).map(Request::harmless)
+}
+
+fn pay<C>(
+    operation: &Operation<C>,
+    authorization: &Authorization<C>,
     method: &str,
     cx: &Cx<'_>,
 ) -> Result<Request, Refusal> {

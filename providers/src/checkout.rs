@@ -4,7 +4,7 @@
 //! done later: their results come by webhook, and are among the payment's actions.
 
 use crate::credentials::{CredentialSpec, Form, Identity};
-use crate::stored::{self, Kept, Usage};
+use crate::stored::{self, Kept};
 use crate::three_ds::{self, Checked};
 use crate::webhook::{Delivery, Unproven};
 use crate::wire::{Answer, Body, HeaderText, Request, cut, path, query};
@@ -12,15 +12,18 @@ use crate::{CREDENTIALS, Cx, Declines, Found, Gateway, Idempotency, Lost, Provid
 use crate::{Validity, agreed};
 use answer::Expected;
 use model::{
-    Action, Amount, Authorization, Capture, Card, Currency, Find, FollowUp, Gone, Kind, Notice, Operation, Payer, Report, StoredPurpose,
+    Action, Amount, Authorization, Capture, Card, Currency, Find, FollowUp, Gone, Kind, Notice, Operation, Report, Secret, StoredPurpose,
 };
 use serde::Serialize;
+use source::Source;
 use std::time::Duration;
 
 mod answer;
 mod decline;
 mod lost;
 mod notice;
+mod source;
+mod token;
 
 pub(crate) static PROVIDER: Checkout = Checkout;
 
@@ -32,7 +35,7 @@ static GATEWAY: Gateway = Gateway {
     display_name: "Checkout.com",
     url: "https://www.checkout.com",
     description: "Cards through Unified Payments. The account must be allowed to send card numbers.",
-    credentials: &[SECRET_KEY, PROCESSING_CHANNEL, URL_PREFIX, SIGNATURE_KEY],
+    credentials: &[SECRET_KEY, PUBLIC_KEY, PROCESSING_CHANNEL, URL_PREFIX, SIGNATURE_KEY],
     supports_network_token: false,
 };
 
@@ -48,6 +51,17 @@ const SECRET_KEY: CredentialSpec = CredentialSpec {
     form_text: "must be sk_sbox_ or sk_ and then at least 10 visible characters, at most 255 in all",
     // A key of the sandbox in the place of a live one would approve payments that move no money.
     identity: Identity::Begins(SANDBOX),
+};
+
+/// What a card becomes a token with; no payment needs it.
+const PUBLIC_KEY: CredentialSpec = CredentialSpec {
+    name: "PublicKey",
+    aliases: &["Public Key"],
+    required: false,
+    secret: false,
+    form: Form::Marked { prefixes: &["pk_"], rest_min: 10, max: 255 },
+    form_text: "must be pk_sbox_ or pk_ and then at least 10 visible characters, at most 255 in all",
+    identity: Identity::None,
 };
 
 /// Which of the account's channels a payment is for. An account that has several must say.
@@ -130,22 +144,43 @@ impl Provider for Checkout {
                 get(&path(&["payments", payment_id(reference)?]), cx)
             }
             Action::Status(Find::MerchantReference(reference)) => get(&found_by(reference)?, cx),
+            Action::Tokenize(tokenization) => token::request(tokenization, cx),
         }
     }
 
     fn outcome(&self, kind: Kind, answer: &Answer<'_>) -> Report {
+        if kind == Kind::Tokenize {
+            return token::read(answer);
+        }
         answer::read(kind, answer, &Expected::default())
     }
 
     fn step(
         &self,
         operation: &Operation<Gone>,
-        _nth: usize,
+        nth: usize,
         answer: &Answer<'_>,
-        _cx: &Cx<'_>,
+        cx: &Cx<'_>,
     ) -> Step {
-        let report = answer::read(operation.kind(), answer, &Expected::of(operation));
-        Step::Done(agreed(operation, report))
+        match (operation.kind(), nth) {
+            (Kind::Tokenize, 0) => {
+                token::next(answer, cx).map_or_else(|report| Step::Done(*report), Step::Send)
+            }
+            (Kind::Tokenize, _) => Step::Done(token::read(answer)),
+            (kind, _) => {
+                let report = answer::read(kind, answer, &Expected::of(operation));
+                Step::Done(agreed(operation, report))
+            }
+        }
+    }
+
+    fn token(
+        &self,
+        operation: &Operation<Gone>,
+        nth: usize,
+        answer: &Answer<'_>,
+    ) -> Option<Secret> {
+        token::told(operation, nth, answer)
     }
 
     /// Asks for the payments of a reference that no payment has.
@@ -199,37 +234,6 @@ struct Payment<'a> {
     metadata: Metadata<'a>,
 }
 
-/// A card. It lives as long as it takes to write the body, and borrows all that it names.
-#[derive(Serialize)]
-struct Source<'a> {
-    r#type: &'static str,
-    number: &'a str,
-    expiry_month: u8,
-    expiry_year: u16,
-    name: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cvv: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stored: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    billing_address: Option<Address<'a>>,
-}
-
-#[derive(Serialize)]
-struct Address<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    address_line1: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    address_line2: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    city: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    state: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    zip: Option<&'a str>,
-    country: &'a str,
-}
-
 /// An authentication done elsewhere; without one, nobody is asked to authenticate.
 #[derive(Serialize)]
 struct ThreeDs<'a> {
@@ -276,7 +280,7 @@ impl<'a> Payment<'a> {
         let description = authorization.description.as_deref();
         let kept = stored::check(authorization)?;
         Ok(Self {
-            source: Source::of(&authorization.card, payer, kept),
+            source: Source::of(authorization, kept)?,
             amount: units(authorization.amount)?,
             currency: authorization.amount.currency().code().to_owned(),
             payment_type: kept.map_or("Regular", payment_type),
@@ -300,44 +304,6 @@ fn payment_type(kept: Kept<'_>) -> &'static str {
         Some(StoredPurpose::Installment) => "Installment",
         Some(StoredPurpose::Recurring) => "Recurring",
         Some(StoredPurpose::Unscheduled) => "Unscheduled",
-    }
-}
-
-// === impl Source ===
-
-impl<'a> Source<'a> {
-    fn of(card: &'a Card, payer: Option<&'a Payer>, kept: Option<Kept<'_>>) -> Self {
-        Self {
-            r#type: "card",
-            // The number is exposed because the provider can only charge a card that it is told.
-            number: card.pan.expose(),
-            expiry_month: card.expiry.month(),
-            expiry_year: card.expiry.year(),
-            // The holder is exposed because this request is the one that carries the name.
-            name: card.holder.expose(),
-            // The value is exposed because the issuer checks it; it is in this request and no other.
-            cvv: card.cvv.as_ref().map(model::Cvv::expose),
-            stored: kept.map(|kept| kept.usage != Usage::First),
-            billing_address: payer.map(Address::of),
-        }
-    }
-}
-
-// === impl Address ===
-
-impl<'a> Address<'a> {
-    /// Checkout.com has two lines: the second and the third of ours share one.
-    fn of(payer: &'a Payer) -> Self {
-        let [line1, line2, line3] = payer.address.each_ref().map(Option::as_deref);
-        let rest: Vec<&str> = [line2, line3].into_iter().flatten().collect();
-        Self {
-            address_line1: line1,
-            address_line2: (!rest.is_empty()).then(|| rest.join(", ")),
-            city: payer.city.as_deref(),
-            state: payer.state.as_deref(),
-            zip: payer.post_code.as_deref(),
-            country: &payer.country,
-        }
     }
 }
 
@@ -416,18 +382,27 @@ fn get(path: &str, cx: &Cx<'_>) -> Result<Request, Refusal> {
     signed(|authority| Request::get(authority, path.to_owned()), cx)
 }
 
-/// The key decides between the sandbox and the live platform, as it does at Checkout.com.
 fn signed(
     request: impl FnOnce(String) -> Request,
     cx: &Cx<'_>,
 ) -> Result<Request, Refusal> {
     let key = cx.need(&SECRET_KEY, "SecretKey is missing")?;
+    keyed(request(base(cx)?), key, "SecretKey is not a key of Checkout.com")
+}
+
+fn keyed(request: Request, key: &Secret, problem: &'static str) -> Result<Request, Refusal> {
     // The key is exposed because Checkout.com knows the merchant by it.
-    let key = key.expose();
-    let base = if key.starts_with(SANDBOX) { SANDBOX_AUTHORITY } else { LIVE_AUTHORITY };
-    let bearer = HeaderText::new(&["Bearer ", key])
-        .map_err(|_| refuse(CREDENTIALS, "SecretKey is not a key of Checkout.com"))?;
-    Ok(request(authority(base, cx)?).header("authorization", bearer))
+    let bearer = HeaderText::new(&["Bearer ", key.expose()]);
+    let bearer = bearer.map_err(|_| refuse(CREDENTIALS, problem))?;
+    Ok(request.header("authorization", bearer))
+}
+
+/// The host: the secret key decides between the sandbox and the live platform.
+fn base(cx: &Cx<'_>) -> Result<String, Refusal> {
+    let key = cx.need(&SECRET_KEY, "SecretKey is missing")?;
+    // The key is exposed for its first letters, which say where it is good.
+    let test = key.expose().starts_with(SANDBOX);
+    authority(if test { SANDBOX_AUTHORITY } else { LIVE_AUTHORITY }, cx)
 }
 
 /// The prefix can only be one label of the name, so that it cannot lead anywhere but to Checkout.com.

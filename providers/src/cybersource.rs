@@ -4,6 +4,7 @@
 //! idempotency key; but every request carries our key as its reference, by which it can be found.
 
 use crate::credentials::{CredentialSpec, Form, Identity};
+use crate::means;
 use crate::stored;
 use crate::three_ds;
 use crate::webhook::{Delivery, Unproven};
@@ -136,7 +137,9 @@ impl Provider for CyberSource {
                 get(&path(&["tss", "v2", "transactions", transaction(reference)?]), cx)
             }
             // What is looked for by is our key: a reference that two attempts share finds neither.
-            Action::Status(Find::MerchantReference(_)) => Err(Refusal::Unsupported),
+            Action::Status(Find::MerchantReference(_)) | Action::Tokenize(_) => {
+                Err(Refusal::Unsupported)
+            }
         }
     }
 
@@ -342,7 +345,7 @@ impl<'a> Payment<'a> {
         if authorization.network_token.is_some() {
             return Err(refuse("networkTokenBrand", "network tokens are not supported"));
         }
-        let card = &authorization.card;
+        let card = means::only_card(authorization)?;
         let payer = authorization.payer.as_ref();
         // The number is exposed for its scheme, by which authentications are named.
         let brand = brand::of(card.pan.expose());

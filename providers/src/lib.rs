@@ -15,6 +15,7 @@ mod checks;
 pub mod credentials;
 mod declines;
 pub mod funds;
+mod means;
 mod stored;
 mod three_ds;
 mod validity;
@@ -79,6 +80,18 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
         _cx: &Cx<'_>,
     ) -> Step {
         Step::Done(agreed(operation, self.outcome(operation.kind(), answer)))
+    }
+
+    /// The provider's own name for a card that it keeps, where the answer to exchange number `nth`
+    /// brings it. It is asked of every answer to an operation that wants one
+    /// ([`Operation::wants_token`]); an approved tokenization has one in its last answer.
+    fn token(
+        &self,
+        _operation: &Operation<Gone>,
+        _nth: usize,
+        _answer: &Answer<'_>,
+    ) -> Option<Secret> {
+        None
     }
 
     /// The answer of a provider inside this process, which needs no request.
@@ -263,7 +276,7 @@ pub fn by_gateway(id: &str) -> Option<&'static dyn Provider> {
 /// The amount of a void is not compared, because nobody is asked for it.
 fn agreed(operation: &Operation<Gone>, report: Report) -> Report {
     let differs = match (operation.kind(), operation.amount(), report.amount) {
-        (Kind::Status | Kind::Void, _, _) => false,
+        (Kind::Status | Kind::Tokenize | Kind::Void, _, _) => false,
         (_, Some(asked), Some(told)) => asked != told,
         (_, None, _) | (_, _, None) => false,
     };

@@ -47,12 +47,13 @@ impl Provider for NullFailure {
 
     fn instant(&self, operation: &Operation<Gone>) -> Option<Report> {
         let (state, reference) = match &operation.action {
+            Action::Authorize(authorization) if authorization.generate_token => return None,
             Action::Authorize(_) => (Some(State::Declined), &operation.key),
             // A payment that is told no stays what it was, which nobody here knows.
             Action::Capture(FollowUp { reference, .. })
             | Action::Refund(FollowUp { reference, .. })
             | Action::Void(FollowUp { reference, .. }) => (None, reference),
-            Action::Status(_) => return None,
+            Action::Status(_) | Action::Tokenize(_) => return None,
         };
         Some(Report {
             state,

@@ -1,6 +1,6 @@
 //! NULLSuccess: says yes to everything, inside this process. For integration tests.
 //!
-//! It keeps nothing, so it has no status to tell.
+//! It keeps nothing, so it has no status to tell, and no card.
 
 use crate::wire::{Answer, Request};
 use crate::{Cx, Gateway, Provider, Refusal, Validity};
@@ -47,6 +47,7 @@ impl Provider for NullSuccess {
 
     fn instant(&self, operation: &Operation<Gone>) -> Option<Report> {
         let (state, reference) = match &operation.action {
+            Action::Authorize(authorization) if authorization.generate_token => return None,
             Action::Authorize(authorization) => match authorization.capture {
                 Capture::Later => (State::Authorized, &operation.key),
                 Capture::Now => (State::Captured, &operation.key),
@@ -54,7 +55,7 @@ impl Provider for NullSuccess {
             Action::Capture(FollowUp { reference, .. }) => (State::Captured, reference),
             Action::Refund(FollowUp { reference, .. }) => (State::Refunded, reference),
             Action::Void(FollowUp { reference, .. }) => (State::Voided, reference),
-            Action::Status(_) => return None,
+            Action::Status(_) | Action::Tokenize(_) => return None,
         };
         Some(Report {
             state: Some(state),

@@ -34,7 +34,7 @@ pub(crate) fn check<C>(authorization: &Authorization<C>) -> Result<Option<Kept<'
     let (usage, original) = match usage {
         StoredUsage::First => (Usage::First, None),
         StoredUsage::Cardholder { original } => (Usage::Cardholder, original.as_deref()),
-        StoredUsage::Merchant { original } => (Usage::Merchant, Some(&**original)),
+        StoredUsage::Merchant { original } => (Usage::Merchant, original.as_deref()),
     };
     if original.is_some_and(|original| checks::network_id(original).is_none()) {
         return Err(refuse(ORIGINAL, "is not a network transaction id"));

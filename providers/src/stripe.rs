@@ -12,16 +12,18 @@ use crate::{CREDENTIALS, Cx, Declines, Found, Gateway, Idempotency, Lost, Provid
 use crate::{Validity, agreed};
 use answer::Expected;
 use model::{
-    Action, Amount, Authorization, Capture, Card, Currency, Find, FollowUp, Gone, Kind, Notice,
-    Operation, Outcome, Payer, Rejected, Report,
+    Action, Amount, Authorization, Capture, Card, Currency, Find, FollowUp, Gone, Kind, Means,
+    Notice, Operation, Outcome, Payer, Rejected, Report, Secret,
 };
 use std::time::Duration;
+use token::Paid;
 
 mod answer;
 mod decline;
 mod funds;
 mod lost;
 mod notice;
+mod token;
 
 pub(crate) static PROVIDER: Stripe = Stripe;
 
@@ -120,8 +122,12 @@ impl Provider for Stripe {
             Action::Authorize(authorization) => {
                 // Checked now, because the second request must not be what fails.
                 Terms::of(authorization)?;
-                post(&["payment_methods"], card_form(authorization), &[key, "-pm"], cx)
-                    .map(Request::harmless)
+                match &authorization.means {
+                    Means::Card(card) => method(card, authorization.payer.as_ref(), key, cx),
+                    Means::Token(token) => {
+                        intent_request(operation, authorization, &Paid::of(token)?, cx)
+                    }
+                }
             }
             Action::Capture(FollowUp { amount, reference, .. }) => {
                 let form = Form::new()
@@ -136,6 +142,12 @@ impl Provider for Stripe {
                 post(&["refunds"], marked(form, operation), &[key], cx)
             }
             Action::Status(find) => get(&status_path(find)?, cx),
+            Action::Tokenize(tokenization) => {
+                if tokenization.network_token.is_some() {
+                    return Err(refuse("networkTokenBrand", "network tokens are not supported"));
+                }
+                method(&tokenization.card, tokenization.payer.as_ref(), key, cx)
+            }
             Action::Void(FollowUp { reference, .. }) => {
                 let path = ["payment_intents", intent_id(reference)?, "cancel"];
                 post(&path, Form::new(), &[key], cx)
@@ -144,6 +156,9 @@ impl Provider for Stripe {
     }
 
     fn outcome(&self, kind: Kind, answer: &Answer<'_>) -> Report {
+        if kind == Kind::Tokenize {
+            return token::read(None, answer);
+        }
         answer::read(kind, answer, &Expected::default())
     }
 
@@ -165,18 +180,26 @@ impl Provider for Stripe {
         answer: &Answer<'_>,
         cx: &Cx<'_>,
     ) -> Step {
-        let (Action::Authorize(authorization), 0) = (&operation.action, nth) else {
-            let report = answer::read(operation.kind(), answer, &Expected::of(operation));
-            return Step::Done(agreed(operation, report));
-        };
-        match answer::method_id(answer) {
-            Ok(id) => intent_request(operation, authorization, &id, cx).map_or_else(
-                // The same terms were taken when the first request was written.
-                |_| Step::Done(Report::bare(Outcome::Rejected(Rejected::Malformed))),
-                Step::Send,
-            ),
+        match next(operation, nth, answer, cx) {
+            Ok(Some(request)) => Step::Send(request),
+            Ok(None) if operation.kind() == Kind::Tokenize => {
+                Step::Done(token::read(Some(&operation.key), answer))
+            }
+            Ok(None) => {
+                let report = answer::read(operation.kind(), answer, &Expected::of(operation));
+                Step::Done(agreed(operation, report))
+            }
             Err(report) => Step::Done(*report),
         }
+    }
+
+    fn token(
+        &self,
+        operation: &Operation<Gone>,
+        nth: usize,
+        answer: &Answer<'_>,
+    ) -> Option<Secret> {
+        (nth > 0).then(|| token::kept(operation, answer).ok())?.map(|customer| customer.token())
     }
 
     fn declines(&self) -> Declines {
@@ -219,6 +242,8 @@ struct Terms<'a> {
     units: u64,
     /// Whether the card is kept from now on.
     kept: bool,
+    /// Whether the merchant takes a payment with a card that Stripe keeps.
+    off_session: bool,
     three_ds: Option<Checked<'a>>,
 }
 
@@ -232,12 +257,13 @@ impl<'a> Terms<'a> {
             check_import(checked)?;
         }
         let kept = stored::check(authorization)?;
-        if kept.is_some_and(Kept::is_by_merchant) {
+        let off_session = kept.is_some_and(Kept::is_by_merchant);
+        if off_session && !authorization.is_by_token() {
             // Stripe keeps the scheme's name for what it stored, and takes none from elsewhere.
             return Err(refuse(stored::USAGE, "Stripe takes no network transaction id"));
         }
         let kept = kept.is_some_and(|kept| kept.usage == stored::Usage::First);
-        Ok(Self { units: units(authorization.amount)?, kept, three_ds })
+        Ok(Self { units: units(authorization.amount)?, kept, off_session, three_ds })
     }
 }
 
@@ -252,8 +278,48 @@ fn check_import(checked: &Checked<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn card_form(authorization: &Authorization<Card>) -> Form {
-    let card = &authorization.card;
+/// What comes before the payment itself: the card is a PaymentMethod by now, and where it is to be
+/// kept, a Customer gets it first.
+fn next(
+    operation: &Operation<Gone>,
+    nth: usize,
+    answer: &Answer<'_>,
+    cx: &Cx<'_>,
+) -> Result<Option<Request>, Box<Report>> {
+    let keeps = operation.wants_token();
+    let next = match (&operation.action, nth) {
+        (Action::Authorize(authorization), _) if authorization.is_by_token() => return Ok(None),
+        (Action::Authorize(_), 0) if keeps => {
+            token::keep(operation, &answer::method_id(answer)?, cx).map(Request::harmless)
+        }
+        (Action::Authorize(authorization), 0) => {
+            let method = answer::method_id(answer)?;
+            intent_request(operation, authorization, &Paid::once(&method), cx)
+        }
+        (Action::Authorize(authorization), 1) if keeps => {
+            let customer = token::kept(operation, answer)?;
+            intent_request(operation, authorization, &customer.paid(), cx)
+        }
+        // Nobody knows of a card that is kept but by this answer: it counts as something done.
+        (Action::Tokenize(_), 0) => token::keep(operation, &answer::method_id(answer)?, cx),
+        _ => return Ok(None),
+    };
+    // The same terms were taken when the first request was written.
+    next.map(Some).map_err(|_| Box::new(Report::bare(Outcome::Rejected(Rejected::Malformed))))
+}
+
+/// Has the card made a PaymentMethod, which alone is nothing.
+fn method(
+    card: &Card,
+    payer: Option<&Payer>,
+    key: &str,
+    cx: &Cx<'_>,
+) -> Result<Request, Refusal> {
+    let form = card_form(card, payer);
+    post(&["payment_methods"], form, &[key, "-pm"], cx).map(Request::harmless)
+}
+
+fn card_form(card: &Card, payer: Option<&Payer>) -> Form {
     let form = Form::new()
         .pair("type", "card")
         .pan("card[number]", &card.pan)
@@ -261,7 +327,7 @@ fn card_form(authorization: &Authorization<Card>) -> Form {
         .pair("card[exp_year]", &card.expiry.year().to_string())
         .cvv("card[cvc]", card.cvv.as_ref())
         .secret("billing_details[name]", &card.holder);
-    match &authorization.payer {
+    match payer {
         Some(payer) => billed(form, payer),
         None => form,
     }
@@ -283,7 +349,7 @@ fn billed(form: Form, payer: &Payer) -> Form {
 fn intent_request<C>(
     operation: &Operation<C>,
     authorization: &Authorization<C>,
-    method: &str,
+    paid: &Paid<'_>,
     cx: &Cx<'_>,
 ) -> Result<Request, Refusal> {
     let terms = Terms::of(authorization)?;
@@ -292,12 +358,14 @@ fn intent_request<C>(
     let form = Form::new()
         .pair("amount", &terms.units.to_string())
         .pair("currency", &currency)
-        .pair("payment_method", method)
+        .pair_if("customer", paid.customer)
+        .pair("payment_method", paid.method)
         .pair("payment_method_types[]", "card")
         .pair("confirm", "true")
         .pair("capture_method", capture_method(authorization.capture))
         // Nobody could act: the cardholder is not with us. It becomes a decline that says so.
         .pair("error_on_requires_action", "true")
+        .pair_if("off_session", terms.off_session.then_some("true"))
         .pair_if("setup_future_usage", terms.kept.then_some("off_session"))
         .pair_if("description", description.map(|text| cut(text, DESCRIPTION_CHARS_MAX)));
     let form = authenticated(marked(form, operation), terms.three_ds.as_ref());

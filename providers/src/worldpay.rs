@@ -95,6 +95,7 @@ impl Provider for Worldpay {
             }
             Action::Status(Find::Reference(reference)) => by_id(payment_id(reference)?, cx),
             Action::Status(Find::MerchantReference(reference)) => by_key(key(reference)?, cx),
+            Action::Tokenize(_) => Err(Refusal::Unsupported),
         }
     }
 
@@ -110,7 +111,9 @@ impl Provider for Worldpay {
         cx: &Cx<'_>,
     ) -> Step {
         let next = match &operation.action {
-            Action::Authorize(_) | Action::Status(Find::Reference(_)) => None,
+            Action::Authorize(_)
+            | Action::Status(Find::Reference(_))
+            | Action::Tokenize(_) => None,
             Action::Capture(earlier) | Action::Refund(earlier) | Action::Void(earlier) => {
                 follow(operation, earlier, nth, answer, cx)
             }
@@ -158,7 +161,8 @@ impl Provider for Worldpay {
             (Kind::Capture | Kind::Refund | Kind::Void, Some(payment)) => {
                 by_id(payment_id(payment)?, cx)
             }
-            (Kind::Capture | Kind::Refund | Kind::Void, None) | (Kind::Status, _) => {
+            (Kind::Capture | Kind::Refund | Kind::Void, None)
+            | (Kind::Status | Kind::Tokenize, _) => {
                 Err(Refusal::Unsupported)
             }
         }

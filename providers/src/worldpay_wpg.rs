@@ -4,6 +4,7 @@
 //! Everything goes to one address. A payment is one exchange; captures, cancellations and refunds are
 //! only received. The document type fixes the order of the elements, which is that of the code here.
 
+use crate::means;
 use crate::stored::{self, Kept, Usage};
 use crate::three_ds::{self, Checked, Generation};
 use crate::webhook::{Delivery, Receipt, Unproven};
@@ -98,6 +99,7 @@ impl Provider for WorldpayWpg {
             }
             Action::Status(Find::Reference(reference)) => asking(order_code(reference)?, cx),
             Action::Status(Find::MerchantReference(reference)) => asking(key(reference)?, cx),
+            Action::Tokenize(_) => Err(Refusal::Unsupported),
         }
     }
 
@@ -136,7 +138,8 @@ impl Provider for WorldpayWpg {
             (Kind::Capture | Kind::Refund | Kind::Void, Some(payment)) => {
                 asking(order_code(payment)?, cx)
             }
-            (Kind::Capture | Kind::Refund | Kind::Void, None) | (Kind::Status, _) => {
+            (Kind::Capture | Kind::Refund | Kind::Void, None)
+            | (Kind::Status | Kind::Tokenize, _) => {
                 Err(Refusal::Unsupported)
             }
         }
@@ -182,6 +185,7 @@ fn order(
     if authorization.network_token.is_some() {
         return Err(refuse("networkTokenBrand", "network tokens are not supported"));
     }
+    let card = means::only_card(authorization)?;
     let amount = Money::of(authorization.amount)?;
     let checked = authorization.three_ds.as_ref().map(three_ds::check).transpose()?;
     let kept = stored::check(authorization)?;
@@ -196,7 +200,7 @@ fn order(
     xml.text("description", cut(description, DESCRIPTION_CHARS_MAX));
     amount.write(&mut xml);
     xml.open("paymentDetails", &[]);
-    write_card(&mut xml, &authorization.card, authorization.payer.as_ref());
+    write_card(&mut xml, card, authorization.payer.as_ref());
     if let Some(kept) = &kept {
         write_stored(&mut xml, kept);
     }

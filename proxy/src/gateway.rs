@@ -217,7 +217,8 @@ impl Gateway {
     fn idempotency_key(&self, kind: Kind, session: &Session) -> Result<Option<Box<str>>, Reject> {
         let header = session.req_header().headers.get("idempotency-key");
         match header {
-            _ if kind == Kind::Status => Ok(None),
+            // Neither moves money.
+            _ if matches!(kind, Kind::Status | Kind::Tokenize) => Ok(None),
             Some(value) => payment::check_key(value.as_bytes()).map(Some),
             None if self.0.payments.idempotency_required => Err(Reject::IdempotencyMissing),
             None => Ok(None),

@@ -11,6 +11,7 @@ mod explain;
 mod failover;
 mod make;
 mod replay;
+mod tokenize;
 
 use crate::reply::Reply;
 use crate::result::{Ending, Finished, Skip, Tell};
@@ -20,8 +21,8 @@ use crate::upstream::Tally;
 use filters::decode::{FieldError, PaymentRequest};
 use filters::reject::Reject;
 use model::{
-    Action, Amount, ChangeKind, Kind, MerchantId, Operation, Outcome, Report, TransactionId,
-    Unknown,
+    Action, Amount, ChangeKind, Kind, MerchantId, Operation, Outcome, Report, Secret,
+    TransactionId, Unknown,
 };
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -84,6 +85,8 @@ struct Trace {
 struct Tried {
     attempts: Vec<crate::result::Attempt>,
     tally: Tally,
+    /// The gateway's own name for the card, once it told one.
+    token: Option<Secret>,
 }
 
 /// Why an operation has no end of its own.
@@ -127,6 +130,7 @@ fn kind_and_amount(request: &PaymentRequest) -> (Kind, Option<Amount>) {
         Action::Refund(earlier) => (Kind::Refund, Some(earlier.amount)),
         Action::Void(earlier) => (Kind::Void, Some(earlier.amount)),
         Action::Status(_) => (Kind::Status, None),
+        Action::Tokenize(_) => (Kind::Tokenize, None),
     }
 }
 
@@ -183,6 +187,9 @@ async fn carry_out(
         Action::Authorize(authorization) => {
             let wanted = make::Wanted { authorization, merchant_reference, account, fallbacks };
             return make::make(case, wanted, replay).await;
+        }
+        Action::Tokenize(tokenization) => {
+            return tokenize::tokenize(case, tokenization, account, fallbacks).await;
         }
         Action::Capture(earlier) => (ChangeKind::Capture, earlier),
         Action::Refund(earlier) => (ChangeKind::Refund, earlier),
@@ -281,6 +288,7 @@ impl Finished {
         self.provider = account.provider.name();
         self.attempts = tried.attempts;
         self.tally = tried.tally;
+        self.token = tried.token;
     }
 }
 

@@ -4,11 +4,13 @@ use crate::reply::Reply;
 use crate::upstream::Tally;
 use model::{
     AccountName, AddressCheck, Amount, CvvCheck, Decline, Evidence, Kind, NotAllowed, Outcome,
-    Payment, Rejected, Report, Standing, State, TransactionId, Unknown,
+    Payment, Report, Secret, Standing, State, TransactionId, Unknown,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
 use vault::payments::Told;
+
+mod verdict;
 
 /// How an operation at one account ended, from our side.
 #[derive(Debug)]
@@ -38,6 +40,8 @@ pub(crate) struct Finished {
     pub(crate) kind: Kind,
     pub(crate) provider: &'static str,
     pub(crate) tally: Tally,
+    /// The gateway's own name for the card, where it told one.
+    pub(crate) token: Option<Secret>,
 }
 
 /// What the access log and the metrics keep of a finished operation.
@@ -123,14 +127,6 @@ struct AttemptItem<'a> {
     skipped: Option<Skip>,
 }
 
-/// What a client is to make of an ending.
-struct Verdict {
-    code: Code,
-    description: &'static str,
-    retryable: bool,
-    state: Option<State>,
-}
-
 // === impl Ending ===
 
 impl Ending {
@@ -187,7 +183,8 @@ impl Finished {
     pub(crate) fn new(key: Box<str>, kind: Kind, amount: Option<Amount>, ending: Ending) -> Self {
         let tally = Tally::default();
         let (account, attempts) = (None, Vec::new());
-        Self { account, amount, attempts, ending, gateway: "", key, kind, provider: "-", tally }
+        let (gateway, provider, token) = ("", "-", None);
+        Self { account, amount, attempts, ending, gateway, key, kind, provider, tally, token }
     }
 
     /// What the journal knows of a payment, or of a change of one. None: there is no such change.
@@ -235,7 +232,8 @@ impl Finished {
             gateway_result_description: report.description.as_deref(),
             gateway_result_sub_code: report.sub_code.as_deref(),
             gateway_result_sub_description: report.sub_description.as_deref(),
-            gateway_token: None,
+            // The name is exposed because the merchant asked for it.
+            gateway_token: self.token.as_ref().map(Secret::expose),
             custom_gateway_response: None,
             transaction_id: &self.key,
             state: verdict.state.map(State::word),
@@ -307,83 +305,6 @@ impl Finished {
     }
 }
 
-impl Ending {
-    /// The one table from endings to what the merchant hears.
-    fn verdict(&self, kind: Kind) -> Verdict {
-        let new =
-            |code, description, retryable, state| Verdict { code, description, retryable, state };
-        let report = match self {
-            Self::NotAllowed(why, state) => {
-                let later = *why == NotAllowed::Unknown;
-                return new(Code::Rejected, not_allowed(*why), later, Some(*state));
-            }
-            Self::Failed => {
-                return new(
-                    Code::FatalFailure,
-                    "No money can have moved: an internal error.",
-                    true,
-                    None,
-                );
-            }
-            Self::NotSent => {
-                let why = "No money can have moved: the gateway was not reached, or did not answer \
-                           what came before the payment. It may be tried again.";
-                return new(Code::TemporaryFailure, why, true, None);
-            }
-            Self::NotSupported => {
-                let why = "The gateway does not offer this operation.";
-                return new(Code::NotImplemented, why, false, None);
-            }
-            Self::Reported(report) => report,
-        };
-        match report.outcome {
-            Outcome::Approved => new(Code::Success, success(kind), false, report.state),
-            Outcome::Pending => {
-                let why = "The gateway accepted the request and will process it later.";
-                new(Code::Accepted, why, false, report.state.or(Some(State::Pending)))
-            }
-            Outcome::Declined(decline) => {
-                let state = report.state.or(Some(State::Declined));
-                new(Code::Rejected, "The card was declined.", decline.is_retryable(), state)
-            }
-            Outcome::Rejected(Rejected::RateLimited | Rejected::Unavailable) => {
-                let why =
-                    "The gateway is busy and did not process the request; it may be tried again.";
-                new(Code::TemporaryFailure, why, true, report.state)
-            }
-            Outcome::Rejected(rejected) => {
-                new(Code::Rejected, refusal(rejected), false, report.state)
-            }
-            // To ask moves no money, so that not to know the answer is only a failure to ask.
-            Outcome::Unknown(_) if kind == Kind::Status => {
-                let why = "The gateway gave no usable answer; it may be asked again.";
-                new(Code::TemporaryFailure, why, true, None)
-            }
-            Outcome::Unknown(_) => {
-                let why = "It is not known whether the gateway did it. Do not repeat it: ask for it at /Transactions.";
-                new(Code::Accepted, why, false, Some(State::Unknown))
-            }
-        }
-    }
-}
-
-/// Why a payment does not allow what was asked.
-fn not_allowed(why: NotAllowed) -> &'static str {
-    match why {
-        NotAllowed::Currency => "Nothing was sent: the payment is in another currency.",
-        NotAllowed::OverAuthorized => {
-            "Nothing was sent: more would be captured than was authorized."
-        }
-        NotAllowed::OverCaptured => "Nothing was sent: more would be refunded than was captured.",
-        NotAllowed::State => "Nothing was sent: the payment is not in a state that allows this.",
-        NotAllowed::TooMany => "Nothing was sent: too much was done to this payment already.",
-        NotAllowed::Unknown => {
-            "Nothing was sent: it is not known yet what became of the payment, or of what was asked \
-             of it before. Wait until it is."
-        }
-    }
-}
-
 /// The API's name of a provider's gateway.
 fn gateway_of(provider: &str) -> &'static str {
     providers::by_gateway(provider).map(|provider| provider.gateway().id).unwrap_or_default()
@@ -397,31 +318,8 @@ pub(crate) fn operation_type(kind: Kind) -> &'static str {
         Kind::Charge => "Charge",
         Kind::Refund => "Refund",
         Kind::Status => "Status",
+        Kind::Tokenize => "Tokenize",
         Kind::Void => "Void",
-    }
-}
-
-fn success(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Authorize => "The amount was authorized.",
-        Kind::Capture => "The amount was captured.",
-        Kind::Charge => "The card was charged.",
-        Kind::Refund => "The amount was refunded.",
-        Kind::Status => "Transaction found.",
-        Kind::Void => "The transaction was voided.",
-    }
-}
-
-fn refusal(rejected: Rejected) -> &'static str {
-    match rejected {
-        Rejected::Configuration => "The gateway account is not set up for this request.",
-        Rejected::Credentials => "The gateway refused the account's credentials.",
-        Rejected::Duplicate => "The gateway has or had the same request already.",
-        Rejected::Malformed => "The gateway did not accept the request's data.",
-        Rejected::NotFound => "The gateway knows no such transaction.",
-        Rejected::RateLimited => "The gateway is busy.",
-        Rejected::State => "The transaction is not in a state that allows this.",
-        Rejected::Unavailable => "The gateway is out of order.",
     }
 }
 
@@ -549,6 +447,17 @@ mod tests {
                 outcome(Outcome::Unknown(Unknown::UpstreamFailed)),
                 Kind::Refund,
                 "Accepted 202 false \"Unknown\"",
+            ),
+            (outcome(Outcome::Approved), Kind::Tokenize, "Success 200 false null"),
+            (
+                outcome(Outcome::Declined(Decline::ExpiredCard)),
+                Kind::Tokenize,
+                "Rejected 409 false null",
+            ),
+            (
+                outcome(Outcome::Unknown(Unknown::Interrupted)),
+                Kind::Tokenize,
+                "TemporaryFailure 503 true null",
             ),
             (
                 outcome(Outcome::Unknown(Unknown::Unreadable)),

@@ -8,7 +8,9 @@ use anyhow::{Context, ensure};
 use benches::process;
 use clap::Parser;
 use model::{Action, Amount, Authorization, Capture};
-use model::{CardRef, CardToken, Currency, Expiry, MerchantId, NumberSource, Operation, Secret};
+use model::{
+    CardRef, CardToken, Currency, Expiry, Means, MerchantId, NumberSource, Operation, Secret,
+};
 use std::fs;
 use std::hint::black_box;
 use std::io::Write;
@@ -150,9 +152,10 @@ fn charge(token: &CardToken) -> anyhow::Result<Operation<CardRef>> {
     let authorization = Authorization {
         amount: Amount::new(1_099, currency).ok().context("an amount")?,
         capture: Capture::Now,
-        card,
         description: None,
         digital: None,
+        generate_token: false,
+        means: Means::Card(card),
         network_token: None,
         payer: None,
         stored: None,

@@ -6,15 +6,15 @@
 
 use super::{AccountChoice, Fallback, PaymentRequest};
 use model::{
-    Action, Authorization, Capture, CardRef, Find, FollowUp, NetworkTokenBrand, NumberSource,
-    Payer, Stored, StoredPurpose, StoredUsage, ThreeDs,
+    Action, Authorization, Capture, CardRef, Find, FollowUp, Means, NetworkTokenBrand,
+    NumberSource, Payer, Stored, StoredPurpose, StoredUsage, ThreeDs, Tokenization,
 };
 
 /// What hears the fields: the API's name of each, and the parts of its value.
 type Hear<'a> = dyn FnMut(&'static str, &[&[u8]]) + 'a;
 
 /// Every name that [`fields`] tells, in alphabetical order.
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 20] = [
     "amount",
     "card.cardHolderName",
     "card.cardNumber",
@@ -23,6 +23,7 @@ const NAMES: [&str; 18] = [
     "card.threeDSAuthentication",
     "currency",
     "fallbackUpgs",
+    "generateToken",
     "isDigital",
     "myRef",
     "networkTokenBrand",
@@ -33,6 +34,7 @@ const NAMES: [&str; 18] = [
     "paymentGatewayAccount.credentials",
     "paymentGatewayAccountName",
     "storedCredential",
+    "userToken",
 ];
 /// Those of a change of an earlier payment only.
 const NAMES_OF_CHANGES: [&str; 2] = ["refTransId", "transactionId"];
@@ -54,6 +56,7 @@ pub fn fields(request: &PaymentRequest, hear: &mut Hear<'_>) {
         Action::Status(Find::MerchantReference(text) | Find::Reference(text)) => {
             hear("refTransId", &[text.as_bytes()]);
         }
+        Action::Tokenize(tokenization) => of_tokenization(tokenization, hear),
     }
     optional("myRef", merchant_reference.as_deref(), hear);
     optional("transactionId", payment.as_ref().map(|id| id.as_str()), hear);
@@ -85,9 +88,10 @@ fn of_authorization(authorization: &Authorization<CardRef>, hear: &mut Hear<'_>)
     let Authorization {
         amount,
         capture,
-        card,
         description,
         digital,
+        generate_token,
+        means,
         network_token,
         payer,
         stored,
@@ -99,17 +103,19 @@ fn of_authorization(authorization: &Authorization<CardRef>, hear: &mut Hear<'_>)
     };
     hear("operation", &[operation]);
     of_amount(*amount, hear);
-    of_card(card, hear);
+    match means {
+        Means::Card(card) => of_card(card, hear),
+        // The name is exposed to be hashed, as the number is.
+        Means::Token(token) => hear("userToken", &[token.expose().as_bytes()]),
+    }
+    if *generate_token {
+        hear("generateToken", &[&[1]]);
+    }
     optional("orderDesc", description.as_deref(), hear);
     if let Some(digital) = digital {
         hear("isDigital", &[&[u8::from(*digital)]]);
     }
-    let brand = network_token.map(|brand| match brand {
-        NetworkTokenBrand::Amex => "Amex",
-        NetworkTokenBrand::MasterCard => "MasterCard",
-        NetworkTokenBrand::Visa => "Visa",
-    });
-    optional("networkTokenBrand", brand, hear);
+    of_brand(*network_token, hear);
     if let Some(payer) = payer {
         of_payer(payer, hear);
     }
@@ -119,6 +125,25 @@ fn of_authorization(authorization: &Authorization<CardRef>, hear: &mut Hear<'_>)
     if let Some(three_ds) = three_ds {
         of_three_ds(three_ds, hear);
     }
+}
+
+fn of_tokenization(tokenization: &Tokenization<CardRef>, hear: &mut Hear<'_>) {
+    let Tokenization { card, network_token, payer } = tokenization;
+    hear("operation", &[b"tokenize"]);
+    of_card(card, hear);
+    of_brand(*network_token, hear);
+    if let Some(payer) = payer {
+        of_payer(payer, hear);
+    }
+}
+
+fn of_brand(brand: Option<NetworkTokenBrand>, hear: &mut Hear<'_>) {
+    let brand = brand.map(|brand| match brand {
+        NetworkTokenBrand::Amex => "Amex",
+        NetworkTokenBrand::MasterCard => "MasterCard",
+        NetworkTokenBrand::Visa => "Visa",
+    });
+    optional("networkTokenBrand", brand, hear);
 }
 
 fn of_card(card: &CardRef, hear: &mut Hear<'_>) {
@@ -157,7 +182,7 @@ fn of_stored(stored: &Stored, hear: &mut Hear<'_>) {
     let (usage, original): (&[u8], Option<&str>) = match usage {
         StoredUsage::First => (b"First", None),
         StoredUsage::Cardholder { original } => (b"Cardholder", original.as_deref()),
-        StoredUsage::Merchant { original } => (b"Merchant", Some(original)),
+        StoredUsage::Merchant { original } => (b"Merchant", original.as_deref()),
     };
     hear("storedCredential", &[usage, purpose, original.unwrap_or_default().as_bytes()]);
 }

@@ -2,13 +2,19 @@
 
 use crate::decode::card;
 use crate::decode::object::Object;
+use crate::decode::text::Text;
 use crate::decode::{AccountChoice, AccountInput, Fallback, FieldError, PaymentRequest, YearMonth};
 use model::money::NotAnAmount;
 use model::{
     AccountName, AccountState, Action, Amount, Authorization, Capture, ChangeKind, Credentials,
-    Currency, Find, FollowUp, Kind, NetworkTokenBrand, Payer, Secret, Stored, StoredPurpose,
-    StoredUsage, TransactionId,
+    Currency, Find, FollowUp, Kind, Means, NetworkTokenBrand, Payer, Secret, Stored, StoredPurpose,
+    StoredUsage, Tokenization, TransactionId,
 };
+
+/// The gateway's own name for a card, in the card's place.
+const USER_TOKEN: &str = "userToken";
+/// Asks for such a name.
+const GENERATE_TOKEN: &str = "generateToken";
 
 /// Reads a payment operation of this kind.
 pub(super) fn read(
@@ -23,14 +29,16 @@ pub(super) fn read(
         Kind::Refund => Action::Refund(refund(body)?),
         Kind::Void => Action::Void(follow_up(body)?),
         Kind::Status => Action::Status(find(body)?),
+        Kind::Tokenize => tokenization(body, today)?,
     };
     let payment = transaction(kind, body)?;
     let (account, fallbacks) = match account_names(kind, body)? {
         Some(named) => named,
         None => (account_choice(body, payment.is_some())?, fallbacks(kind, body)?),
     };
-    let merchant_reference = body.boxed("myRef")?;
+    let merchant_reference = if kind == Kind::Tokenize { None } else { body.boxed("myRef")? };
     body.reserved("certificateName")?;
+    check_means(&action, &fallbacks, body)?;
     Ok(PaymentRequest { action, merchant_reference, account, fallbacks, payment })
 }
 
@@ -69,23 +77,63 @@ fn authorization(
     today: YearMonth,
 ) -> Result<Action, FieldError> {
     let amount = amount(body)?;
-    let (card, three_ds) = card::read(&body.required_object("card")?, Some(today))?;
+    let card = body.object("card")?;
+    let card = card.map(|card| card::read(&card, Some(today))).transpose()?;
     let payer = payer(body)?;
     let digital = body.flag("isDigital")?;
     let description = body.boxed("orderDesc")?;
     let network_token = network_token(body)?;
-    let stored = stored(body)?;
+    let stored = stored(body, card.is_some())?;
+    let token = body.text(USER_TOKEN)?.map(Text::into_secret);
+    let generate_token = body.flag(GENERATE_TOKEN)?.unwrap_or_default();
+    let (means, three_ds) = match (card, token) {
+        (Some((card, three_ds)), None) => (Means::Card(card), three_ds),
+        (None, Some(token)) => (Means::Token(token), None),
+        (Some(_), Some(_)) => return Err(body.wrong(USER_TOKEN, "stands beside a card")),
+        (None, None) => return Err(body.wrong("card", "card or userToken is required")),
+    };
     Ok(Action::Authorize(Box::new(Authorization {
         amount,
         capture,
-        card,
         description,
         digital,
+        generate_token,
+        means,
         network_token,
         payer,
         stored,
         three_ds,
     })))
+}
+
+fn tokenization(body: &Object<'_, '_>, today: YearMonth) -> Result<Action, FieldError> {
+    // Nobody is authenticated for a card that is only kept.
+    let (card, _) = card::read(&body.required_object("card")?, Some(today))?;
+    let payer = payer(body)?;
+    let network_token = network_token(body)?;
+    Ok(Action::Tokenize(Box::new(Tokenization { card, network_token, payer })))
+}
+
+/// Checks what does not go with a gateway's own name for a card: it means nothing to anybody else, and
+/// is nobody else's to know.
+fn check_means(
+    action: &Action,
+    fallbacks: &[Fallback],
+    body: &Object<'_, '_>,
+) -> Result<(), FieldError> {
+    let Action::Authorize(authorization) = action else { return Ok(()) };
+    let problem = if !authorization.is_by_token() {
+        return Ok(());
+    } else if authorization.generate_token {
+        "stands beside generateToken"
+    } else if authorization.network_token.is_some() {
+        "stands beside networkTokenBrand"
+    } else if !fallbacks.is_empty() {
+        "stands beside accounts to fall back to"
+    } else {
+        return Ok(());
+    };
+    Err(body.wrong(USER_TOKEN, problem))
 }
 
 fn follow_up(body: &Object<'_, '_>) -> Result<FollowUp, FieldError> {
@@ -174,8 +222,9 @@ fn network_token(body: &Object<'_, '_>) -> Result<Option<NetworkTokenBrand>, Fie
 
 /// Reads what the schemes want to know of a payment with a kept card.
 ///
-/// What the merchant makes himself must say at which payment it was agreed on.
-fn stored(body: &Object<'_, '_>) -> Result<Option<Stored>, FieldError> {
+/// What the merchant makes himself must say at which payment it was agreed on, unless it is paid with
+/// what the gateway keeps (`with_card` is false): the gateway knows.
+fn stored(body: &Object<'_, '_>, with_card: bool) -> Result<Option<Stored>, FieldError> {
     const ORIGINAL: &str = "networkTransactionId";
     let Some(stored) = body.object("storedCredential")? else { return Ok(None) };
     let usage = stored.word("usage")?;
@@ -191,10 +240,10 @@ fn stored(body: &Object<'_, '_>) -> Result<Option<Stored>, FieldError> {
             return Err(stored.wrong(ORIGINAL, "a first payment has none yet"));
         }
         (Some("Cardholder"), original) => StoredUsage::Cardholder { original },
-        (Some("Merchant"), Some(original)) => StoredUsage::Merchant { original },
-        (Some("Merchant"), None) => {
+        (Some("Merchant"), None) if with_card => {
             return Err(stored.wrong(ORIGINAL, "is required where the merchant takes a payment"));
         }
+        (Some("Merchant"), original) => StoredUsage::Merchant { original },
         _ => return Err(stored.wrong("usage", "is required")),
     };
     let by_merchant = matches!(usage, StoredUsage::Merchant { .. });
@@ -220,7 +269,7 @@ fn account_names(
     body: &Object<'_, '_>,
 ) -> Result<Option<(AccountChoice, Vec<Fallback>)>, FieldError> {
     const NAMES: &str = "paymentGatewayAccountNames";
-    if !matches!(kind, Kind::Authorize | Kind::Charge) {
+    if !falls_back(kind) {
         return Ok(None);
     }
     let Some(names) = body.texts(NAMES)? else { return Ok(None) };
@@ -240,9 +289,14 @@ fn account_names(
     Ok(Some((AccountChoice::Named(name(first)?), rest)))
 }
 
+/// Whether it may go to another account than the first.
+fn falls_back(kind: Kind) -> bool {
+    matches!(kind, Kind::Authorize | Kind::Charge | Kind::Tokenize)
+}
+
 /// Reads which accounts are tried after the first.
 fn fallbacks(kind: Kind, body: &Object<'_, '_>) -> Result<Vec<Fallback>, FieldError> {
-    if !matches!(kind, Kind::Authorize | Kind::Charge) {
+    if !falls_back(kind) {
         return Ok(Vec::new());
     }
     body.list("fallbackUpgs", |one| {

@@ -117,6 +117,7 @@ pub const STATE_CHARS_MAX: usize = 64;
 /// Ten years.
 pub const TIME_TO_LIVE_S_MAX: u32 = 315_360_000;
 pub const TOKEN_BINDINGS_MAX: usize = 8;
+pub const USER_TOKEN_CHARS_MAX: usize = model::Means::<model::CardRef>::TOKEN_CHARS_MAX;
 
 /// How many digits the number of a card may have (ISO/IEC 7812-1).
 const PAN_DIGITS: std::ops::RangeInclusive<usize> = 12..=19;
@@ -176,6 +177,7 @@ pub const SCHEMAS: &[&Schema] = &[
     &STRING_TOKEN,
     &SWITCH,
     &THREE_DS,
+    &TOKENIZE,
     &TOKEN_BINDING,
     &TOKEN_METADATA,
 ];
@@ -187,18 +189,24 @@ const TRANSACTION: Field = optional(
     "transactionId",
     text(model::TransactionId::LEN, model::TransactionId::LEN, Shape::TransactionId),
 );
-const CARD_AGAIN: Field = optional("card", Form::Object(&CARD));
+const OPTIONAL_CARD: Field = optional("card", Form::Object(&CARD));
 const PAYER_DETAILS: Field = optional("payerDetails", Form::Object(&PAYER));
 const NETWORK_TOKEN_BRAND: Field = optional("networkTokenBrand", Form::Word(NETWORK_TOKEN_BRANDS));
 const ACCOUNT_NAME_TEXT: Text = Text { chars_min: 3, chars_max: 64, shape: Shape::AccountName };
 const ACCOUNT_NAME: Field = optional("paymentGatewayAccountName", Form::Text(ACCOUNT_NAME_TEXT));
 const ACCOUNT_INLINE: Field = optional("paymentGatewayAccount", Form::Object(&INLINE_ACCOUNT));
+const ACCOUNT_NAMES: Field = optional(
+    "paymentGatewayAccountNames",
+    Form::Texts { of: ACCOUNT_NAME_TEXT, items_max: FALLBACKS_MAX + 1 },
+);
+const FALLBACK_ACCOUNTS: Field =
+    optional("fallbackUpgs", Form::List { of: &FALLBACK, items_max: FALLBACKS_MAX });
 const MY_REF: Field = optional("myRef", text(1, MY_REF_CHARS_MAX, Shape::Printable));
 const CERTIFICATE: Field =
     optional("certificateName", Form::Reserved("client certificates are not supported"));
 const GATEWAY_NAME: Field = required("paymentGatewayName", text(1, 64, Shape::Identifier));
-const CREDENTIALS: Field =
-    optional("credentials", Form::List { of: &CREDENTIAL, items_max: Credentials::PAIRS_MAX });
+const PAIRS: Form = Form::List { of: &CREDENTIAL, items_max: Credentials::PAIRS_MAX };
+const CREDENTIALS: Field = optional("credentials", PAIRS);
 
 /// The body of a charge and of an authorization.
 pub static AUTHORIZATION: Schema = Schema {
@@ -206,20 +214,34 @@ pub static AUTHORIZATION: Schema = Schema {
     fields: &[
         CURRENCY,
         AMOUNT,
-        required("card", Form::Object(&CARD)),
+        OPTIONAL_CARD,
         PAYER_DETAILS,
         optional("isDigital", Form::Flag),
         optional("orderDesc", text(1, ORDER_DESCRIPTION_CHARS_MAX, Shape::Printable)),
         NETWORK_TOKEN_BRAND,
         optional("storedCredential", Form::Object(&STORED)),
-        optional(
-            "paymentGatewayAccountNames",
-            Form::Texts { of: ACCOUNT_NAME_TEXT, items_max: FALLBACKS_MAX + 1 },
-        ),
+        optional("userToken", text(1, USER_TOKEN_CHARS_MAX, Shape::VisibleAscii)),
+        optional("generateToken", Form::Flag),
+        ACCOUNT_NAMES,
         ACCOUNT_NAME,
         ACCOUNT_INLINE,
-        optional("fallbackUpgs", Form::List { of: &FALLBACK, items_max: FALLBACKS_MAX }),
+        FALLBACK_ACCOUNTS,
         MY_REF,
+        CERTIFICATE,
+    ],
+};
+
+/// The body of a tokenization.
+pub static TOKENIZE: Schema = Schema {
+    name: "TokenizeRequestModel",
+    fields: &[
+        required("card", Form::Object(&CARD)),
+        PAYER_DETAILS,
+        NETWORK_TOKEN_BRAND,
+        ACCOUNT_NAMES,
+        ACCOUNT_NAME,
+        ACCOUNT_INLINE,
+        FALLBACK_ACCOUNTS,
         CERTIFICATE,
     ],
 };
@@ -255,7 +277,7 @@ pub static CAPTURE_OR_VOID: Schema = Schema {
         AMOUNT,
         REFERENCE,
         TRANSACTION,
-        CARD_AGAIN,
+        OPTIONAL_CARD,
         NETWORK_TOKEN_BRAND,
         ACCOUNT_NAME,
         ACCOUNT_INLINE,
@@ -272,7 +294,7 @@ pub static REFUND: Schema = Schema {
         AMOUNT,
         REFERENCE,
         TRANSACTION,
-        CARD_AGAIN,
+        OPTIONAL_CARD,
         PAYER_DETAILS,
         NETWORK_TOKEN_BRAND,
         ACCOUNT_NAME,
@@ -347,13 +369,8 @@ pub static ACCOUNT: Schema = Schema {
 };
 
 /// Credentials that are to follow those of an account.
-pub static STAGED: Schema = Schema {
-    name: "StagedCredentialsInputModel",
-    fields: &[required(
-        "credentials",
-        Form::List { of: &CREDENTIAL, items_max: Credentials::PAIRS_MAX },
-    )],
-};
+pub static STAGED: Schema =
+    Schema { name: "StagedCredentialsInputModel", fields: &[required("credentials", PAIRS)] };
 
 /// How many payments the staged credentials get.
 pub static SWITCH: Schema = Schema {
@@ -402,6 +419,7 @@ pub fn of(kind: Kind) -> &'static Schema {
         Kind::Capture | Kind::Void => &CAPTURE_OR_VOID,
         Kind::Refund => &REFUND,
         Kind::Status => &STATUS,
+        Kind::Tokenize => &TOKENIZE,
     }
 }
 

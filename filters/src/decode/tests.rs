@@ -6,7 +6,8 @@ use super::{
 };
 use super::{staged, string_token, switch};
 use model::{
-    AccountName, Action, Authorization, Capture, CardRef, CvvSource, Find, Kind, NumberSource,
+    AccountName, Action, Authorization, Capture, CardRef, CvvSource, Find, Kind, Means,
+    NumberSource, StoredUsage,
 };
 use proptest::prelude::*;
 
@@ -103,6 +104,11 @@ fn authorization(request: PaymentRequest) -> Authorization<CardRef> {
     *authorization
 }
 
+fn card_of(authorization: &Authorization<CardRef>) -> &CardRef {
+    let Means::Card(card) = &authorization.means else { panic!("no card") };
+    card
+}
+
 /// What is said of a charge whose `field` (of the card, if it is dotted) is `json`.
 fn said(field: &'static str, value: &str) -> Result<(), FieldError> {
     let body = match field.split_once('.') {
@@ -147,23 +153,23 @@ fn a_charge_with_everything_is_read() {
     assert_eq!((read.capture, read.digital), (Capture::Now, Some(true)));
     assert_eq!(read.description.as_deref(), Some("Two tickets"));
     assert_eq!(read.network_token, Some(model::NetworkTokenBrand::MasterCard));
-    assert_eq!((read.card.expiry.month(), read.card.expiry.year()), (12, 2030));
-    let three_ds = read.three_ds.unwrap();
+    assert_eq!((card_of(&read).expiry.month(), card_of(&read).expiry.year()), (12, 2030));
+    let three_ds = read.three_ds.as_ref().unwrap();
     assert_eq!(
         (&*three_ds.eci, &*three_ds.version, three_ds.sli.as_deref()),
         ("05", "2.2.0", Some("212"))
     );
-    let payer = read.payer.unwrap();
+    let payer = read.payer.as_ref().unwrap();
     assert_eq!((&*payer.country, payer.ip.to_string()), ("NL", "192.0.2.7".to_owned()));
     assert_eq!((payer.post_code.as_deref(), payer.state.as_deref()), (Some("1015 CC"), Some("NH")));
     // This is the test that the values arrive at all.
-    assert_eq!(read.card.holder.expose(), "Ada Lovelace");
+    assert_eq!(card_of(&read).holder.expose(), "Ada Lovelace");
     // The same.
     assert!(
-        matches!(&read.card.number, NumberSource::Clear(pan) if pan.expose() == "4111111111111111")
+        matches!(&card_of(&read).number, NumberSource::Clear(pan) if pan.expose() == "4111111111111111")
     );
     // The same.
-    assert!(matches!(&read.card.cvv, Some(CvvSource::Clear(cvv)) if cvv.expose() == "737"));
+    assert!(matches!(&card_of(&read).cvv, Some(CvvSource::Clear(cvv)) if cvv.expose() == "737"));
 }
 
 #[test]
@@ -185,10 +191,10 @@ fn a_token_stands_for_a_number_and_for_a_cvv() {
     let read = authorization(read);
     assert_eq!(read.capture, Capture::Later);
     assert!(
-        matches!(&read.card.number, NumberSource::Token(token) if TOKEN.ends_with(token.as_str()))
+        matches!(&card_of(&read).number, NumberSource::Token(token) if TOKEN.ends_with(token.as_str()))
     );
     assert!(
-        matches!(&read.card.cvv, Some(CvvSource::Token(token)) if TOKEN.ends_with(token.as_str()))
+        matches!(&card_of(&read).cvv, Some(CvvSource::Token(token)) if TOKEN.ends_with(token.as_str()))
     );
 }
 
@@ -242,7 +248,7 @@ fn what_cannot_be_meant_is_refused_by_field() {
         ("currency", "\"XXX\"", "currency", "is not a supported ISO 4217 code"),
         ("currency", "978", "currency", "must be a string"),
         ("card", "[]", "card", "must be an object"),
-        ("card", "null", "card", "must not be null"),
+        ("card", "null", "card", "card or userToken is required"),
         ("card.cardHolderName", "\"\"", "card.cardHolderName", "must not be empty"),
         ("card.cardHolderName", &long(129), "card.cardHolderName", "is longer than documented"),
         (
@@ -419,8 +425,8 @@ fn unknown_fields_are_refused_and_named_only_when_that_is_safe() {
     let in_card = |name| with(charge(), "card", &json(&with(card(), name, "1")));
     for (body, field, problem) in [
         (with(capture(), "fallbackUpgs", "[]"), "fallbackUpgs", "is not documented"),
-        (with(charge(), "userToken", "\"x\""), "userToken", "is not documented"),
-        (with(charge(), "generateToken", "true"), "generateToken", "is not documented"),
+        (with(capture(), "userToken", "\"x\""), "userToken", "is not documented"),
+        (with(capture(), "generateToken", "true"), "generateToken", "is not documented"),
         (with(charge(), "refTransId", "\"x\""), "refTransId", "is not documented"),
         (in_card("pin"), "card.pin", "is not documented"),
         (in_card("4111111111111111"), "card", "has a field that is not documented"),
@@ -452,6 +458,75 @@ fn accounts_to_fall_back_to_are_read_in_their_order() {
     let many = format!("[{}]", [r#"{"paymentGatewayAccountName":"abc"}"#; 8].join(","));
     let error = read(Kind::Charge, &with(charge(), "fallbackUpgs", &many)).unwrap_err();
     assert_eq!(error, FieldError::new("fallbackUpgs", "has more items than documented"));
+}
+
+/// A charge that is paid with what the gateway keeps.
+fn by_token() -> Fields {
+    with(without(charge(), "card"), "userToken", "\"cus_1/pm_1\"")
+}
+
+#[test]
+fn a_gateways_name_for_a_card_stands_in_the_place_of_a_card() {
+    let read_means = |body: &Fields| authorization(read(Kind::Charge, body).unwrap());
+    let read_token = read_means(&by_token());
+    // This is the test that the value arrives at all.
+    assert!(matches!(&read_token.means, Means::Token(token) if token.expose() == "cus_1/pm_1"));
+    assert!(!read_token.generate_token && !format!("{read_token:?}").contains("pm_1"));
+    let kept = read_means(&with(charge(), "generateToken", "true"));
+    assert!(kept.generate_token && matches!(kept.means, Means::Card(_)));
+    for (body, field, problem) in [
+        (without(charge(), "card"), "card", "card or userToken is required"),
+        (with(by_token(), "card", &json(&card())), "userToken", "stands beside a card"),
+        (with(by_token(), "generateToken", "true"), "userToken", "stands beside generateToken"),
+        (
+            with(by_token(), "networkTokenBrand", "\"Visa\""),
+            "userToken",
+            "stands beside networkTokenBrand",
+        ),
+        (
+            with(by_token(), "fallbackUpgs", r#"[{"paymentGatewayAccountName":"second"}]"#),
+            "userToken",
+            "stands beside accounts to fall back to",
+        ),
+        (
+            with(by_token(), "userToken", "\"a b\""),
+            "userToken",
+            "must hold only visible ASCII characters",
+        ),
+    ] {
+        assert_eq!(read(Kind::Charge, &body).unwrap_err(), FieldError::new(field, problem));
+    }
+    let named = without(by_token(), "paymentGatewayAccountName");
+    let two = with(named, "paymentGatewayAccountNames", r#"["first","second"]"#);
+    let error = read(Kind::Charge, &two).unwrap_err();
+    assert_eq!(error, FieldError::new("userToken", "stands beside accounts to fall back to"));
+}
+
+#[test]
+fn what_the_gateway_keeps_needs_no_name_of_the_schemes() {
+    let stored = "{\"usage\":\"Merchant\",\"purpose\":\"Recurring\"}";
+    let read_it =
+        authorization(read(Kind::Charge, &with(by_token(), "storedCredential", stored)).unwrap());
+    let usage = read_it.stored.unwrap().usage;
+    assert!(matches!(usage, StoredUsage::Merchant { original: None }));
+    let error = read(Kind::Charge, &with(charge(), "storedCredential", stored)).unwrap_err();
+    assert_eq!(error.field, "storedCredential.networkTransactionId");
+}
+
+#[test]
+fn a_card_that_is_to_be_kept_is_read_with_its_accounts() {
+    let plain = without(without(charge(), "currency"), "amount");
+    let list = r#"[{"paymentGatewayAccountName":"second"}]"#;
+    let request = read(Kind::Tokenize, &with(plain.clone(), "fallbackUpgs", list)).unwrap();
+    assert_eq!(request.fallbacks.len(), 1);
+    assert!(matches!(request.action, Action::Tokenize(_)) && request.merchant_reference.is_none());
+    for (body, field, problem) in [
+        (without(plain.clone(), "card"), "card", "is required"),
+        (with(plain.clone(), "amount", "1"), "amount", "is not documented"),
+        (with(plain, "userToken", "\"a\""), "userToken", "is not documented"),
+    ] {
+        assert_eq!(read(Kind::Tokenize, &body).unwrap_err(), FieldError::new(field, problem));
+    }
 }
 
 #[test]
@@ -532,6 +607,8 @@ fn requests_are_compared_by_what_they_mean() {
         ),
         ("myRef", with(charge.clone(), "myRef", "\"another\"")),
         ("isDigital", with(charge.clone(), "isDigital", "true")),
+        ("generateToken", with(charge.clone(), "generateToken", "true")),
+        ("userToken", with(without(charge.clone(), "card"), "userToken", "\"cus_1/pm_1\"")),
         (
             "paymentGatewayAccountName",
             with(charge.clone(), "paymentGatewayAccountName", "\"other\""),
@@ -824,6 +901,7 @@ fn read_as(schema: &Schema, json_text: &str) -> Result<(), FieldError> {
         "CaptureVoidRequestModel" => payment(Kind::Void, body, TODAY).map(|_| ()),
         "RefundRequestModel" => payment(Kind::Refund, body, TODAY).map(|_| ()),
         "StatusRequestModel" => payment(Kind::Status, body, TODAY).map(|_| ()),
+        "TokenizeRequestModel" => payment(Kind::Tokenize, body, TODAY).map(|_| ()),
         "CardInputModel" => inside("card", charge()),
         "FallbackUpg" => {
             let list = format!("[{json_text}]");

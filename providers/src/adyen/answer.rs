@@ -12,7 +12,7 @@ use serde::de::IgnoredAny;
 /// What Adyen answers when the key may not use the merchant account, or there is none of the name.
 pub(super) const INVALID_MERCHANT_ACCOUNT: &str = "901";
 
-const UNREADABLE: Outcome = Outcome::Unknown(Unknown::Unreadable);
+pub(super) const UNREADABLE: Outcome = Outcome::Unknown(Unknown::Unreadable);
 
 /// What an answer must speak of, as far as it is known. Nothing is asked where nothing is given.
 #[derive(Default)]
@@ -34,7 +34,7 @@ impl<'a> Expected<'a> {
             | Action::Void(FollowUp { reference, .. }) => {
                 Self { merchant_reference: None, payment: Some(reference) }
             }
-            Action::Status(_) => Self::default(),
+            Action::Status(_) | Action::Tokenize(_) => Self::default(),
         }
     }
 }
@@ -48,12 +48,16 @@ pub(super) fn read(kind: Kind, answer: &Answer<'_>, expected: &Expected<'_>) -> 
             answer.json().map(|receipt: Receipt| receipt.report(kind, expected))
         }
         (_, 0..400) => None,
-        (_, 400..) => match answer.json::<Failure>() {
-            Some(failure) => Some(failure.report(kind, answer)),
-            None => answer.by_status().map(Report::bare),
-        },
+        (_, 400..) => Some(failure(kind, answer)),
     };
     report.unwrap_or(Report::bare(UNREADABLE))
+}
+
+pub(super) fn failure(kind: Kind, answer: &Answer<'_>) -> Report {
+    match answer.json::<Failure>() {
+        Some(failure) => failure.report(kind, answer),
+        None => Report::bare(answer.by_status().unwrap_or(UNREADABLE)),
+    }
 }
 
 /// Reads the answer to the question for the ways to pay.
@@ -160,9 +164,12 @@ impl PaymentResult {
         let held = match kind {
             // The capture was asked for with the payment, and Adyen starts it by itself.
             Kind::Charge => State::Captured,
-            Kind::Authorize | Kind::Capture | Kind::Refund | Kind::Status | Kind::Void => {
-                State::Authorized
-            }
+            Kind::Authorize
+            | Kind::Capture
+            | Kind::Refund
+            | Kind::Status
+            | Kind::Tokenize
+            | Kind::Void => State::Authorized,
         };
         match &*self.result_code {
             "Authorised" => (Outcome::Approved, Some(held)),
@@ -280,7 +287,7 @@ impl Failure {
 
     /// <https://docs.adyen.com/development-resources/error-codes>
     fn outcome(&self, kind: Kind, answer: &Answer<'_>) -> Outcome {
-        let pays = matches!(kind, Kind::Authorize | Kind::Charge);
+        let pays = matches!(kind, Kind::Authorize | Kind::Charge | Kind::Tokenize);
         match (answer.status, &*self.error_code, &*self.error_type) {
             // The merchant account of the request is not one that this key may use.
             (403, INVALID_MERCHANT_ACCOUNT, _) => Outcome::Rejected(Rejected::Configuration),

@@ -34,7 +34,9 @@ impl<'a> Expected<'a> {
     pub(super) fn of<C>(operation: &'a Operation<C>, currency: Option<Currency>) -> Self {
         let (name, amount) = (Some(name(&operation.key)), operation.amount());
         let payment: Option<&str> = match &operation.action {
-            Action::Authorize(_) | Action::Status(Find::MerchantReference(_)) => None,
+            Action::Authorize(_)
+            | Action::Status(Find::MerchantReference(_))
+            | Action::Tokenize(_) => None,
             Action::Capture(FollowUp { reference, .. })
             | Action::Refund(FollowUp { reference, .. })
             | Action::Void(FollowUp { reference, .. })
@@ -346,7 +348,7 @@ pub(super) fn done(kind: Kind) -> Option<State> {
         Kind::Authorize => Some(State::Authorized),
         Kind::Capture | Kind::Charge => Some(State::Captured),
         Kind::Refund => Some(State::Refunded),
-        Kind::Status => None,
+        Kind::Status | Kind::Tokenize => None,
         Kind::Void => Some(State::Voided),
     }
 }

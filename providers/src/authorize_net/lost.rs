@@ -25,7 +25,7 @@ pub(super) fn found(lost: &Lost<'_>, answer: &Answer<'_>) -> Found {
             Kind::Capture | Kind::Void => {
                 told.transaction.map_or(Found::Unclear, |details| details.shows(lost))
             }
-            Kind::Status => Found::Unclear,
+            Kind::Status | Kind::Tokenize => Found::Unclear,
         },
         None => Found::Unclear,
     }

@@ -1,6 +1,7 @@
 //! What is asked for: a payment, or a change of one. The members stand in the order of the schema.
 
 use super::{DUPLICATE_WINDOW_SECS, invoice, refuse, transaction_id};
+use crate::means;
 use crate::stored::{self, Kept, Usage};
 use crate::three_ds;
 use crate::Refusal;
@@ -155,6 +156,7 @@ pub(super) fn paid<'a>(
     if authorization.network_token.is_some() {
         return Err(refuse("networkTokenBrand", "network tokens are not supported"));
     }
+    let card = means::only_card(authorization)?;
     let (transaction_type, kind) = match authorization.capture {
         Capture::Now => ("authCaptureTransaction", Kind::Charge),
         Capture::Later => ("authOnlyTransaction", Kind::Authorize),
@@ -167,12 +169,12 @@ pub(super) fn paid<'a>(
     let description = authorization.description.as_deref();
     let kept = stored::check(authorization)?;
     Ok(Transaction {
-        payment: Some(Payment { credit_card: CreditCard::of(&authorization.card) }),
+        payment: Some(Payment { credit_card: CreditCard::of(card) }),
         order: Some(Order {
             invoice_number: invoice(kind, key),
             description: description.map(|text| cut(text, DESCRIPTION_CHARS_MAX)),
         }),
-        bill_to: Some(BillTo::of(&authorization.card, payer)),
+        bill_to: Some(BillTo::of(card, payer)),
         customer_ip: payer.map(|payer| payer.ip),
         cardholder_authentication: checked.as_ref().map(Authentication::of),
         transaction_settings: Some(Settings { setting: PAYING }),

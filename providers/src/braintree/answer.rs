@@ -42,6 +42,7 @@ impl<'a> Expected<'a> {
             Action::Status(Find::MerchantReference(reference)) => {
                 Self { called: Some(reference), ..Self::default() }
             }
+            Action::Tokenize(_) => Self::default(),
         }
     }
 }
@@ -49,7 +50,7 @@ impl<'a> Expected<'a> {
 /// The name that the card was exchanged for, or what became of the payment instead.
 pub(super) fn method_id(answer: &Answer<'_>) -> Result<String, Box<Report>> {
     let failed = |told: Option<Told>| match told {
-        Some(told) => told.failure(Kind::Charge),
+        Some(told) => told.failure(Kind::Tokenize),
         None => Report::bare(answer.by_status().unwrap_or(UNREADABLE)),
     };
     let mut told = Told::read(answer);
@@ -117,6 +118,7 @@ pub(super) struct Data {
     reverse_transaction: Option<Payload>,
     pub(super) search: Option<Search>,
     tokenize_credit_card: Option<Tokenized>,
+    vault_payment_method: Option<Tokenized>,
 }
 
 #[derive(Deserialize)]
@@ -235,7 +237,7 @@ impl Told {
     }
 
     /// Nothing was made, and the errors say why. Where they do not agree, nobody knows.
-    fn failure(&self, kind: Kind) -> Report {
+    pub(super) fn failure(&self, kind: Kind) -> Report {
         let Some(first) = self.errors.first() else { return Report::bare(UNREADABLE) };
         let outcome = first.outcome(kind);
         let agree = self.errors.iter().all(|problem| problem.outcome(kind) == outcome);
@@ -268,7 +270,7 @@ impl Problem {
     }
 
     fn outcome(&self, kind: Kind) -> Outcome {
-        let pays = matches!(kind, Kind::Authorize | Kind::Charge);
+        let pays = matches!(kind, Kind::Authorize | Kind::Charge | Kind::Tokenize);
         match self.class() {
             "AUTHENTICATION" | "AUTHORIZATION" => Outcome::Rejected(Rejected::Credentials),
             "NOT_FOUND" if pays => Outcome::Rejected(Rejected::Malformed),
@@ -298,6 +300,11 @@ impl Problem {
 // === impl Data ===
 
 impl Data {
+    /// Braintree's name for a card that it keeps.
+    pub(super) fn vaulted(&mut self) -> Option<String> {
+        self.vault_payment_method.take().map(|made| made.payment_method.id)
+    }
+
     fn payment(self, kind: Kind) -> Option<Payment> {
         match kind {
             Kind::Authorize => self.authorize_credit_card?.transaction,
@@ -305,6 +312,7 @@ impl Data {
             Kind::Charge => self.charge_credit_card?.transaction,
             Kind::Refund => self.refund_transaction?.refund,
             Kind::Status => self.node,
+            Kind::Tokenize => None,
             Kind::Void => self.reverse_transaction?.reversal,
         }
     }
@@ -407,7 +415,7 @@ impl Payment {
     }
 
     fn outcome(&self, kind: Kind) -> (Outcome, Option<State>) {
-        let pays = matches!(kind, Kind::Authorize | Kind::Charge);
+        let pays = matches!(kind, Kind::Authorize | Kind::Charge | Kind::Tokenize);
         match (kind, &*self.status) {
             (Kind::Status, _) => match self.state() {
                 Some(state) => (Outcome::Approved, Some(state)),

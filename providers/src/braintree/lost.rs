@@ -18,7 +18,7 @@ pub(super) fn found(lost: &Lost<'_>, answer: &Answer<'_>) -> Found {
         Kind::Capture | Kind::Void => {
             return data.node.map_or(Found::Unclear, |payment| payment.shows(lost));
         }
-        Kind::Status => None,
+        Kind::Status | Kind::Tokenize => None,
     };
     let Some(all) = all else { return Found::Unclear };
     let order = order_id(lost.reference, lost.key);

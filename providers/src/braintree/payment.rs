@@ -225,9 +225,11 @@ impl<'a> Transacted<'a> {
             payment_initiator: kept.and_then(initiator),
             risk_data: customer_ip.map(|customer_ip| RiskData { customer_ip }),
         };
-        let said = checked.is_some() || kept.is_some();
+        // What Braintree keeps is kept nowhere else.
+        let theirs = authorization.is_by_token() || authorization.generate_token;
+        let said = checked.is_some() || kept.is_some() && !theirs;
         let options = said.then(|| Options {
-            external_vault: kept.map(ExternalVault::of),
+            external_vault: kept.filter(|_| !theirs).map(ExternalVault::of),
             three_d_secure_authentication: checked.as_ref().map(Authentication::of),
         });
         Ok(Self { payment_method_id, transaction, options })

@@ -44,6 +44,8 @@ macro_rules! refund {
 
 pub(super) const TOKENIZE: &str = "mutation Tokenize($input: TokenizeCreditCardInput!) { tokenizeCreditCard(input: $input) { paymentMethod { id } } }";
 
+pub(super) const VAULT: &str = "mutation Vault($input: VaultPaymentMethodInput!) { vaultPaymentMethod(input: $input) { paymentMethod { id } } }";
+
 pub(super) const AUTHORIZE: &str = concat!(
     "mutation Authorize($input: AuthorizeCreditCardInput!) { authorizeCreditCard(input: $input) { transaction { ",
     transaction!(),

@@ -9,7 +9,7 @@ use model::{Operation, Outcome, Rejected, Report, State, Unknown};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-const UNREADABLE: Outcome = Outcome::Unknown(Unknown::Unreadable);
+pub(super) const UNREADABLE: Outcome = Outcome::Unknown(Unknown::Unreadable);
 
 /// The answer that a payment was approved for a part of its amount only.
 const IN_PART: &str = "10010";
@@ -46,6 +46,7 @@ impl<'a> Expected<'a> {
             Action::Status(Find::MerchantReference(reference)) => {
                 Self { merchant_reference: Some(reference), ..Self::default() }
             }
+            Action::Tokenize(_) => Self::default(),
         }
     }
 }
@@ -384,8 +385,8 @@ pub(super) fn cvv(code: &str) -> CvvCheck {
 
 // === failures ===
 
-fn failure(kind: Kind, answer: &Answer<'_>) -> Report {
-    let pays = matches!(kind, Kind::Authorize | Kind::Charge);
+pub(super) fn failure(kind: Kind, answer: &Answer<'_>) -> Report {
+    let pays = matches!(kind, Kind::Authorize | Kind::Charge | Kind::Tokenize);
     let failure = answer.json::<Failure>();
     let outcome = match (answer.status, &failure) {
         // It is the payment that may not be changed so, not we who may not change it.

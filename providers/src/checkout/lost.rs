@@ -19,7 +19,7 @@ pub(super) fn question(lost: &Lost<'_>) -> Result<String, Refusal> {
             let payment = payment_id(lost.payment.unwrap_or_default())?;
             Ok(path(&["payments", payment, "actions"]))
         }
-        Kind::Status => Err(Refusal::Unsupported),
+        Kind::Status | Kind::Tokenize => Err(Refusal::Unsupported),
     }
 }
 
@@ -31,7 +31,7 @@ pub(super) fn found(lost: &Lost<'_>, answer: &Answer<'_>) -> Found {
     match lost.kind {
         Kind::Authorize | Kind::Charge => payment(lost, answer),
         Kind::Capture | Kind::Refund | Kind::Void => change(lost, answer),
-        Kind::Status => Found::Unclear,
+        Kind::Status | Kind::Tokenize => Found::Unclear,
     }
 }
 
@@ -82,7 +82,7 @@ fn change(lost: &Lost<'_>, answer: &Answer<'_>) -> Found {
 /// What Checkout.com calls an action of this kind.
 fn word(kind: Kind) -> &'static str {
     match kind {
-        Kind::Authorize | Kind::Charge | Kind::Status => "Authorization",
+        Kind::Authorize | Kind::Charge | Kind::Status | Kind::Tokenize => "Authorization",
         Kind::Capture => "Capture",
         Kind::Refund => "Refund",
         Kind::Void => "Void",
@@ -121,7 +121,7 @@ fn done(kind: Kind) -> State {
         Kind::Authorize => State::Authorized,
         Kind::Capture | Kind::Charge => State::Captured,
         Kind::Refund => State::Refunded,
-        Kind::Status => State::Unknown,
+        Kind::Status | Kind::Tokenize => State::Unknown,
         Kind::Void => State::Voided,
     }
 }

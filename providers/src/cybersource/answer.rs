@@ -31,7 +31,7 @@ impl<'a> Expected<'a> {
             Action::Status(Find::Reference(reference)) => {
                 Self { key: None, payment: Some(reference) }
             }
-            Action::Status(Find::MerchantReference(_)) => Self::default(),
+            Action::Status(Find::MerchantReference(_)) | Action::Tokenize(_) => Self::default(),
         }
     }
 }

@@ -38,7 +38,7 @@ impl Search {
     /// Our keys are letters and digits: nothing in them could be another clause.
     pub(super) fn of(lost: &Lost<'_>) -> Result<Self, Refusal> {
         let plain = !lost.key.is_empty() && lost.key.bytes().all(|b| b.is_ascii_alphanumeric());
-        if !plain || lost.kind == Kind::Status {
+        if !plain || matches!(lost.kind, Kind::Status | Kind::Tokenize) {
             return Err(Refusal::Unsupported);
         }
         Ok(Self::by(lost.key))
@@ -104,7 +104,7 @@ pub(super) fn found(lost: &Lost<'_>, answer: &Answer<'_>) -> Found {
 /// The services by which an operation is done.
 fn services(kind: Kind) -> &'static [&'static str] {
     match kind {
-        Kind::Authorize | Kind::Status => &["ics_auth"],
+        Kind::Authorize | Kind::Status | Kind::Tokenize => &["ics_auth"],
         Kind::Capture => &["ics_bill"],
         Kind::Charge => &["ics_auth", "ics_bill"],
         Kind::Refund => &["ics_credit"],
@@ -166,7 +166,7 @@ impl Summary {
         let enough = if kind == Kind::Void { 1 } else { wanted.len() };
         if wanted.iter().filter(done).count() >= enough {
             let state = match kind {
-                Kind::Authorize | Kind::Status => State::Authorized,
+                Kind::Authorize | Kind::Status | Kind::Tokenize => State::Authorized,
                 Kind::Capture | Kind::Charge => State::Captured,
                 Kind::Refund => State::Refunded,
                 Kind::Void => State::Voided,

@@ -9,7 +9,7 @@ use model::{Operation, Outcome, Rejected, Report, State, Unknown};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-const UNREADABLE: Outcome = Outcome::Unknown(Unknown::Unreadable);
+pub(super) const UNREADABLE: Outcome = Outcome::Unknown(Unknown::Unreadable);
 
 /// What an answer must speak of, as far as it is known. Nothing is asked where nothing is given.
 #[derive(Default)]
@@ -46,6 +46,7 @@ impl<'a> Expected<'a> {
             Action::Status(Find::MerchantReference(reference)) => {
                 Self { merchant_reference: Some(reference), ..none }
             }
+            Action::Tokenize(_) => none,
         }
     }
 }
@@ -108,7 +109,7 @@ fn amount(units: u64, currency: &str) -> Option<Amount> {
     Amount::from_units(units, places(currency)?, currency).ok()
 }
 
-fn failure(kind: Kind, answer: &Answer<'_>) -> Report {
+pub(super) fn failure(kind: Kind, answer: &Answer<'_>) -> Report {
     match answer.json::<Failure>() {
         Some(Failure { error }) => error.report(kind, answer),
         None => Report::bare(answer.by_status().unwrap_or(UNREADABLE)),
@@ -549,7 +550,9 @@ impl Error {
                 Outcome::Declined(Decline::AuthenticationRequired)
             }
             // In a charge it is not a payment that is missing.
-            Some("resource_missing") if !matches!(kind, Kind::Authorize | Kind::Charge) => {
+            Some("resource_missing")
+                if !matches!(kind, Kind::Authorize | Kind::Charge | Kind::Tokenize) =>
+            {
                 Outcome::Rejected(Rejected::NotFound)
             }
             Some(

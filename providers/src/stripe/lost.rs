@@ -43,7 +43,7 @@ pub(super) fn question(lost: &Lost<'_>) -> Result<String, Refusal> {
             let pairs = [("payment_intent", payment()?), ("limit", PAGE)];
             Ok(query(&v1(&["refunds"]), &pairs))
         }
-        Kind::Status => Err(Refusal::Unsupported),
+        Kind::Status | Kind::Tokenize => Err(Refusal::Unsupported),
     }
 }
 
@@ -85,7 +85,7 @@ pub(super) fn found(lost: &Lost<'_>, answer: &Answer<'_>) -> Found {
         Kind::Authorize | Kind::Charge => payment(lost, answer),
         Kind::Capture | Kind::Void => change(lost, answer),
         Kind::Refund => refund(lost, answer),
-        Kind::Status => Found::Unclear,
+        Kind::Status | Kind::Tokenize => Found::Unclear,
     }
 }
 

@@ -45,6 +45,7 @@ impl<'a> Expected<'a> {
             Action::Status(model::Find::MerchantReference(key)) => {
                 Self { key: Some(key), payment: None, amount: None }
             }
+            Action::Tokenize(_) => Self::default(),
         }
     }
 }

@@ -67,7 +67,9 @@ impl<'a> Change<'a> {
             Action::Capture(_) => Verb::Capture,
             Action::Refund(_) => Verb::Refund,
             Action::Void(_) => Verb::Void,
-            Action::Authorize(_) | Action::Status(_) => return Err(Refusal::Unsupported),
+            Action::Authorize(_) | Action::Status(_) | Action::Tokenize(_) => {
+                return Err(Refusal::Unsupported);
+            },
         };
         Money::of(earlier.amount)?;
         let known = earlier.known.as_ref();

@@ -88,7 +88,7 @@ fn is_request_of(lost: &Lost<'_>, event: &Event) -> bool {
             event.is("refundRequested") && event.refund_reference.as_deref() == Some(lost.key)
         }
         Kind::Void => event.is("cancellationRequested") || event.is("reversalRequested"),
-        Kind::Authorize | Kind::Charge | Kind::Status => false,
+        Kind::Authorize | Kind::Charge | Kind::Status | Kind::Tokenize => false,
     }
 }
 

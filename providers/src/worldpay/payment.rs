@@ -2,6 +2,7 @@
 
 use super::account::{ENTITY, NARRATIVE};
 use super::{refuse, units};
+use crate::means;
 use crate::stored::{self, Kept, Usage};
 use crate::three_ds::{self, Checked, Generation};
 use crate::{Cx, Refusal};
@@ -185,7 +186,7 @@ impl<'a> Instruction<'a> {
             // The narrative is exposed because the cardholder is to read it.
             narrative: Narrative { line1: narrative.expose() },
             value: Money::of(authorization.amount)?,
-            payment_instrument: Plain::of(authorization),
+            payment_instrument: Plain::of(means::only_card(authorization)?, authorization),
             customer_agreement: stored::check(authorization)?.map(Agreement::of).transpose()?,
         })
     }
@@ -224,8 +225,7 @@ impl Money {
 // === impl Plain ===
 
 impl<'a> Plain<'a> {
-    fn of(authorization: &'a Authorization<Card>) -> Self {
-        let Authorization { card, payer, .. } = authorization;
+    fn of(card: &'a Card, authorization: &'a Authorization<Card>) -> Self {
         // What the merchant takes has none.
         let cvv = card.cvv.as_ref().filter(|_| !is_by_merchant(authorization));
         Self {
@@ -237,7 +237,7 @@ impl<'a> Plain<'a> {
             expiry_date: Expiry { month: card.expiry.month(), year: card.expiry.year() },
             // The value is exposed because the issuer checks it; it is in this request and no other.
             cvc: cvv.map(model::Cvv::expose),
-            billing_address: payer.as_ref().and_then(Address::of),
+            billing_address: authorization.payer.as_ref().and_then(Address::of),
         }
     }
 }

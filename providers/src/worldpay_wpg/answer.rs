@@ -34,6 +34,7 @@ impl<'a> Expected<'a> {
             | Action::Status(Find::Reference(reference) | Find::MerchantReference(reference)) => {
                 reference
             }
+            Action::Tokenize(_) => return Self::default(),
         };
         Self { order: Some(order) }
     }
@@ -115,7 +116,7 @@ fn received(kind: Kind, word: &str, order: &str, amount: Option<Amount>) -> Opti
         Kind::Capture => word == "captureReceived",
         Kind::Refund => word == "refundReceived",
         Kind::Void => matches!(word, "cancelReceived" | "voidReceived"),
-        Kind::Authorize | Kind::Charge | Kind::Status => false,
+        Kind::Authorize | Kind::Charge | Kind::Status | Kind::Tokenize => false,
     };
     let complete = kind == Kind::Void || amount.is_some();
     (fits && complete && is_order_code(order)).then(|| Report {

@@ -8,7 +8,7 @@ use super::{Case, Stop, Tried};
 use crate::exchange::Exchange;
 use crate::metrics::Phase;
 use crate::result::Ending;
-use model::{Action, CardRef, Gone, Operation, Outcome, Report, Unknown};
+use model::{Action, CardRef, Gone, Means, Operation, Outcome, Report, Unknown};
 use providers::wire::{Answer, Request};
 use providers::{Cx, EXCHANGES_MAX, Refusal};
 use std::sync::atomic::Ordering;
@@ -52,8 +52,15 @@ pub(super) fn write(
     let operation = opened.map_err(|error| Unwritten::Stop(error.into()))?;
     shared.metrics.phase(Phase::OpenCard, began.elapsed());
     let last_four = match &operation.action {
-        Action::Authorize(authorization) => Some(authorization.card.pan.last_four().into()),
-        Action::Capture(_) | Action::Refund(_) | Action::Status(_) | Action::Void(_) => None,
+        Action::Authorize(authorization) => match &authorization.means {
+            Means::Card(card) => Some(card.pan.last_four().into()),
+            Means::Token(_) => None,
+        },
+        Action::Capture(_)
+        | Action::Refund(_)
+        | Action::Status(_)
+        | Action::Tokenize(_)
+        | Action::Void(_) => None,
     };
     let request = account.provider.request(&operation, &context(account));
     let operation = operation.forget_card();
@@ -113,6 +120,11 @@ async fn converse(
             }
         };
         let answer = Answer { status: answer.status, body: &answer.body };
+        if operation.wants_token()
+            && let Some(token) = provider.token(operation, nth, &answer)
+        {
+            tried.token = Some(token);
+        }
         match provider.step(operation, nth, &answer, &cx) {
             providers::Step::Send(next) => request = next,
             providers::Step::Done(report) => return settled(report, sent.moves_money()),

@@ -114,6 +114,26 @@ impl Candidate {
     }
 }
 
+impl Candidate {
+    /// Whether this account is left out, which is told then; `later` are those that stand behind it.
+    pub(super) fn is_skipped(&self, case: &Case<'_>, later: &[Self], tried: &mut Tried) -> bool {
+        let Some(why) = self.skip(case, later) else { return false };
+        tried.skip(&self.account, why);
+        case.shared.metrics.skipped(self.account.provider.name(), why);
+        true
+    }
+
+    fn skip(&self, case: &Case<'_>, later: &[Self]) -> Option<Skip> {
+        let Case { shared, merchant, .. } = case;
+        let (breakers, now) = (&shared.breakers, Instant::now());
+        let another = later.iter().any(|one| one.account.is_usable(shared, merchant, now));
+        let account = &self.account;
+        let works =
+            || account.name.as_ref().is_none_or(|name| breakers.admits(merchant, name, now));
+        failover::skip(account.state(), another, works)
+    }
+}
+
 // === impl Journey ===
 
 impl Journey<'_> {
@@ -128,9 +148,7 @@ impl Journey<'_> {
         let mut last = None;
         for (nth, candidate) in candidates.iter().enumerate() {
             let later = candidates.get(nth.saturating_add(1)..).unwrap_or_default();
-            if let Some(why) = self.skips(candidate, later) {
-                self.tried.skip(&candidate.account, why);
-                self.case.shared.metrics.skipped(candidate.account.provider.name(), why);
+            if candidate.is_skipped(self.case, later, &mut self.tried) {
                 continue;
             }
             let is_last = nth.saturating_add(1) == candidates.len();
@@ -151,17 +169,6 @@ impl Journey<'_> {
             }
         }
         last.ok_or(Stop::Failed)
-    }
-
-    /// Why an account is left out, if it is; `later` are those that stand behind it.
-    fn skips(&self, candidate: &Candidate, later: &[Candidate]) -> Option<Skip> {
-        let Case { shared, merchant, .. } = self.case;
-        let (breakers, now) = (&shared.breakers, Instant::now());
-        let another = later.iter().any(|one| one.account.is_usable(shared, merchant, now));
-        let account = &candidate.account;
-        let works =
-            || account.name.as_ref().is_none_or(|name| breakers.admits(merchant, name, now));
-        failover::skip(account.state(), another, works)
     }
 
     /// Asks one account.

@@ -5,7 +5,9 @@
 //! of its acts. An act is a process: what the next one finds has survived a restart.
 
 use model::{Action, Amount, Authorization, Capture, Card, CardRef, CardToken, Currency, Cvv};
-use model::{CvvSource, Expiry, KeyId, MerchantId, NumberSource, Operation, Pan, Scope, Secret};
+use model::{
+    CvvSource, Expiry, KeyId, Means, MerchantId, NumberSource, Operation, Pan, Scope, Secret,
+};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -135,9 +137,10 @@ pub(crate) fn charge(number: NumberSource, cvv: Option<CvvSource>) -> Operation<
     let authorization = Authorization {
         amount: Amount::new(1_099, Currency::parse("USD").unwrap()).unwrap(),
         capture: Capture::Now,
-        card,
         description: None,
         digital: None,
+        generate_token: false,
+        means: Means::Card(card),
         network_token: None,
         payer: None,
         stored: None,
@@ -179,7 +182,7 @@ pub(crate) fn opened(
 ) -> Result<(String, Option<String>), CardError> {
     let operation = open_card(vault, merchant, charge(number, cvv), at_stripe(&who()))?;
     let Action::Authorize(authorization) = operation.action else { panic!("not a charge") };
-    let Card { pan, cvv, .. } = authorization.card;
+    let Means::Card(Card { pan, cvv, .. }) = authorization.means else { panic!("no card") };
     // Exposed to be compared with what was kept.
     Ok((pan.expose().to_owned(), cvv.map(|cvv: Cvv| cvv.expose().to_owned())))
 }
