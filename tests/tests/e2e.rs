@@ -40,6 +40,7 @@ mod e2e {
     pub(crate) mod routes;
     pub(crate) mod start;
     pub(crate) mod stored;
+    pub(crate) mod tokenize;
     pub(crate) mod transactions;
     pub(crate) mod upstream;
     pub(crate) mod webhooks;

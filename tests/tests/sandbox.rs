@@ -10,6 +10,8 @@
 /// The parts live in the folder of the same name.
 mod sandbox {
     pub(crate) mod adyen;
+    pub(crate) mod checkout;
+    pub(crate) mod cybersource;
     pub(crate) mod faults;
     pub(crate) mod specs;
     pub(crate) mod stripe;

@@ -5,6 +5,7 @@ mod change;
 pub(super) mod parameters;
 mod payment;
 mod refusal;
+mod stored;
 
 use super::fault::Operation;
 use super::idempotency::{Claim, Keys, Verdict};
@@ -14,6 +15,7 @@ use super::{Answer, Books, Order as AnyOrder, Received, Ticket};
 use payment::Payment;
 use rand::Rng as _;
 use serde_json::{Value, json};
+use stored::Stored;
 
 /// Where it is.
 pub(super) const HOSTS: &[&str] = &["checkout-test.adyen.com"];
@@ -29,6 +31,7 @@ pub(super) struct Adyen {
     payments: Recent<String, Payment>,
     /// The payment that a merchant means by its own reference.
     references: Recent<String, String>,
+    stored: Recent<String, Stored>,
 }
 
 /// A request that was understood.
@@ -45,6 +48,7 @@ enum Route {
     Change(Change),
     Payment,
     PaymentMethods,
+    Store,
 }
 
 /// What is to be done with a payment.
@@ -68,6 +72,7 @@ fn route(method: &http::Method, path: &str) -> Option<(Route, String)> {
     let (route, payment) = match (method.as_str(), segments.as_slice()) {
         ("POST", ["v71", "payments"]) => (Route::Payment, ""),
         ("POST", ["v71", "paymentMethods"]) => (Route::PaymentMethods, ""),
+        ("POST", ["v71", "storedPaymentMethods"]) => (Route::Store, ""),
         ("POST", ["v71", "cancels"]) => (Route::Change(Change::CancelByReference), ""),
         ("POST", ["v71", "payments", payment, "cancels"]) => {
             (Route::Change(Change::Cancel), *payment)
@@ -127,6 +132,7 @@ impl Default for Adyen {
             keys: Keys::default(),
             payments: Recent::new(PAYMENTS_MAX),
             references: Recent::new(PAYMENTS_MAX),
+            stored: Recent::new(PAYMENTS_MAX),
         }
     }
 }
@@ -168,7 +174,10 @@ impl Adyen {
         let key = claim.as_ref().map(|claim| claim.key.as_str());
         let desk = Desk { books, key };
         let served = match order.route {
-            Route::Payment => self.pay(&order.parameters, desk),
+            Route::Payment => {
+                self.with_card(&order.parameters).and_then(|whole| self.pay(&whole, desk))
+            }
+            Route::Store => self.store(&order.parameters),
             Route::PaymentMethods => Ok(ways_to_pay(&order.parameters)),
             Route::Change(change) => self.change(change, &order, desk),
         };
@@ -277,6 +286,7 @@ impl Route {
             Self::Change(Change::Refund) => parameters::REFUND,
             Self::Payment => parameters::PAYMENT,
             Self::PaymentMethods => parameters::PAYMENT_METHODS,
+            Self::Store => parameters::STORE,
         }
     }
 
@@ -286,6 +296,7 @@ impl Route {
             Self::Change(Change::Capture) => Operation::Capture,
             Self::Change(Change::Refund) => Operation::Refund,
             Self::PaymentMethods => Operation::Read,
+            Self::Store => Operation::Keep,
             Self::Payment if payment::is_later(parameters) => Operation::Authorize,
             Self::Payment => Operation::Charge,
         }

@@ -44,6 +44,7 @@ enum Route {
     SearchRefunds,
     SearchTransactions,
     Tokenize,
+    Vault,
 }
 
 /// 27 letters and digits behind a mark, as Braintree's ids look.
@@ -139,6 +140,7 @@ impl Braintree {
                 Ok(self.search(&order.variables, order.route))
             }
             Route::Tokenize => self.tokenize(input),
+            Route::Vault => self.vault(input),
         };
         done.unwrap_or_else(|refused| refused)
     }
@@ -184,6 +186,7 @@ impl Route {
             ["search", "refunds", ..] => Some(Self::SearchRefunds),
             ["search", "transactions", ..] => Some(Self::SearchTransactions),
             ["tokenizeCreditCard", ..] => Some(Self::Tokenize),
+            ["vaultPaymentMethod", ..] => Some(Self::Vault),
             _ => None,
         }
     }
@@ -197,6 +200,7 @@ impl Route {
             Self::Reverse => parameters::REVERSE,
             Self::SearchRefunds | Self::SearchTransactions => parameters::SEARCH,
             Self::Tokenize => parameters::TOKENIZE,
+            Self::Vault => parameters::VAULT,
         }
     }
 
@@ -220,6 +224,7 @@ impl Route {
             Self::Refund => Operation::Refund,
             Self::Reverse => Operation::Void,
             Self::Tokenize => Operation::PaymentMethod,
+            Self::Vault => Operation::Keep,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod parameters;
 mod payment;
+mod stored;
 
 use super::fault::Operation;
 use super::idempotency::{Claim, Keys, Verdict};
@@ -18,8 +19,9 @@ pub(super) const HOSTS: &[&str] = &["api.sandbox.checkout.com"];
 const PAYMENTS_MAX: usize = 50_000;
 /// How long an idempotency key may be, in bytes.
 const KEY_BYTES_MAX: usize = 255;
-/// What a key begins with.
+/// What a key begins with, and the key that only makes tokens.
 const KEY_PREFIX: &str = "sk_sbox_";
+const PUBLIC_KEY_PREFIX: &str = "pk_sbox_";
 /// How many characters a key has at least.
 const KEY_LEN_MIN: usize = 18;
 
@@ -28,6 +30,9 @@ const KEY_LEN_MIN: usize = 18;
 pub(super) struct Checkout {
     keys: Keys,
     payments: Recent<String, Payment>,
+    /// Cards, by the names that are good for once, and by those that are kept.
+    tokens: Recent<String, Value>,
+    instruments: Recent<String, Value>,
 }
 
 /// A request that was understood.
@@ -47,6 +52,8 @@ enum Route {
     List,
     Pay,
     Refund,
+    Store,
+    Tokenize,
     Void,
 }
 
@@ -61,6 +68,8 @@ fn route(method: &http::Method, path: &str) -> Option<(Route, String)> {
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     let (route, payment) = match (method.as_str(), segments.as_slice()) {
         ("POST", ["payments"]) => (Route::Pay, ""),
+        ("POST", ["tokens"]) => (Route::Tokenize, ""),
+        ("POST", ["instruments"]) => (Route::Store, ""),
         ("GET", ["payments"]) => (Route::List, ""),
         ("GET", ["payments", payment]) => (Route::Get, *payment),
         ("GET", ["payments", payment, "actions"]) => (Route::Actions, *payment),
@@ -128,7 +137,12 @@ pub(super) fn key(received: &Received) -> &str {
 
 impl Default for Checkout {
     fn default() -> Self {
-        Self { keys: Keys::default(), payments: Recent::new(PAYMENTS_MAX) }
+        Self {
+            keys: Keys::default(),
+            payments: Recent::new(PAYMENTS_MAX),
+            tokens: Recent::new(PAYMENTS_MAX),
+            instruments: Recent::new(PAYMENTS_MAX),
+        }
     }
 }
 
@@ -136,10 +150,13 @@ impl Checkout {
     /// Reads a request: key, address, structure, idempotency.
     pub(super) fn begin(&mut self, received: &Received) -> Result<Ticket, Answer> {
         let account = key(received);
-        if !account.starts_with(KEY_PREFIX) || account.len() < KEY_LEN_MIN {
+        let found = route(&received.method, &received.path);
+        let public = matches!(found, Some((Route::Tokenize, _)));
+        let prefix = if public { PUBLIC_KEY_PREFIX } else { KEY_PREFIX };
+        if !account.starts_with(prefix) || account.len() < KEY_LEN_MIN {
             return Err(revoked());
         }
-        let Some((route, payment)) = route(&received.method, &received.path) else {
+        let Some((route, payment)) = found else {
             return Err(Answer::json(404, &Value::Null));
         };
         let parameters = route.parameters(received)?;
@@ -176,7 +193,12 @@ impl Checkout {
                 self.change(&order, desk).unwrap_or_else(|refused| refused)
             }
             Route::List => self.list(&order),
-            Route::Pay => self.pay(&order.parameters, desk).unwrap_or_else(|refused| refused),
+            Route::Pay => self
+                .with_card(&order.parameters)
+                .and_then(|(whole, source)| self.pay(&whole, &source, desk))
+                .unwrap_or_else(|refused| refused),
+            Route::Store => self.store(&order.parameters).unwrap_or_else(|refused| refused),
+            Route::Tokenize => self.tokenize(&order.parameters).unwrap_or_else(|refused| refused),
         };
         match claim {
             Some(claim) if answer.status < 300 => self.keys.settle(&claim, &answer),
@@ -203,6 +225,8 @@ impl Route {
             Self::Capture => parameters::CAPTURE,
             Self::Pay => parameters::PAYMENT,
             Self::Refund => parameters::REFUND,
+            Self::Store => parameters::INSTRUMENT,
+            Self::Tokenize => parameters::TOKEN,
             Self::Void => parameters::VOID,
         }
     }
@@ -214,7 +238,12 @@ impl Route {
                 let query = form::parse(received.query.as_bytes());
                 return query.map(Value::Object).map_err(|_| invalid("query_invalid"));
             }
-            Self::Capture | Self::Pay | Self::Refund | Self::Void => {}
+            Self::Capture
+            | Self::Pay
+            | Self::Refund
+            | Self::Store
+            | Self::Tokenize
+            | Self::Void => {}
         }
         if received.body.is_empty() && self != Self::Pay {
             return Ok(json!({}));
@@ -243,6 +272,8 @@ impl Route {
             }
             Self::Pay => Operation::Charge,
             Self::Refund => Operation::Refund,
+            Self::Store => Operation::Keep,
+            Self::Tokenize => Operation::PaymentMethod,
             Self::Void => Operation::Void,
         }
     }

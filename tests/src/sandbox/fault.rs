@@ -68,6 +68,8 @@ pub enum Operation {
     Charge,
     /// An intent that is not confirmed yet.
     Create,
+    /// A card that is kept, without a payment.
+    Keep,
     PaymentMethod,
     Read,
     Refund,

@@ -70,6 +70,7 @@ fn adyen_knows_what_its_description_names_and_nothing_else() {
         ("PaymentCancelRequest", adyen::parameters::CANCEL),
         ("StandalonePaymentCancelRequest", adyen::parameters::CANCEL_BY_REFERENCE),
         ("PaymentRefundRequest", adyen::parameters::REFUND),
+        ("StoredPaymentMethodRequest", adyen::parameters::STORE),
     ] {
         let described = &document["components"]["schemas"][schema];
         assert_eq!(names(fields), members(described), "{schema}");
@@ -81,6 +82,10 @@ fn adyen_knows_what_its_description_names_and_nothing_else() {
     let unknown: Vec<_> = names(card).difference(&members(described)).copied().collect();
     assert_eq!(unknown, Vec::<&str>::new());
     words_are_known("CardDetails", card, described);
+    let card = inside(adyen::parameters::STORE, "paymentMethod");
+    let described = &document["components"]["schemas"]["PaymentMethodToStore"];
+    let unknown: Vec<_> = names(card).difference(&members(described)).copied().collect();
+    assert_eq!(unknown, Vec::<&str>::new());
 }
 
 /// Parameters that came after the description of 2023, each found in that of 2026.
@@ -97,6 +102,7 @@ fn stripe_knows_what_its_description_names_and_nothing_else() {
         post["application/x-www-form-urlencoded"]["schema"].clone()
     };
     for (path, fields) in [
+        ("/v1/customers", stripe::parameters::CUSTOMER),
         ("/v1/payment_intents", stripe::parameters::INTENT),
         ("/v1/payment_intents/{intent}/capture", stripe::parameters::CAPTURE),
         ("/v1/payment_intents/{intent}/cancel", stripe::parameters::CANCEL),

@@ -1,6 +1,7 @@
 //! Stripe's payment intents, as <https://docs.stripe.com/api> describes them.
 
 mod balance;
+mod customer;
 mod error;
 mod intent;
 mod method;
@@ -59,6 +60,7 @@ enum Route {
     Balance,
     CancelIntent,
     CaptureIntent,
+    CreateCustomer,
     CreateIntent,
     CreateMethod,
     CreateRefund,
@@ -82,6 +84,7 @@ fn route(method: &http::Method, path: &str) -> Option<(Route, String)> {
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     let (route, id) = match (method.as_str(), segments.as_slice()) {
         ("GET", ["v1", "balance"]) => (Route::Balance, ""),
+        ("POST", ["v1", "customers"]) => (Route::CreateCustomer, ""),
         ("POST", ["v1", "payment_methods"]) => (Route::CreateMethod, ""),
         ("GET", ["v1", "payment_methods", id]) => (Route::GetMethod, *id),
         ("POST", ["v1", "payment_intents"]) => (Route::CreateIntent, ""),
@@ -204,6 +207,7 @@ impl Stripe {
             Route::Balance => Ok(self.balance(account)),
             Route::CancelIntent => self.cancel_intent(id, parameters, desk),
             Route::CaptureIntent => self.capture_intent(id, parameters, desk),
+            Route::CreateCustomer => self.create_customer(parameters),
             Route::CreateIntent => self.create_intent(parameters, desk),
             Route::CreateMethod => self.create_method(parameters),
             Route::CreateRefund => self.create_refund(parameters, desk),
@@ -316,6 +320,7 @@ impl Route {
         match self {
             Self::CancelIntent => parameters::CANCEL,
             Self::CaptureIntent => parameters::CAPTURE,
+            Self::CreateCustomer => parameters::CUSTOMER,
             Self::CreateIntent => parameters::INTENT,
             Self::CreateMethod => parameters::METHOD,
             Self::CreateRefund => parameters::REFUND,
@@ -331,6 +336,7 @@ impl Route {
         match self {
             Self::CancelIntent => Operation::Void,
             Self::CaptureIntent => Operation::Capture,
+            Self::CreateCustomer => Operation::Keep,
             Self::CreateMethod => Operation::PaymentMethod,
             Self::CreateRefund => Operation::Refund,
             Self::CreateIntent if text(parameters, "/confirm") != Some("true") => Operation::Create,

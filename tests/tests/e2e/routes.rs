@@ -139,6 +139,10 @@ async fn payments(client: &Client) {
     let body = order("9.99").of(&text(&held, "gatewayReference")).body();
     let voided = client.send_bytes("DELETE", "/PaymentGateway/void", body).await.unwrap();
     assert_eq!((voided.status, text(&voided, "operationType")), (200, "Void".into()));
+    let card: Value = serde_json::from_str(&order("9.99").body()).unwrap();
+    let card = json!({"card": card["card"], "paymentGatewayAccountName": "stripe-primary"});
+    let kept = ask(client, "POST", "/PaymentGateway/tokenize", Some(&card)).await;
+    assert_eq!((kept.status, text(&kept, "operationType")), (200, "Tokenize".into()));
     let question = json!({"refTransId": reference, "paymentGatewayAccountName": "stripe-primary"});
     let answer = ask(client, "POST", "/PaymentGateway/status", Some(&question)).await;
     assert_eq!((answer.status, text(&answer, "operationType")), (200, "Status".into()));

@@ -88,6 +88,12 @@ async fn the_objects_of_stripe_are_as_described() {
     let form = "type=card&card[number]=4242424242424242&card[exp_month]=12&card[exp_year]=2035&\
                 billing_details[name]=Ann&billing_details[address][line1]=1%20High%20St";
     holds("payment_method", &talk.ask_stripe("POST", "/v1/payment_methods", form).await.1);
+    let kept = talk.method("4242424242424242").await;
+    let form =
+        format!("payment_method={kept}&invoice_settings[default_payment_method]={kept}&name=Ann");
+    let (status, customer) = talk.ask_stripe("POST", "/v1/customers", &form).await;
+    assert_eq!(status, 200, "{customer}");
+    holds("customer", &customer);
     let expand = "capture_method=manual&expand[]=latest_charge&metadata[order_id]=1";
     let (_, held) = talk.intent("4242424242424242", "amount=1099&currency=usd", expand).await;
     holds("payment_intent", &held);
@@ -128,6 +134,12 @@ async fn the_objects_of_adyen_are_as_described() {
     let change = json!({"merchantAccount": "ExampleMerchantECOM"});
     let (_, answer) = talk.ask_adyen(&format!("/payments/{psp}/cancels"), &change).await;
     description.holds("PaymentCancelResponse", &answer);
+    let keep = json!({"merchantAccount": "ExampleMerchantECOM", "shopperReference": "cust-77",
+                      "recurringProcessingModel": "CardOnFile",
+                      "paymentMethod": body["paymentMethod"].clone()});
+    let (status, kept) = talk.ask_adyen("/storedPaymentMethods", &keep).await;
+    assert_eq!(status, 201, "{kept}");
+    description.holds("StoredPaymentMethodResource", &kept);
     body["paymentMethod"]["holderName"] = "DECLINED".into();
     description.holds("PaymentResponse", &talk.ask_adyen("/payments", &body).await.1);
     body["paymentMethod"]["holderName"] = "Ann Example".into();

@@ -25,17 +25,19 @@ const CARD: &[Field] = &[
     optional("brand", LONG),
     optional("checkoutAttemptId", LONG),
     optional("cvc", LONG),
-    required("expiryMonth", LONG),
-    required("expiryYear", LONG),
+    // Required where no card is named that is kept.
+    optional("expiryMonth", LONG),
+    optional("expiryYear", LONG),
     optional("fundingSource", Shape::Word(&["credit", "debit", "prepaid"])),
     optional("holderName", LONG),
     optional("networkPaymentReference", LONG),
-    required("number", LONG),
+    optional("number", LONG),
     optional("shopperNotificationReference", LONG),
     optional("srcCorrelationId", LONG),
     optional("srcDigitalCardId", LONG),
     optional("srcScheme", LONG),
     optional("srcTokenReference", LONG),
+    optional("storedPaymentMethodId", Shape::Text(64)),
     optional("threeDS2SdkVersion", Shape::Text(12)),
     // The real one knows more types; the sandbox plays cards in the clear.
     required("type", Shape::Word(&["scheme", "networkToken"])),
@@ -82,6 +84,30 @@ pub(in crate::sandbox) const PAYMENT_METHODS: &[Field] = &[
     optional("store", Shape::Text(16)),
     optional("storeFiltrationMode", Shape::Word(&["exclusive", "inclusive", "skipFilter"])),
     optional("telephoneNumber", LONG),
+];
+
+/// `POST /storedPaymentMethods`
+pub(in crate::sandbox) const STORE: &[Field] = &[
+    required("merchantAccount", LONG),
+    required(
+        "paymentMethod",
+        Shape::Object(&[
+            optional("brand", LONG),
+            optional("cvc", LONG),
+            required("expiryMonth", LONG),
+            required("expiryYear", LONG),
+            optional("holderName", LONG),
+            required("number", LONG),
+            required("type", Shape::Word(&["scheme"])),
+        ]),
+    ),
+    required(
+        "recurringProcessingModel",
+        Shape::Word(&["CardOnFile", "Subscription", "UnscheduledCardOnFile"]),
+    ),
+    optional("shopperEmail", LONG),
+    optional("shopperIP", LONG),
+    required("shopperReference", Shape::Text(256)),
 ];
 
 /// `POST /payments`

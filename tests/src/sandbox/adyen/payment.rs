@@ -42,7 +42,7 @@ impl Adyen {
     pub(super) fn pay(&mut self, parameters: &Value, desk: Desk<'_>) -> Result<Answer, Answer> {
         let payment = Payment::from_parameters(parameters)?;
         let verdict = verdict(parameters, &payment);
-        let (answer, outcome, reason) = match &verdict {
+        let (mut answer, outcome, reason) = match &verdict {
             Verdict::Authorised => (authorised(parameters, &payment), Outcome::Approved, None),
             Verdict::Challenged(challenge) => {
                 (challenged(*challenge), Outcome::Pending, Some("challenge".to_owned()))
@@ -53,6 +53,11 @@ impl Adyen {
             }
         };
         desk.write_payment(parameters, &payment, outcome, reason);
+        if let (Verdict::Authorised, Some(shopper)) = (&verdict, kept_for(parameters)) {
+            let id = self.keep(parameters, shopper);
+            let data = answer.pointer_mut("/additionalData").and_then(Value::as_object_mut);
+            data.map(|data| data.insert("tokenization.storedPaymentMethodId".into(), id.into()));
+        }
         let answer = Answer::json(200, &answer).header("pspreference", &payment.psp);
         if let Verdict::Authorised = verdict {
             let reference = text(parameters, "/reference").unwrap_or_default();
@@ -61,6 +66,12 @@ impl Adyen {
         }
         Ok(answer)
     }
+}
+
+/// For whom the card is to be kept, if it is.
+fn kept_for(parameters: &Value) -> Option<&str> {
+    let keeps = parameters.get("storePaymentMethod") == Some(&Value::Bool(true));
+    text(parameters, "/shopperReference").filter(|_| keeps)
 }
 
 fn verdict(parameters: &Value, payment: &Payment) -> Verdict {
@@ -177,7 +188,10 @@ pub(super) fn amount(parameters: &Value) -> Result<(String, u64), Answer> {
     Ok((code.to_owned(), value))
 }
 
-fn check_card(parameters: &Value, number: &str) -> Result<(), Answer> {
+pub(super) fn check_card(parameters: &Value, number: &str) -> Result<(), Answer> {
+    if number.is_empty() {
+        return Err(invalid("100", "Required field 'paymentMethod.number' is not provided"));
+    }
     if !cards::is_number(number) {
         return Err(invalid("101", "Invalid card number"));
     }

@@ -35,6 +35,16 @@ pub(super) const TOKENIZE: &[Field] = &[required(
     ]),
 )];
 
+/// `vaultPaymentMethod`
+pub(super) const VAULT: &[Field] = &[required(
+    "input",
+    Shape::Object(&[
+        optional("clientMutationId", LONG),
+        optional("customerId", LONG),
+        required("paymentMethodId", LONG),
+    ]),
+)];
+
 const TRANSACTION: &[Field] = &[
     required("amount", Shape::Text(20)),
     optional("channel", LONG),

@@ -1,4 +1,4 @@
-//! Cards that can be charged once, payments, and what is done to them.
+//! Cards that can be charged once or are in the vault, payments, and what is done to them.
 
 use super::{Braintree, Route, answered, invalid, new_id, not_found, refuse};
 use crate::sandbox::balance::Balance;
@@ -8,13 +8,15 @@ use crate::sandbox::{Answer, Books, cards};
 use model::{Amount, Currency};
 use serde_json::{Value, json};
 
-/// A card behind a name that is good for one payment.
+/// A card behind a name that is good for one payment, or in the vault.
 #[derive(Clone, Debug)]
 pub(super) struct Card {
     /// As it may be kept: see [`cards::kept`].
     number: String,
     cvv: &'static str,
     post_code: &'static str,
+    /// Whether its name is good for more than one payment.
+    kept: bool,
 }
 
 /// A transaction or a refund.
@@ -59,10 +61,25 @@ impl Braintree {
             number: cards::kept(number),
             cvv: value(card("cvv")),
             post_code: post_code(card("billingAddress/postalCode")),
+            kept: false,
         };
         let id = new_id("tokencc_");
         self.cards.insert(id.clone(), kept);
         Ok(answered("tokenizeCreditCard", &json!({"paymentMethod": {"id": id}})))
+    }
+
+    /// Puts a card into the vault, under another name. Its verification value does not go with it.
+    pub(super) fn vault(&mut self, input: &Value) -> Result<Answer, Answer> {
+        let name = text(input, "/paymentMethodId").unwrap_or_default().to_owned();
+        let card = self.cards.get(&name).filter(|card| !card.kept).cloned();
+        let card = card.ok_or_else(|| refuse("NOT_FOUND", None, "Unknown payment method."))?;
+        self.cards.remove(&name);
+        if !cards::is_number(&card.number) {
+            return Err(invalid("81715", "Credit card number is invalid."));
+        }
+        let id = new_id("cGF5bWVudG1ldGhvZF9jY1");
+        self.cards.insert(id.clone(), Card { kept: true, cvv: value(None), ..card });
+        Ok(answered("vaultPaymentMethod", &json!({"paymentMethod": {"id": id}})))
     }
 
     pub(super) fn pay(
@@ -74,8 +91,10 @@ impl Braintree {
         let name = text(input, "/paymentMethodId").unwrap_or_default().to_owned();
         let card = self.cards.get(&name).cloned();
         let card = card.ok_or_else(|| refuse("NOT_FOUND", None, "Unknown payment method."))?;
-        // It can be used once, whatever becomes of it.
-        self.cards.remove(&name);
+        if !card.kept {
+            // It can be used once, whatever becomes of it.
+            self.cards.remove(&name);
+        }
         if !cards::is_number(&card.number) {
             return Err(invalid("81715", "Credit card number is invalid."));
         }

@@ -43,6 +43,7 @@ const KNOWN: &[&str] = &[
     "transaction",
     "transactions",
     "value",
+    "vaultPaymentMethod",
 ];
 
 /// What parts of a payment may be asked for by type.

@@ -16,13 +16,35 @@ const ADDRESS: &[Field] = &[
 const SOURCE: &[Field] = &[
     optional("billing_address", Shape::Object(ADDRESS)),
     optional("cvv", Shape::Text(4)),
+    // A card has these three, and an instrument has an id.
+    optional("expiry_month", Shape::Integer),
+    optional("expiry_year", Shape::Integer),
+    optional("id", LONG),
+    optional("name", LONG),
+    optional("number", LONG),
+    optional("stored", Shape::Boolean),
+    // The real one knows more types; the sandbox plays cards in the clear, and what it keeps of them.
+    required("type", Shape::Word(&["card", "id"])),
+];
+
+/// `POST /tokens`
+pub(super) const TOKEN: &[Field] = &[
+    optional("billing_address", Shape::Object(ADDRESS)),
+    optional("cvv", Shape::Text(4)),
     required("expiry_month", Shape::Integer),
     required("expiry_year", Shape::Integer),
     optional("name", LONG),
     required("number", LONG),
-    optional("stored", Shape::Boolean),
-    // The real one knows more types; the sandbox plays cards in the clear.
+    optional("phone", Shape::Map),
     required("type", Shape::Word(&["card"])),
+];
+
+/// `POST /instruments`
+pub(super) const INSTRUMENT: &[Field] = &[
+    optional("account_holder", Shape::Map),
+    optional("customer", Shape::Map),
+    required("token", LONG),
+    required("type", Shape::Word(&["token"])),
 ];
 
 const THREE_DS: &[Field] = &[

@@ -49,7 +49,13 @@ const NOT_A_TEST_CARD: (&str, &str) = ("20014", "Invalid Card Number");
 // === impl Checkout ===
 
 impl Checkout {
-    pub(super) fn pay(&mut self, parameters: &Value, desk: Desk<'_>) -> Result<Answer, Answer> {
+    /// `source` is the name of the instrument that is paid with, or that the card becomes.
+    pub(super) fn pay(
+        &mut self,
+        parameters: &Value,
+        source: &str,
+        desk: Desk<'_>,
+    ) -> Result<Answer, Answer> {
         let mut payment = Payment::from_parameters(parameters)?;
         payment.declined = declined(parameters, &payment);
         if payment.declined.is_some() {
@@ -57,7 +63,9 @@ impl Checkout {
         }
         let action = payment.first_action(parameters);
         desk.write(&payment, operation(parameters), &action, amount_of(parameters));
-        let shown = payment.answer(&action, parameters);
+        let mut shown = payment.answer(&action, parameters);
+        let told = shown.pointer_mut("/source").and_then(Value::as_object_mut);
+        told.map(|told| told.insert("id".into(), source.into()));
         payment.actions.push(action);
         if is_sale(parameters) && payment.declined.is_none() {
             let amount = payment.balance.authorised;
@@ -81,7 +89,13 @@ impl Checkout {
                 let rest = balance.captured.saturating_sub(balance.refunded);
                 ("Refund", "refund", asked.unwrap_or(rest))
             }
-            Route::Actions | Route::Get | Route::List | Route::Pay | Route::Void => {
+            Route::Actions
+            | Route::Get
+            | Route::List
+            | Route::Pay
+            | Route::Store
+            | Route::Tokenize
+            | Route::Void => {
                 ("Void", "void", balance.authorised)
             }
         };
@@ -226,7 +240,13 @@ impl Payment {
                     invalid("refund_value_greater_than_balance")
                 }
             }),
-            Route::Actions | Route::Get | Route::List | Route::Pay | Route::Void => {
+            Route::Actions
+            | Route::Get
+            | Route::List
+            | Route::Pay
+            | Route::Store
+            | Route::Tokenize
+            | Route::Void => {
                 let dead = before.authorised == 0;
                 let voided = if dead { Err("") } else { self.balance.void() };
                 voided.map_err(|_| Answer::json(403, &Value::Null))
@@ -297,7 +317,7 @@ impl Payment {
     }
 }
 
-fn check_card(parameters: &Value, number: &str) -> Result<(), Answer> {
+pub(super) fn check_card(parameters: &Value, number: &str) -> Result<(), Answer> {
     if !cards::is_number(number) {
         return Err(invalid("card_number_invalid"));
     }

@@ -162,9 +162,11 @@ impl Stripe {
     ) -> Result<Value, Refused> {
         let mut intent = Intent::from_parameters(parameters, desk.account)?;
         if let Some(id) = text(parameters, "/payment_method") {
-            let confirms = text(parameters, "/confirm") == Some("true");
-            intent.method =
-                Some(if confirms { self.spend_method(id)? } else { self.method(id)?.clone() });
+            let customer = text(parameters, "/customer");
+            intent.method = Some(match text(parameters, "/confirm") {
+                Some("true") => self.spend_method(id, customer)?,
+                _ => self.method(id)?.clone(),
+            });
             intent.status = Status::RequiresConfirmation;
         }
         let answer = match text(parameters, "/confirm") {

@@ -1,4 +1,4 @@
-//! Payment methods: a card, to be used for one payment.
+//! Payment methods: a card, to be used for one payment, or again and again by the customer who has it.
 
 use super::error::Refused;
 use super::{Stripe, new_id, now};
@@ -20,6 +20,8 @@ pub(super) struct PaymentMethod {
     pub(super) billing: Value,
     /// Whether it has paid already.
     pub(super) used: bool,
+    /// Who has it, where it is kept.
+    pub(super) customer: Option<String>,
     created: u64,
     metadata: Value,
 }
@@ -48,13 +50,28 @@ impl Stripe {
         self.methods.get(&id.to_owned()).ok_or_else(missing)
     }
 
-    /// Takes a method for a payment. One that is attached to nobody is good for one.
-    pub(super) fn spend_method(&mut self, id: &str) -> Result<PaymentMethod, Refused> {
+    /// Takes a method for a payment of this customer. One that is attached to nobody is good for one.
+    pub(super) fn spend_method(
+        &mut self,
+        id: &str,
+        customer: Option<&str>,
+    ) -> Result<PaymentMethod, Refused> {
         if let Some((_, number)) = BUILT_IN.iter().find(|(name, _)| *name == id) {
             return Ok(PaymentMethod::built_in(id, number));
         }
         let missing = || Refused::missing("PaymentMethod", "payment_method", id);
         let method = self.methods.get_mut(&id.to_owned()).ok_or_else(missing)?;
+        if method.customer.is_some() {
+            let message = "The payment method belongs to a Customer. Please include the Customer \
+                           in the request.";
+            return match customer {
+                Some(customer) if method.customer.as_deref() == Some(customer) => {
+                    Ok(method.clone())
+                }
+                Some(customer) => Err(Refused::missing("customer", "customer", customer)),
+                None => Err(Refused::invalid(None, Some("payment_method"), message)),
+            };
+        }
         if method.used {
             let message = "The provided PaymentMethod was previously used with a PaymentIntent \
                            without Customer attachment, and may not be used again.";
@@ -83,6 +100,7 @@ impl PaymentMethod {
             has_cvc: cvc.is_some(),
             billing: billing(parameters),
             used: false,
+            customer: None,
             created: now(),
             metadata: parameters.get("metadata").cloned().unwrap_or_else(|| json!({})),
         })
@@ -100,6 +118,7 @@ impl PaymentMethod {
             has_cvc: true,
             billing: billing(&Value::Null),
             used: false,
+            customer: None,
             created: now(),
             metadata: json!({}),
         }
@@ -109,7 +128,7 @@ impl PaymentMethod {
     pub(super) fn shown(&self) -> Value {
         json!({
             "id": self.id, "object": "payment_method", "type": "card", "created": self.created,
-            "customer": null, "livemode": false, "metadata": self.metadata,
+            "customer": self.customer, "livemode": false, "metadata": self.metadata,
             "billing_details": self.billing,
             "card": {
                 "brand": self.brand, "country": "US", "exp_month": self.exp_month,

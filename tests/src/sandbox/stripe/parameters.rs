@@ -44,6 +44,40 @@ pub(in crate::sandbox) const METHOD: &[Field] = &[
     required("type", Shape::Word(&["card"])),
 ];
 
+/// `POST /v1/customers`
+pub(in crate::sandbox) const CUSTOMER: &[Field] = &[
+    optional("address", Shape::Object(ADDRESS)),
+    optional("balance", Shape::Integer),
+    optional("cash_balance", Shape::Map),
+    optional("coupon", LONG),
+    optional("description", LONG),
+    optional("email", Shape::Text(512)),
+    optional("expand", Shape::Words(&[])),
+    optional("invoice_prefix", LONG),
+    optional(
+        "invoice_settings",
+        Shape::Object(&[
+            optional("custom_fields", Shape::List),
+            optional("default_payment_method", LONG),
+            optional("footer", LONG),
+            optional("rendering_options", Shape::Map),
+        ]),
+    ),
+    optional("metadata", METADATA),
+    optional("name", Shape::Text(256)),
+    optional("next_invoice_sequence", Shape::Integer),
+    optional("payment_method", LONG),
+    optional("phone", Shape::Text(20)),
+    optional("preferred_locales", Shape::List),
+    optional("promotion_code", LONG),
+    optional("shipping", Shape::Map),
+    optional("source", LONG),
+    optional("tax", Shape::Map),
+    optional("tax_exempt", Shape::Word(&["exempt", "none", "reverse"])),
+    optional("tax_id_data", Shape::List),
+    optional("test_clock", LONG),
+];
+
 const THREE_D_SECURE: &[Field] = &[
     optional("ares_trans_status", Shape::Word(&["A", "C", "I", "N", "R", "U", "Y"])),
     required("cryptogram", Shape::Text(128)),
