@@ -133,6 +133,7 @@ every_route_over_h2() {
     ask GET '/Transactions/{id}' "/Transactions/$transaction" 200 $json
     ask GET /Transactions '/Transactions?state=Voided&account=stripe-primary' 200 $json
     ask POST /PaymentGateway/status /PaymentGateway/status 200 $json "{$reference}"
+    ask POST /PaymentGateway/tokenize /PaymentGateway/tokenize 200 $json "{$card,$account}"
     ask PUT '/PaymentGatewayAccounts/{name}' /PaymentGatewayAccounts/over-h2 200 $json \
         '{"paymentGatewayName":"NULLSuccess"}'
     ask GET /PaymentGatewayAccounts /PaymentGatewayAccounts 200 $json

@@ -81,7 +81,7 @@ THREE_DS = {
 }
 # What is asked of an account that there is.
 NAMED = ("PaymentGatewayAccountBalance", "PaymentGatewayAccountValidate")
-NEW_PAYMENTS = ("GatewayCharge", "GatewayAuthorize", "GatewayExplain")
+NEW_PAYMENTS = ("GatewayCharge", "GatewayAuthorize", "GatewayExplain", "GatewayTokenize")
 
 
 class Fixtures:
@@ -99,6 +99,7 @@ class Fixtures:
         self.payments = {
             gateway: self.payment(name)["gatewayReference"] for gateway, name in accounts.items()
         }
+        self.kept = {gateway: self.keep(name) for gateway, name in accounts.items()}
         credentials = {**CREDENTIALS["Stripe"], "WebhookSecret": HOOK_SECRET}
         pairs = [{"key": key, "value": value} for key, value in credentials.items()]
         account = {"paymentGatewayName": "Stripe", "credentials": pairs}
@@ -109,15 +110,21 @@ class Fixtures:
     def token(self, payload):
         return self.post("/StringTokens", {"payload": payload})["token"]
 
-    def payment(self, account):
+    def of(self, account):
         card = {
             "cardHolderName": "Ann Example",
             "cardNumber": "@" + self.card,
             "expirationMonth": 12,
             "expirationYear": next_year(),
         }
-        body = {"currency": "EUR", "amount": 10, "card": card, "paymentGatewayAccountName": account}
+        return {"card": card, "paymentGatewayAccountName": account}
+
+    def payment(self, account):
+        body = {"currency": "EUR", "amount": 10, **self.of(account)}
         return self.post("/PaymentGateway/authorize", body)
+
+    def keep(self, account):
+        return self.post("/PaymentGateway/tokenize", self.of(account))["gatewayToken"]
 
     def post(self, path, body):
         answer = self.session.post(URL + path, json=body, timeout=TIMEOUT_S)
@@ -257,8 +264,10 @@ def payment(operation, body):
     else:
         name = body["paymentGatewayAccountName"]
         if name not in ACCOUNTS:
-            # Of the gateways only Stripe can be asked for a status.
-            name = "stripe-primary" if operation == "GatewayStatus" else known(name, ACCOUNTS)
+            # Of the gateways only Stripe can be asked for a status, and only two keep cards.
+            keepers = [name for name, gateway in ACCOUNTS.items() if gateway in PROVIDERS]
+            names = keepers if operation == "GatewayTokenize" else ACCOUNTS
+            name = "stripe-primary" if operation == "GatewayStatus" else known(name, names)
         body["paymentGatewayAccountName"] = name
         gateway = ACCOUNTS[name]
     if gateway in PROVIDERS:
@@ -278,6 +287,8 @@ def for_provider(gateway, body):
         body["currency"] = known(body["currency"], PROVIDER_CURRENCIES)
     if body.get("refTransId") is not None:
         body["refTransId"] = FIXTURES.payments[gateway]
+    if body.get("userToken") is not None:
+        body["userToken"] = FIXTURES.kept[gateway]
     if body.get("storedCredential") is not None:
         # Of the other uses each provider asks something of its own, such as its form of an id.
         stored = {**body["storedCredential"], "usage": "First"}
