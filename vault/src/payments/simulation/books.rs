@@ -59,7 +59,7 @@ impl Process<'_> {
                 }
                 Kind::Capture => moved.captured = moved.captured.saturating_add(minor),
                 Kind::Refund => moved.refunded = moved.refunded.saturating_add(minor),
-                Kind::Void | Kind::Status => {}
+                Kind::Void | Kind::Status | Kind::Tokenize => {}
             }
         }
         for (order, moved) in orders {

@@ -118,7 +118,7 @@ impl Deed {
             Kind::Capture => Subject::Change(ChangeKind::Capture),
             Kind::Refund => Subject::Change(ChangeKind::Refund),
             Kind::Void => Subject::Change(ChangeKind::Void),
-            Kind::Authorize | Kind::Charge | Kind::Status => Subject::Payment,
+            Kind::Authorize | Kind::Charge | Kind::Status | Kind::Tokenize => Subject::Payment,
         };
         let about = About {
             subject,
