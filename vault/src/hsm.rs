@@ -21,7 +21,7 @@ use std::mem;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use token::{Connection, Fault, Using};
@@ -54,10 +54,10 @@ pub(crate) struct Hsm {
     state: Arc<State>,
 }
 
-/// A queue to some threads. When the last link goes, they are told to end, and awaited: a module that
-/// is still at work while the process ends can crash it.
+/// A queue to some threads. When it is closed, or the last link goes, they are told to end, and awaited:
+/// a module that is still at work while the process ends can crash it.
 struct Link {
-    calls: Option<SyncSender<Call>>,
+    calls: RwLock<Option<SyncSender<Call>>>,
     /// Closes when the threads are about to end.
     ended: Mutex<Receiver<()>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -258,6 +258,12 @@ impl Hsm {
         (self.state.calls.load(Ordering::Relaxed), self.state.errors.load(Ordering::Relaxed))
     }
 
+    /// Ends the threads and awaits them, also while somebody waits for one on a thread of [`Self::aside`].
+    pub(crate) fn close(&self) {
+        self.changes.close();
+        self.calls.close();
+    }
+
     fn call(
         &self,
         work: impl Fn(&mut Connection) -> Result<Done, Fault> + Send + 'static,
@@ -302,36 +308,45 @@ impl Link {
             threads.push(thread.map_err(|_| OpenError::NoThread)?);
         }
         let (ended, threads) = (Mutex::new(ended), Mutex::new(threads));
-        Ok(Self { calls: Some(calls), ended, threads })
+        Ok(Self { calls: RwLock::new(Some(calls)), ended, threads })
     }
 
     fn call_within(&self, work: Work, deadline: Duration) -> Result<Done, HsmError> {
         let (reply, answer) = mpsc::sync_channel(1);
-        let calls = self.calls.as_ref().ok_or(HsmError::Away)?;
-        calls.try_send(Call { work, reply }).map_err(|error| match error {
-            TrySendError::Full(_) => HsmError::Busy,
-            TrySendError::Disconnected(_) => HsmError::Away,
-        })?;
+        let calls = self.calls.read().unwrap_or_else(PoisonError::into_inner).clone();
+        calls.ok_or(HsmError::Away)?.try_send(Call { work, reply }).map_err(
+            |error| match error {
+                TrySendError::Full(_) => HsmError::Busy,
+                TrySendError::Disconnected(_) => HsmError::Away,
+            },
+        )?;
         answer.recv_timeout(deadline).map_err(|error| match error {
             RecvTimeoutError::Timeout => HsmError::Deadline,
             RecvTimeoutError::Disconnected => HsmError::Away,
         })?
     }
-}
 
-impl Drop for Link {
-    fn drop(&mut self) {
-        drop(self.calls.take());
-        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+    fn close(&self) {
+        let calls = self.calls.write().unwrap_or_else(PoisonError::into_inner).take();
+        // It is waited for once.
+        let Some(calls) = calls else { return };
+        drop(calls);
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         if ended.recv_timeout(CLOSE_DEADLINE) == Err(RecvTimeoutError::Timeout) {
             log::warn!("the hardware security module is still busy and is left behind");
             return;
         }
         // What the module has by thread is freed when the thread has ended, and not before.
-        let threads = self.threads.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         if threads.drain(..).any(|thread| thread.join().is_err()) {
             log::error!("a thread of the hardware security module panicked");
         }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -514,7 +529,7 @@ mod tests {
     use super::{Body, Call, Hsm, Inbox, Kek, Link, QUEUE_MAX, State};
     use crate::{HsmError, WrapMechanism};
     use std::sync::mpsc::{self, Sender};
-    use std::sync::{Arc, Mutex};
+    use std::sync::{Arc, Mutex, RwLock};
     use std::time::Duration;
 
     fn outcome(link: &Link, patience: Duration) -> Result<(), HsmError> {
@@ -526,7 +541,8 @@ mod tests {
         let (calls, inbox) = mpsc::sync_channel(QUEUE_MAX);
         let (ending, ended) = mpsc::sync_channel(1);
         drop(ending);
-        let link = Link { calls: Some(calls), ended: Mutex::new(ended), threads: Mutex::default() };
+        let (calls, ended) = (RwLock::new(Some(calls)), Mutex::new(ended));
+        let link = Link { calls, ended, threads: Mutex::default() };
         let patience = Duration::from_millis(1);
         for _ in 0..QUEUE_MAX {
             assert_eq!(outcome(&link, patience), Err(HsmError::Deadline));

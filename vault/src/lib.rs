@@ -319,10 +319,11 @@ impl Vault {
         &self.audit
     }
 
-    /// Makes everything durable and refuses further writes.
+    /// Makes everything durable, refuses further writes, and lets go of the token.
     pub fn close(&self) {
         self.audit.close();
         self.store.close();
+        self.hsm.close();
     }
 
     /// The keys of a merchant. Whoever opens a record asks for them, and holds on to them, before it
@@ -357,6 +358,13 @@ impl Vault {
             }
         }
         self.store.durable().await.map(|()| false)
+    }
+}
+
+impl Drop for Vault {
+    fn drop(&mut self) {
+        // Who has given up waiting for the module left somebody behind who has not.
+        self.hsm.close();
     }
 }
 

@@ -37,3 +37,12 @@ on_stage!(1 keys_serve_without_the_token_for_as_long_as_is_allowed_and_no_longer
     assert_eq!(revealed(&vault, &shop, &token).as_deref(), Some("text"));
     assert!(wait(vault.create_merchant(&merchant("newcomer"), NOW)).is_ok());
 });
+
+on_stage!(1 a_vault_that_goes_lets_go_of_the_token_though_a_call_was_left_behind(stage) {
+    let vault = stage.make();
+    // As the thread of a call has it that nobody waits for any more.
+    let left_behind = vault.hsm.clone();
+    assert_eq!(left_behind.anchor(vec![0; 8]), Ok(None));
+    drop(vault);
+    assert_eq!(left_behind.anchor(vec![0; 8]), Err(HsmError::Away));
+});
