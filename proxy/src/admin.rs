@@ -12,8 +12,8 @@ mod transactions;
 mod wire;
 
 pub use key_life::{
-    AddCustodian, ApproveKek, Custodian, CustodianLine, DestroyKek, RotateDeks, Rotation,
-    VaultKeyLine,
+    AddCustodian, ApproveCustodian, ApproveKek, Custodian, CustodianLine, DestroyKek, RotateDeks,
+    Rotation, VaultKeyLine,
 };
 pub use long::{Found, Rows, Verified};
 pub use rotate::{Counter, OneAccount, Stage, Switch, Validate, ValidityLine, WholeAccount};
@@ -36,6 +36,7 @@ use vault::{AccountBrief, Created, KeyBrief, KeySpec, MerchantBrief, Vault, Vaul
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Request {
     AddCustodian(AddCustodian),
+    ApproveCustodian(ApproveCustodian),
     ApproveKek(ApproveKek),
     /// A signed head of the audit log.
     AuditHead,
@@ -250,6 +251,7 @@ enum Act<'a> {
 fn of_log(request: &Request) -> Act<'_> {
     match request {
         Request::AddCustodian(_)
+        | Request::ApproveCustodian(_)
         | Request::ApproveKek(_)
         | Request::AuditHead
         | Request::Backup
@@ -297,6 +299,9 @@ async fn perform(vault: &Vault, who: &Who, request: Request) -> Result<Answer, R
     match request {
         Request::AuditHead => audit_head(vault, who).await,
         Request::AddCustodian(custodian) => key_life::add_custodian(vault, who, custodian).await,
+        Request::ApproveCustodian(approval) => {
+            key_life::approve_custodian(vault, who, approval).await
+        }
         Request::ApproveKek(approval) => key_life::approve_kek(vault, who, approval).await,
         Request::Backup => Err(Refusal::new("a backup is no line of text")),
         Request::CreateKey(key) => create_key(vault, key).await,

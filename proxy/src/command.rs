@@ -61,7 +61,7 @@ enum Command {
     /// Make a vault, or look at one.
     #[command(subcommand)]
     Vault(vault::Command),
-    /// Make, list and remove key custodians, two of whom exchange the key in the token.
+    /// Make, approve, list and remove key custodians, two of whom exchange the key in the token.
     #[command(subcommand)]
     Custodians(custodians::Command),
     /// Make and list merchants.
@@ -274,6 +274,8 @@ mod tests {
             "vault shred",
             "vault destroy-kek",
             "custodians add",
+            "custodians approve carol",
+            "custodians approve --custodian alice",
         ] {
             let words = ["orchestra"].into_iter().chain(arguments.split_whitespace());
             let error = Orchestra::try_parse_from(words).unwrap_err();
@@ -288,6 +290,7 @@ mod tests {
             "vault init --create-token --so-pin canary",
             "vault rotate --kek --custodian alice --secret canary",
             "custodians add alice --secret canary",
+            "custodians approve carol --custodian alice --secret canary",
         ] {
             let words = ["orchestra"].into_iter().chain(arguments.split_whitespace());
             let error = Orchestra::try_parse_from(words).unwrap_err();

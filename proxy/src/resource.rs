@@ -340,12 +340,14 @@ impl From<VaultError> for Refused {
             VaultError::TooMany { .. } => Self::Reject(Reject::Overloaded),
             VaultError::Audit(_)
             | VaultError::Custodian
+            | VaultError::CustodianApproved
             | VaultError::CustodianExists
             | VaultError::CustodianSecret
             | VaultError::Hsm(_)
             | VaultError::KeyInUse
             | VaultError::Locked
             | VaultError::NewCustodian
+            | VaultError::NoCustodian
             | VaultError::NoSuchKey
             | VaultError::NoSuchMerchant
             | VaultError::NotNothing

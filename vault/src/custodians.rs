@@ -4,18 +4,20 @@
 //! and within [`APPROVAL_S`] another must; the same one twice is refused.
 //!
 //! Who may speak to the program can add custodians, and could so make two of their own. So once
-//! custodians have made the key in the token, the word of a new one counts after [`NEWCOMER_S`]
-//! only, whoever was removed in the meantime: the others are named in the logs beside the new one,
-//! and have so long to see it.
+//! custodians have made the key in the token, a new one is approved by one whose word counts, with the
+//! secret of that one, and named in the logs beside the others. One custodian could make a second
+//! of their own even so; therefore the word of the new one counts after [`NEWCOMER_S`] only, in which
+//! the others see it. Whom nobody approves waits for [`UNAPPROVED_S`], whoever was removed in the
+//! meantime: that is the way back for a vault whose custodians are all gone.
 
 use crate::audit::{Action, Who};
-use crate::frame::{Fields, frame};
+use crate::frame::{Fields, Framer, frame};
 use crate::keyring::SYSTEM;
 use crate::keyring::table::TOKEN;
 use crate::rotation::Rotate;
 use crate::seal::{Claim, Dek, Place, Purpose, same};
 use crate::store::{Collection, Entry, PAGE_ENTRIES_MAX, Store, Write};
-use crate::{UnixSeconds, Vault, VaultError};
+use crate::{StoreError, UnixSeconds, Vault, VaultError};
 use argon2::{Algorithm, Argon2, Params, Version};
 use model::Secret;
 use std::sync::{Mutex, PoisonError};
@@ -30,8 +32,10 @@ pub const CUSTODIAN_SECRET_BYTES_MIN: usize = 12;
 pub const CUSTODIAN_SECRET_BYTES_MAX: usize = 256;
 /// How long a first approval waits for the second.
 pub const APPROVAL_S: u64 = 24 * 3_600;
-/// How long the word of a new custodian does not count: longer than a week-end.
+/// How long the word of a new custodian does not count whom another approved: longer than a week-end.
 pub const NEWCOMER_S: u64 = 72 * 3_600;
+/// The same of one whom nobody approved.
+pub const UNAPPROVED_S: u64 = 30 * 24 * 3_600;
 /// After how many wrong secrets in a row nobody is listened to, and for how long (PCI DSS 8.3.4).
 const WRONG_MAX: u32 = 10;
 const LOCKED_OUT_S: u64 = 30 * 60;
@@ -50,6 +54,8 @@ pub struct CustodianBrief {
     pub accepted: UnixSeconds,
     /// From when on their word counts.
     pub counts_from: UnixSeconds,
+    /// Which custodian approved them.
+    pub approved_by: Option<Box<str>>,
 }
 
 /// What an approval led to.
@@ -70,10 +76,15 @@ struct Custodian {
     salt: [u8; 16],
     accepted: UnixSeconds,
     counts_from: UnixSeconds,
+    approved_by: Option<Box<str>>,
 }
 
 fn row(name: &str) -> Vec<u8> {
     [PREFIX, name.as_bytes()].concat()
+}
+
+fn name_of(row: &[u8]) -> Option<&str> {
+    str::from_utf8(row.get(PREFIX.len()..)?).ok()
 }
 
 fn place<'a>(record: &'a str, field: &'a str) -> Place<'a> {
@@ -117,8 +128,14 @@ impl Wrong {
 
 impl Custodian {
     fn record(&self) -> Vec<u8> {
-        let Self { hash, salt, accepted, counts_from } = self;
-        frame(&[hash, salt, &accepted.to_be_bytes(), &counts_from.to_be_bytes()])
+        let Self { hash, salt, accepted, counts_from, approved_by } = self;
+        let mut out = Framer::default();
+        out.put(hash);
+        out.put(salt);
+        out.number(*accepted);
+        out.number(*counts_from);
+        out.text(approved_by.as_deref());
+        out.done()
     }
 
     fn parse(record: &[u8]) -> Option<Self> {
@@ -126,8 +143,20 @@ impl Custodian {
         let (hash, salt, accepted) = (fields.array()?, fields.array()?, fields.number()?);
         // Who became one before there was a time to wait has none.
         let counts_from = if fields.end().is_some() { accepted } else { fields.number()? };
+        // Nor was who became one before there was an approval approved.
+        let approved_by = if fields.end().is_some() { None } else { fields.optional()? };
         fields.end()?;
-        Some(Self { hash, salt, accepted, counts_from })
+        Some(Self { hash, salt, accepted, counts_from, approved_by: approved_by.map(Into::into) })
+    }
+
+    /// Says that another one approves them, unless there is nothing to approve any more.
+    fn approve(&mut self, by: &str, now: UnixSeconds) -> Result<(), VaultError> {
+        if self.approved_by.is_some() || self.counts_from <= now {
+            return Err(VaultError::CustodianApproved);
+        }
+        self.approved_by = Some(by.into());
+        self.counts_from = self.counts_from.min(self.accepted.saturating_add(NEWCOMER_S));
+        Ok(())
     }
 }
 
@@ -135,7 +164,8 @@ impl Custodian {
 
 impl Vault {
     /// Makes somebody a custodian, who has accepted what that means. Their word counts at once as
-    /// long as the key in the token is the first one, and after [`NEWCOMER_S`] from then on.
+    /// long as the key in the token is the first one. From then on it counts after [`NEWCOMER_S`], if
+    /// another custodian approves them, or after [`UNAPPROVED_S`].
     ///
     /// # Errors
     /// The name or the secret is not one, somebody has the name, or the vault failed.
@@ -172,7 +202,7 @@ impl Vault {
     /// From when on the word of somebody counts who becomes a custodian now.
     fn counts_from(&self, now: UnixSeconds) -> UnixSeconds {
         let keys_in_token = self.keyring.table().of(TOKEN).count();
-        if keys_in_token > 1 { now.saturating_add(NEWCOMER_S) } else { now }
+        if keys_in_token > 1 { now.saturating_add(UNAPPROVED_S) } else { now }
     }
 
     async fn add_custodian_now(
@@ -189,24 +219,78 @@ impl Vault {
         let salt = crate::random::bytes();
         let hash = *hash(claim.dek(), &salt, secret)?;
         let counts_from = self.counts_from(now);
-        let record = Custodian { hash, salt, accepted: now, counts_from }.record();
-        let sealed = claim.seal(place(name, "custodian"), &record);
-        self.counts.seals.add();
+        let new = Custodian { hash, salt, accepted: now, counts_from, approved_by: None };
+        let sealed = self.seal_custodian(&claim, name, &new);
         let new = self.store.put_if_absent(Collection::Meta, row(name), sealed).await?;
         new.then_some(()).ok_or(VaultError::CustodianExists)
+    }
+
+    fn seal_custodian(&self, claim: &Claim, name: &str, custodian: &Custodian) -> Vec<u8> {
+        self.counts.seals.add();
+        claim.seal(place(name, "custodian"), &custodian.record())
+    }
+
+    /// Says that the custodian `by`, who shows it with their secret, approves the new one `name`.
+    ///
+    /// # Errors
+    /// The secret is not that of `by`, whose word counts already; there is no `name`, or it needs no
+    /// approval any more; or the vault failed.
+    pub async fn approve_custodian(
+        &self,
+        name: &str,
+        (by, secret): (&str, &Secret),
+        who: &Who,
+        now: UnixSeconds,
+    ) -> Result<(), VaultError> {
+        let named = is_name(name) && is_name(by);
+        let object =
+            if named { format!("{name}, on the word of {by}") } else { "not a name".to_owned() };
+        log::warn!("somebody is approved as a custodian: {object}");
+        let event = who.event(Action::CustodianApprove, None, object);
+        self.audit.act(event, self.approve_custodian_now(name, (by, secret), now)).await
+    }
+
+    async fn approve_custodian_now(
+        &self,
+        name: &str,
+        (by, secret): (&str, &Secret),
+        now: UnixSeconds,
+    ) -> Result<(), VaultError> {
+        self.check_custodian(by, secret, now)?;
+        let _one_at_a_time = self.changes.lock().await;
+        let claim = self.claim(None, Purpose::Custodian, 1).await?;
+        let old = self.store.get(Collection::Meta, &row(name))?;
+        let mut custodian = self.custodian(name)?.ok_or(VaultError::NoCustodian)?;
+        custodian.approve(by, now)?;
+        let new = Some(self.seal_custodian(&claim, name, &custodian));
+        let swapped = self.store.compare_and_swap(Collection::Meta, row(name), old, new).await?;
+        swapped.then_some(()).ok_or(VaultError::Store(StoreError::Unavailable))
     }
 
     /// All custodians, by name.
     pub fn custodians(&self) -> Result<Vec<CustodianBrief>, VaultError> {
         let rows = self.custodian_rows()?;
         let briefs = rows.iter().map(|(key, _)| {
-            let name = key.get(PREFIX.len()..).and_then(|name| str::from_utf8(name).ok());
-            let name = name.ok_or_else(|| self.refused(WHAT))?;
+            let name = name_of(key).ok_or_else(|| self.refused(WHAT))?;
             let found = self.custodian(name)?.ok_or(VaultError::Custodian)?;
-            let Custodian { accepted, counts_from, .. } = found;
-            Ok(CustodianBrief { name: name.into(), accepted, counts_from })
+            let Custodian { accepted, counts_from, approved_by, .. } = found;
+            Ok(CustodianBrief { name: name.into(), accepted, counts_from, approved_by })
         });
         briefs.collect()
+    }
+
+    /// How many custodians there are, and of how many the word does not count yet. It does not count
+    /// as opening them, since it is asked whenever somebody looks at the figures.
+    pub(crate) fn custodian_figures(&self, now: UnixSeconds) -> (u64, u64) {
+        let rows = self.custodian_rows().unwrap_or_default();
+        let system = self.keyring.system().ok();
+        let is_new = |(key, sealed): &&Entry| {
+            let keys = system.as_ref().map(|system| &system.custodian)?;
+            let record = keys.open(place(name_of(key)?, "custodian"), sealed).ok()?;
+            Custodian::parse(&record).filter(|custodian| custodian.counts_from > now)
+        };
+        let new = rows.iter().filter(|row| is_new(row).is_some()).count();
+        (u64::try_from(rows.len()).unwrap_or(u64::MAX), u64::try_from(new).unwrap_or(u64::MAX))
     }
 
     /// Takes somebody out of the custodians. False when there is none of the name.
@@ -283,7 +367,9 @@ impl Vault {
         let mut fields = Fields::new(&text);
         let read = (fields.text(), fields.number());
         let (Some(name), Some(begun)) = read else { return Err(self.refused(WHAT)) };
-        let good = now < begun.saturating_add(APPROVAL_S) && self.custodian(name)?.is_some();
+        // Somebody who has the name since then has said nothing.
+        let same = self.custodian(name)?.is_some_and(|custodian| custodian.accepted <= begun);
+        let good = same && now < begun.saturating_add(APPROVAL_S);
         Ok(good.then(|| (name.into(), begun)))
     }
 
@@ -317,4 +403,23 @@ impl Vault {
     fn custodian_rows(&self) -> Result<Vec<Entry>, VaultError> {
         Ok(self.store.page(Collection::Meta, None, PREFIX, PAGE_ENTRIES_MAX)?)
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Who;
+    use crate::stage::{NOW, on_stage};
+    use crate::store::wait;
+    use model::Secret;
+
+    on_stage!(1 those_whose_word_does_not_count_yet_are_counted(stage) {
+        let vault = stage.make();
+        assert_eq!(vault.custodian_figures(NOW), (0, 0));
+        let secret = Secret::new("a secret of their own");
+        for (name, accepted) in [("alice", NOW), ("bob", NOW + 10)] {
+            wait(vault.add_custodian(name, &secret, &Who::system(), accepted)).unwrap();
+        }
+        assert_eq!(vault.custodian_figures(NOW), (2, 1));
+        assert_eq!(vault.custodian_figures(NOW + 10), (2, 0));
+    });
 }

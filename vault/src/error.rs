@@ -161,6 +161,9 @@ pub enum VaultError {
          for half an hour"
     )]
     Custodian,
+    /// Their word counts, or will without another approval.
+    #[error("the custodian is approved already, or needs no approval")]
+    CustodianApproved,
     /// There is one of this name.
     #[error("there is a custodian of this name")]
     CustodianExists,
@@ -169,10 +172,13 @@ pub enum VaultError {
     CustodianSecret,
     /// They became one a short time ago, when there were others.
     #[error(
-        "the word of a new custodian counts 72 hours after they became one, so that the others can \
-         see it"
+        "the word of a new custodian counts 72 hours after they became one, once another has \
+         approved them (`orchestra custodians approve`), and 30 days after it if nobody does"
     )]
     NewCustodian,
+    /// There is none of this name.
+    #[error("there is no custodian of this name")]
+    NoCustodian,
     /// The first approval is theirs as well.
     #[error("the first approval is of the same custodian; another one must give the second")]
     SameCustodian,

@@ -50,6 +50,9 @@ pub struct Figures {
     /// The age of the oldest data key in use, and of the key in the token.
     pub key_age_max_s: u64,
     pub kek_age_s: u64,
+    /// Custodians, and those whose word does not count yet: none while the keys are locked up.
+    pub custodians: u64,
+    pub custodians_new: u64,
     /// 1 while the keys are locked up because the token has been away for too long.
     pub keys_locked: u64,
     /// How long ago the token last did what it was asked.

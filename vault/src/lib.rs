@@ -51,7 +51,7 @@ pub use backup::{
 };
 pub use custodians::{
     APPROVAL_S, Approval, CUSTODIAN_NAME_BYTES_MAX, CUSTODIAN_SECRET_BYTES_MAX,
-    CUSTODIAN_SECRET_BYTES_MIN, CUSTODIANS_MAX, CustodianBrief, NEWCOMER_S,
+    CUSTODIAN_SECRET_BYTES_MIN, CUSTODIANS_MAX, CustodianBrief, NEWCOMER_S, UNAPPROVED_S,
 };
 pub use cvvs::CvvLoan;
 pub use error::{CardError, HsmError, OpenError, VaultError};
@@ -309,6 +309,7 @@ impl Vault {
             ..Figures::default()
         };
         (figures.payments_open, figures.payments_in_doubt) = self.journal.counts();
+        (figures.custodians, figures.custodians_new) = self.custodian_figures(key_life::now());
         self.key_figures(&mut figures);
         self.rotation_figures(&mut figures);
         figures

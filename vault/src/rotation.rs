@@ -486,10 +486,12 @@ fn waits_for(error: VaultError) -> &'static str {
         VaultError::Audit(_) => "the audit log",
         VaultError::CardLike
         | VaultError::Custodian
+        | VaultError::CustodianApproved
         | VaultError::CustodianExists
         | VaultError::CustodianSecret
         | VaultError::KeyInUse
         | VaultError::NewCustodian
+        | VaultError::NoCustodian
         | VaultError::NoSuchKey
         | VaultError::NoSuchMerchant
         | VaultError::NoTerms

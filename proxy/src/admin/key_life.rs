@@ -39,6 +39,17 @@ pub struct AddCustodian {
     pub secret: Secret,
 }
 
+/// A custodian's word for a new one.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApproveCustodian {
+    pub name: Box<str>,
+    /// Who approves, and the secret that shows it.
+    pub by: Box<str>,
+    #[serde(with = "wire::secret")]
+    pub secret: Secret,
+}
+
 /// A custodian, by name.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -81,9 +92,13 @@ pub struct VaultKeyLine {
 
 /// A custodian as listed.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct CustodianLine {
     pub name: Box<str>,
     pub accepted: String,
+    /// From when on their word counts.
+    pub counts_from: String,
+    pub approved_by: Option<Box<str>>,
 }
 
 pub(super) async fn rotate_deks(
@@ -138,6 +153,16 @@ pub(super) async fn add_custodian(
     custodians(vault)
 }
 
+pub(super) async fn approve_custodian(
+    vault: &Vault,
+    who: &Who,
+    asked: ApproveCustodian,
+) -> Result<Answer, Refusal> {
+    let ApproveCustodian { name, by, secret } = asked;
+    vault.approve_custodian(&name, (&by, &secret), who, clock::now_seconds()).await?;
+    custodians(vault)
+}
+
 pub(super) async fn remove_custodian(
     vault: &Vault,
     who: &Who,
@@ -151,6 +176,8 @@ pub(super) fn custodians(vault: &Vault) -> Result<Answer, Refusal> {
     let lines = vault.custodians()?.into_iter().map(|custodian| CustodianLine {
         name: custodian.name,
         accepted: super::time_of(custodian.accepted),
+        counts_from: super::time_of(custodian.counts_from),
+        approved_by: custodian.approved_by,
     });
     Ok(Answer::Custodians(lines.collect()))
 }

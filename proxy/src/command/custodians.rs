@@ -1,10 +1,11 @@
 //! `orchestra custodians`
 
 use super::{Output, ask, load, terminal};
-use crate::admin::{AddCustodian, Custodian, Request};
+use crate::admin::{AddCustodian, ApproveCustodian, Custodian, Request};
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
 use conf::Source;
+use model::Secret;
 use std::path::Path;
 
 const ADD_EXAMPLES: &str = "\
@@ -14,6 +15,14 @@ Examples:
 
 The secret is typed at the terminal, or is where --secret says. It has 12 to 256 bytes, belongs to
 one person, and is kept only as a slow keyed hash. Who adds custodians is in the audit log.";
+
+const APPROVE_EXAMPLES: &str = "\
+Examples:
+  orchestra custodians approve carol --custodian alice
+  orchestra custodians approve carol --custodian alice --secret file:/media/alice/secret
+
+The secret is that of the custodian who approves. The word of the new one counts 72 hours after they
+were added, instead of 30 days. Both are in the audit log.";
 
 const LIST_EXAMPLES: &str = "\
 Examples:
@@ -34,6 +43,8 @@ to anybody else.";
 pub(super) enum Command {
     /// Make somebody a key custodian.
     Add(Add),
+    /// Approve a new custodian, as one whose word counts.
+    Approve(Approve),
     /// List the custodians.
     List(List),
     /// Take somebody out of the custodians.
@@ -57,6 +68,22 @@ pub(super) struct Add {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = APPROVE_EXAMPLES)]
+pub(super) struct Approve {
+    /// The new custodian.
+    #[arg(value_name = "NAME")]
+    name: Box<str>,
+    /// Which custodian approves.
+    #[arg(long, value_name = "NAME")]
+    custodian: Box<str>,
+    /// Where that custodian's secret is, file:PATH or env:VARIABLE, instead of typing it.
+    #[arg(long, value_name = "REFERENCE", value_parser = super::vault::Unquoted)]
+    secret: Option<Source>,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
 #[command(after_help = LIST_EXAMPLES)]
 pub(super) struct List {
     #[command(flatten)]
@@ -73,6 +100,14 @@ pub(super) struct Remove {
     output: Output,
 }
 
+/// The secret of a custodian: from where it is, or typed at the terminal.
+pub(super) fn secret_of(name: &str, source: Option<Source>) -> Result<Secret> {
+    match source {
+        Some(source) => source.read().context("--secret"),
+        None => terminal::ask_secret(&format!("The secret of {name}")),
+    }
+}
+
 // === impl Command ===
 
 impl Command {
@@ -80,6 +115,7 @@ impl Command {
         let config = load(conf)?;
         let (request, output) = match self {
             Self::Add(add) => add.request()?,
+            Self::Approve(approve) => approve.request()?,
             Self::List(List { output }) => (Request::ListCustodians, output),
             Self::Remove(Remove { name, output }) => {
                 (Request::RemoveCustodian(Custodian { name }), output)
@@ -99,10 +135,17 @@ impl Add {
             let answer = terminal::ask("Type `I accept` to accept this")?;
             ensure!(answer == "I accept", "nobody was made a custodian");
         }
-        let secret = match secret {
-            Some(source) => source.read().context("--secret")?,
-            None => terminal::ask_secret(&format!("The secret of {name}"))?,
-        };
+        let secret = secret_of(&name, secret)?;
         Ok((Request::AddCustodian(AddCustodian { name, secret }), output))
+    }
+}
+
+// === impl Approve ===
+
+impl Approve {
+    fn request(self) -> Result<(Request, Output)> {
+        let Self { name, custodian: by, secret, output } = self;
+        let secret = secret_of(&by, secret)?;
+        Ok((Request::ApproveCustodian(ApproveCustodian { name, by, secret }), output))
     }
 }

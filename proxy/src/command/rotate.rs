@@ -120,10 +120,7 @@ impl Rotate {
             return Ok(Request::Rotation);
         }
         let name = custodian.context("--custodian")?;
-        let secret = match secret {
-            Some(source) => source.read().context("--secret")?,
-            None => terminal::ask_secret(&format!("The secret of {name}"))?,
-        };
+        let secret = super::custodians::secret_of(&name, secret)?;
         Ok(Request::ApproveKek(ApproveKek { name, secret }))
     }
 }

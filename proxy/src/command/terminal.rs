@@ -147,8 +147,12 @@ fn as_text(answer: &Answer) -> String {
             format!("The audit log goes to line {}.", head.sequence)
         }
         Answer::Custodians(custodians) => {
-            let row = |line: &CustodianLine| [&*line.name, &line.accepted].map(from);
-            table(["NAME", "ACCEPTED"], custodians.iter().map(row))
+            let head = ["NAME", "ACCEPTED", "COUNTS FROM", "APPROVED BY"];
+            let row = |line: &CustodianLine| {
+                let by = line.approved_by.as_deref().unwrap_or("-");
+                [&*line.name, &line.accepted, &line.counts_from, by].map(from)
+            };
+            table(head, custodians.iter().map(row))
         }
         Answer::Follows => String::new(),
         Answer::Gone => "It is gone.".to_owned(),

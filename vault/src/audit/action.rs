@@ -33,6 +33,8 @@ pub enum Action {
     CardPass,
     /// Somebody became a key custodian, and accepted what that means.
     CustodianAdd,
+    /// A custodian approved a new one.
+    CustodianApprove,
     CustodianRemove,
     /// A custodian agreed to a new key in the token.
     KekApprove,
@@ -89,7 +91,7 @@ pub enum Action {
 
 impl Action {
     /// Every action, in the order of their words.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 50] = [
         Self::AccountDelete,
         Self::AccountDisable,
         Self::AccountEnable,
@@ -106,6 +108,7 @@ impl Action {
         Self::CardOpen,
         Self::CardPass,
         Self::CustodianAdd,
+        Self::CustodianApprove,
         Self::CustodianRemove,
         Self::KekApprove,
         Self::KekDestroy,
@@ -169,6 +172,7 @@ impl Action {
             Self::CardOpen => ("card.open", "10.2.1.1"),
             Self::CardPass => ("card.pass", "10.2.1.1"),
             Self::CustodianAdd => ("custodian.add", "10.2.1.5"),
+            Self::CustodianApprove => ("custodian.approve", "10.2.1.5"),
             Self::CustodianRemove => ("custodian.remove", "10.2.1.5"),
             Self::KekApprove => ("kek.approve", "10.2.1.2"),
             Self::KekDestroy => ("kek.destroy", "10.2.1.7"),

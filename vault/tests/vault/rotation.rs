@@ -1,6 +1,6 @@
 //! Keys that take the place of others, while everything goes on and whatever is cut off.
 
-use crate::stage::{NOW, NOW_MS, issued, kept, merchant, on_stage, revealed};
+use crate::stage::{NOW, NOW_MS, Stage, issued, kept, merchant, on_stage, revealed};
 use model::{AccountName, CardToken, Credentials, MerchantId, Secret};
 use std::collections::HashMap;
 use std::future::Future;
@@ -9,8 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Waker};
 use std::thread;
 use vault::audit::Who;
-use vault::store::{Collection, PAGE_ENTRIES_MAX, Store};
-use vault::{APPROVAL_S, Approval, KeyState, NEWCOMER_S, Tended, Vault, VaultError, wait};
+use vault::store::{Collection, Entry, PAGE_ENTRIES_MAX, Store, Write};
+use vault::{
+    APPROVAL_S, Approval, CustodianBrief, KeyState, NEWCOMER_S, Tended, UNAPPROVED_S, Vault,
+    VaultError, wait,
+};
 
 /// What a merchant has keys for that are exchanged, and how many it has with the one that is not.
 const EXCHANGED: [&str; 3] = ["card", "credential", "payment"];
@@ -180,20 +183,30 @@ on_stage!(2 a_new_key_in_the_token_wraps_all_others(stage) {
     }
 });
 
-on_stage!(1 a_new_custodian_is_announced_and_waits_when_there_were_others(stage) {
+/// A vault whose key in the token was made on the word of alice and bob. All have one secret.
+fn with_alice_and_bob(stage: &Stage) -> (Vault, Secret) {
     let (vault, secret) = (stage.make(), Secret::new("a secret of their own"));
-    let add = |name, now| wait(vault.add_custodian(name, &secret, &who(), now)).unwrap();
-    let approve = |name, now| wait(vault.approve_kek_rotation(name, &secret, &who(), now));
     // The first ones need nobody, as long as nothing was made on anybody's word.
     for name in ["alice", "bob"] {
-        add(name, NOW);
-        approve(name, NOW).unwrap();
+        wait(vault.add_custodian(name, &secret, &who(), NOW)).unwrap();
+        wait(vault.approve_kek_rotation(name, &secret, &who(), NOW)).unwrap();
     }
     tend(&vault);
+    (vault, secret)
+}
+
+fn custodian(vault: &Vault, name: &str) -> CustodianBrief {
+    vault.custodians().unwrap().into_iter().find(|brief| &*brief.name == name).unwrap()
+}
+
+on_stage!(1 a_new_custodian_is_announced_and_waits_when_there_were_others(stage) {
+    let (vault, secret) = with_alice_and_bob(stage);
+    let add = |name, now| wait(vault.add_custodian(name, &secret, &who(), now)).unwrap();
+    let approve = |name, now| wait(vault.approve_kek_rotation(name, &secret, &who(), now));
     add("carol", NOW);
-    let counts = NOW + NEWCOMER_S;
-    let brief = vault.custodians().unwrap().into_iter().find(|brief| &*brief.name == "carol");
-    assert_eq!(brief.map(|brief| (brief.accepted, brief.counts_from)), Some((NOW, counts)));
+    let counts = NOW + UNAPPROVED_S;
+    let carol = custodian(&vault, "carol");
+    assert_eq!((carol.accepted, carol.counts_from, carol.approved_by), (NOW, counts, None));
     let lines = stage.audited("custodian.add");
     assert_eq!(lines.last().unwrap()[1..], ["carol, beside alice, bob", "success"]);
     // Nor does it help to send the others away first.
@@ -209,6 +222,66 @@ on_stage!(1 a_new_custodian_is_announced_and_waits_when_there_were_others(stage)
     assert_eq!(guessed, Err(VaultError::Custodian), "nobody is told more without the secret");
     assert_eq!(approve("carol", counts), Ok(Approval::Waits { until: counts + APPROVAL_S }));
     assert_eq!(approve("dave", counts), Ok(Approval::Begun { by: "carol, dave".into() }));
+});
+
+on_stage!(2 a_new_custodian_is_approved_by_one_whose_word_counts(stage) {
+    let approve = |vault: &Vault, name: &str, by: &str, secret: &Secret, now| {
+        wait(vault.approve_custodian(name, (by, secret), &who(), now))
+    };
+    if stage.act == 2 {
+        let approved = custodian(&stage.open(), "carol").approved_by;
+        assert_eq!(approved.as_deref(), Some("alice"), "it is kept");
+        return;
+    }
+    let (vault, secret) = with_alice_and_bob(stage);
+    for name in ["carol", "dave"] {
+        wait(vault.add_custodian(name, &secret, &who(), NOW)).unwrap();
+    }
+    let wrong = Secret::new("not alice's secret");
+    for (name, by, secret, refused) in [
+        ("carol", "alice", &wrong, VaultError::Custodian),
+        ("carol", "nobody", &secret, VaultError::Custodian),
+        ("carol", "no name!", &secret, VaultError::Custodian),
+        ("nobody", "alice", &secret, VaultError::NoCustodian),
+        // Neither oneself, nor one another.
+        ("carol", "carol", &secret, VaultError::NewCustodian),
+        ("carol", "dave", &secret, VaultError::NewCustodian),
+        // There is nothing to approve.
+        ("bob", "alice", &secret, VaultError::CustodianApproved),
+        ("alice", "alice", &secret, VaultError::CustodianApproved),
+    ] {
+        assert_eq!(approve(&vault, name, by, secret, NOW), Err(refused), "{name} {by}");
+    }
+    let rotate = |name, now| wait(vault.approve_kek_rotation(name, &secret, &who(), now));
+    assert_eq!(approve(&vault, "carol", "alice", &secret, NOW + 5), Ok(()));
+    let carol = custodian(&vault, "carol");
+    assert_eq!((carol.accepted, carol.counts_from), (NOW, NOW + NEWCOMER_S));
+    assert_eq!(carol.approved_by.as_deref(), Some("alice"));
+    let lines = stage.audited("custodian.approve");
+    assert_eq!(lines.last().unwrap()[1..], ["carol, on the word of alice", "success"]);
+    assert!(lines.iter().any(|line| line[1..] == ["carol, on the word of dave", "failure"]));
+    let again = approve(&vault, "carol", "bob", &secret, NOW + 6);
+    assert_eq!(again, Err(VaultError::CustodianApproved));
+    // The others have their time to see it even so: alice alone could have made her.
+    assert_eq!(rotate("carol", NOW + NEWCOMER_S - 1), Err(VaultError::NewCustodian));
+    assert_eq!(rotate("dave", NOW + NEWCOMER_S), Err(VaultError::NewCustodian));
+    assert!(rotate("carol", NOW + NEWCOMER_S).is_ok());
+    // From now on hers is a word like any other.
+    assert_eq!(approve(&vault, "dave", "carol", &secret, NOW + NEWCOMER_S), Ok(()));
+    assert_eq!(custodian(&vault, "dave").counts_from, NOW + NEWCOMER_S);
+});
+
+on_stage!(1 the_word_of_who_was_removed_is_not_that_of_who_gets_the_name(stage) {
+    let (vault, secret) = (stage.make(), Secret::new("a secret of their own"));
+    let add = |name, now| wait(vault.add_custodian(name, &secret, &who(), now)).unwrap();
+    let approve = |name, now| wait(vault.approve_kek_rotation(name, &secret, &who(), now));
+    add("alice", NOW);
+    add("bob", NOW);
+    assert!(matches!(approve("alice", NOW + 1), Ok(Approval::Waits { .. })));
+    assert_eq!(wait(vault.remove_custodian("alice", &who())), Ok(true));
+    add("alice", NOW + 2);
+    assert!(matches!(approve("bob", NOW + 3), Ok(Approval::Waits { .. })), "his is the first");
+    assert!(matches!(approve("alice", NOW + 4), Ok(Approval::Begun { .. })));
 });
 
 on_stage!(1 after_ten_wrong_secrets_no_custodian_is_listened_to(stage) {
