@@ -218,6 +218,29 @@ on_stage!(1 who_accepts_a_loss_is_in_the_audit_log_or_the_vault_stays_shut(stage
     assert_eq!(stage.audited("vault.accept-loss").len(), 4);
 });
 
+on_stage!(2 a_token_is_found_by_its_label_in_whatever_slot_it_is(stage) {
+    if stage.act == 1 {
+        let vault = stage.make();
+        let before = slots();
+        for label in ["one", "another", "a third", "a fourth"] {
+            stage.make_token(label).unwrap();
+        }
+        assert_eq!(before.len() + 4, slots().len());
+        // The session that is made anew finds it among them.
+        Pkcs11::new(module()).unwrap().finalize().unwrap();
+        assert_eq!(wait(vault.create_merchant(&merchant("shop"), NOW)), Ok(Created::New));
+        return;
+    }
+    let vault = stage.open();
+    assert_eq!(vault.merchants().unwrap().len(), 1);
+    assert!(vault.health().hsm);
+});
+
+/// The slots that hold a token.
+fn slots() -> Vec<Slot> {
+    Pkcs11::new(module()).unwrap().get_slots_with_initialized_token().unwrap()
+}
+
 on_stage!(1 a_lost_session_is_made_again(stage) {
     let vault = stage.make();
     let library = Pkcs11::new(module()).unwrap();

@@ -139,6 +139,36 @@ on_stage!(2 data_keys_are_exchanged_and_everything_still_opens(stage) {
     }
 });
 
+on_stage!(1 what_was_deleted_opens_no_more_when_its_key_was_exchanged(stage) {
+    let (vault, shop, _) = stage.make_with_merchants();
+    let token = kept(&vault, &shop, "text");
+    vault.close();
+    drop(vault);
+    // As it stays in the file until its room is used again.
+    let left = stage.store().page(Collection::Tokens, None, b"", 2).unwrap();
+    let put_back = || {
+        let put = |(key, value): &Entry| Write::Put {
+            collection: Collection::Tokens,
+            key: key.clone(),
+            value: value.clone(),
+        };
+        wait(stage.store().batch(left.iter().map(put).collect())).unwrap();
+    };
+    let vault = stage.open();
+    assert_eq!(wait(vault.forget(&shop, &token)), Ok(true));
+    drop(vault);
+    put_back();
+    let vault = stage.open();
+    assert_eq!(revealed(&vault, &shop, &token).as_deref(), Some("text"), "its key is there");
+    assert_eq!(wait(vault.forget(&shop, &token)), Ok(true));
+    wait(vault.rotate(Some(shop.clone()), &who(), NOW)).unwrap();
+    tend(&vault);
+    drop(vault);
+    put_back();
+    let refused = stage.open().token(&shop, &token, NOW_MS).map(drop);
+    assert!(matches!(refused, Err(VaultError::Sealed { .. })), "{refused:?}");
+});
+
 on_stage!(2 a_new_key_in_the_token_wraps_all_others(stage) {
     let (first, second) = (Secret::new("alice's own secret"), Secret::new("bob's own secret"));
     if stage.act == 1 {
