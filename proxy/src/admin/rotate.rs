@@ -124,10 +124,12 @@ impl Counter {
     /// What was named is not there, or the vault failed.
     pub(crate) async fn answer(&self, who: &Who, request: Request) -> Result<Answer, Refusal> {
         let named = changed(&request);
-        let answered = match request {
-            Request::OneAccount(one) => self.answer_one(who, one).await,
-            Request::Transactions(asked) => self.answer_transactions(who, asked).await,
-            request => answer(&self.vault, who, request).await,
+        let answered = if let Request::OneAccount(one) = request {
+            self.answer_one(who, one).await
+        } else if let Request::Transactions(asked) = request {
+            self.answer_transactions(who, asked).await
+        } else {
+            answer(&self.vault, who, request).await
         };
         if let Some((merchant, name)) = named {
             self.desk().changed(Case { merchant: &merchant, name: &name, who });
