@@ -78,6 +78,8 @@ pub(super) async fn send(
     written: Written,
     tried: &mut Tried,
 ) -> Ending {
+    // What another account keeps is no name for this one.
+    tried.token = None;
     match written.next {
         Next::Answered(report) => Ending::Reported(report),
         Next::Request(operation, request) => {

@@ -215,3 +215,26 @@ async fn the_name_of_a_card_is_in_no_log() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_name_is_told_of_the_account_that_the_payment_ended_at() {
+    let net = net().await;
+    let busy = Fault::once(Effect::Status(429)).before().at(Provider::Stripe).on(Operation::Charge);
+    // Declined by Adyen, after Stripe has kept the card.
+    for (holder, expected) in [("DECLINED", false), ("Ann Example", true)] {
+        net.sandbox.fault(busy.clone()).unwrap();
+        let order = Order::new("stripe-primary", "10.50", "EUR").holder(holder);
+        let mut body: Value = serde_json::from_str(&order.body()).unwrap();
+        body["generateToken"] = true.into();
+        body["fallbackUpgs"] = json!([{"paymentGatewayAccountName": "adyen-backup"}]);
+        let paid = net.send("POST", "/PaymentGateway/charge", Some(&body)).await.unwrap();
+        let said = paid.json().unwrap();
+        assert_eq!(said["gatewayName"], "Adyen", "{said}");
+        let token = said["gatewayToken"].as_str();
+        assert_eq!(
+            (token.is_some(), token.is_some_and(|t| t.starts_with("cus_"))),
+            (expected, false),
+            "{said}"
+        );
+    }
+}
