@@ -8,7 +8,7 @@ use crate::stored::{self, Kept, Usage};
 use crate::three_ds::{self, Checked, Generation};
 use crate::webhook::{Delivery, Receipt, Unproven};
 use crate::wire::{Answer, Body, HeaderText, Request, cut, path};
-use crate::{CREDENTIALS, Cx, Declines, Gateway, Idempotency, Provider, Refusal, Step, Validity};
+use crate::{CREDENTIALS, Cx, Declines, Gateway, Provider, Refusal, Step, Validity};
 use crate::agreed;
 use account::{
     API_KEY, HMAC_KEY, INTERACTIONS, LIVE_URL_PREFIX, MERCHANT_ACCOUNT, RECURRING_MODELS,
@@ -21,7 +21,6 @@ use model::{
     Action, Amount, Authorization, Capture, Card, Currency, FollowUp, Gone, Kind, Notice, Operation, Outcome, Rejected, Report, Secret, StoredPurpose,
 };
 use serde::Serialize;
-use std::time::Duration;
 
 mod account;
 mod address;
@@ -77,12 +76,6 @@ impl Provider for Adyen {
 
     fn gateway(&self) -> &'static Gateway {
         &GATEWAY
-    }
-
-    fn idempotency(&self) -> Idempotency {
-        // The shortest time that the documentation has named:
-        // https://docs.adyen.com/development-resources/api-idempotency
-        Idempotency::Header { name: "idempotency-key", lasts: Duration::from_hours(7 * 24) }
     }
 
     fn request(&self, operation: &Operation<Card>, cx: &Cx<'_>) -> Result<Request, Refusal> {

@@ -4,6 +4,7 @@
 //! how much money it is about, there is no idempotency key, and nothing can be looked for by a
 //! reference; but the payments that are not settled yet can be listed, each with a number of ours.
 
+use crate::environment::{self, Hosts};
 use crate::agreed;
 use crate::credentials::{CredentialSpec, Form, Identity};
 use crate::webhook::{Delivery, Unproven};
@@ -31,7 +32,7 @@ static GATEWAY: Gateway = Gateway {
     display_name: "Authorize.Net",
     url: "https://www.authorize.net",
     description: "Cards through the Authorize.Net API, in its JSON form.",
-    credentials: &[LOGIN, TRANSACTION_KEY, CURRENCY, ENVIRONMENT, SIGNATURE_KEY],
+    credentials: &[LOGIN, TRANSACTION_KEY, CURRENCY, environment::REQUIRED, SIGNATURE_KEY],
     supports_network_token: false,
 };
 
@@ -67,18 +68,6 @@ const CURRENCY: CredentialSpec = CredentialSpec {
     identity: Identity::Whole,
 };
 
-/// Required, because neither of the two is a safe guess: the one charges cards in a trial, and the
-/// other approves payments that move no money.
-const ENVIRONMENT: CredentialSpec = CredentialSpec {
-    name: "Environment",
-    aliases: &[],
-    required: true,
-    secret: false,
-    form: Form::Word(&["Live", "Test"]),
-    form_text: "must be Live or Test",
-    identity: Identity::Whole,
-};
-
 /// What webhooks are signed with.
 const SIGNATURE_KEY: CredentialSpec = CredentialSpec {
     name: "SignatureKey",
@@ -94,8 +83,7 @@ const SIGNATURE_KEY: CredentialSpec = CredentialSpec {
 const CURRENCIES: &[&str] =
     &["AUD", "CAD", "CHF", "DKK", "EUR", "GBP", "NOK", "NZD", "PLN", "SEK", "USD"];
 
-const LIVE_AUTHORITY: &str = "api.authorize.net";
-const TEST_AUTHORITY: &str = "apitest.authorize.net";
+const HOSTS: Hosts = Hosts { live: "api.authorize.net", test: "apitest.authorize.net" };
 
 /// How long a name of ours may be, in characters. The key of an attempt ends in random ones.
 const NAME_CHARS: usize = 20;
@@ -257,21 +245,8 @@ fn unsettled(cx: &Cx<'_>) -> Result<Request, Refusal> {
 
 fn post(envelope: &Envelope<'_>, cx: &Cx<'_>) -> Result<Request, Refusal> {
     let path = "/xml/v1/request.api".to_owned();
-    let request = Request::post(authority(cx)?, path, Body::json(envelope));
+    let request = Request::post(HOSTS.required(cx)?, path, Body::json(envelope));
     Ok(request.header("content-type", HeaderText::of("application/json")))
-}
-
-fn authority(cx: &Cx<'_>) -> Result<&'static str, Refusal> {
-    let environment = cx.need(&ENVIRONMENT, "Environment is missing")?;
-    // The environment is exposed to be compared with the words; it is not a secret.
-    let environment = environment.expose();
-    if environment.eq_ignore_ascii_case("Live") {
-        Ok(LIVE_AUTHORITY)
-    } else if environment.eq_ignore_ascii_case("Test") {
-        Ok(TEST_AUTHORITY)
-    } else {
-        Err(refuse(CREDENTIALS, "Environment is neither Live nor Test"))
-    }
 }
 
 /// The currency of the account.

@@ -3,6 +3,7 @@
 //! The card is exchanged for a name that can be used once, and that is charged. There is no
 //! idempotency key; but every payment and refund has an order id, by which it can be searched for.
 
+use crate::environment::{self, Hosts};
 use crate::agreed;
 use crate::credentials::{CredentialSpec, Form, Identity};
 use crate::wire::{Answer, Body, HeaderText, Request};
@@ -32,7 +33,7 @@ static GATEWAY: Gateway = Gateway {
     display_name: "Braintree",
     url: "https://www.braintreepayments.com",
     description: "Cards through Braintree's GraphQL API.",
-    credentials: &[PUBLIC_KEY, PRIVATE_KEY, MERCHANT_ACCOUNT, CURRENCY, ENVIRONMENT],
+    credentials: &[PUBLIC_KEY, PRIVATE_KEY, MERCHANT_ACCOUNT, CURRENCY, environment::REQUIRED],
     supports_network_token: false,
 };
 
@@ -80,20 +81,7 @@ const CURRENCY: CredentialSpec = CredentialSpec {
     identity: Identity::Whole,
 };
 
-/// Required, because neither of the two is a safe guess: the one charges cards in a trial, and the
-/// other approves payments that move no money.
-const ENVIRONMENT: CredentialSpec = CredentialSpec {
-    name: "Environment",
-    aliases: &[],
-    required: true,
-    secret: false,
-    form: Form::Word(&["Live", "Test"]),
-    form_text: "must be Live or Test",
-    identity: Identity::Whole,
-};
-
-const LIVE_AUTHORITY: &str = "payments.braintree-api.com";
-const TEST_AUTHORITY: &str = "payments.sandbox.braintree-api.com";
+const HOSTS: Hosts = Hosts { live: "payments.braintree-api.com", test: "payments.sandbox.braintree-api.com" };
 /// From this version on, a country has two letters.
 const VERSION: &str = "2021-02-01";
 /// How long an id may be, in characters.
@@ -291,23 +279,10 @@ fn post<V: Serialize>(
     let basic = HeaderText::basic(public, private);
     let basic = basic.map_err(|_| refuse(CREDENTIALS, "PublicKey is not a key of Braintree"))?;
     let body = Body::json(&Call { query, variables });
-    Ok(Request::post(authority(cx)?, "/graphql".to_owned(), body)
+    Ok(Request::post(HOSTS.required(cx)?, "/graphql".to_owned(), body)
         .header("authorization", basic)
         .header("braintree-version", HeaderText::of(VERSION))
         .header("content-type", HeaderText::of("application/json")))
-}
-
-fn authority(cx: &Cx<'_>) -> Result<&'static str, Refusal> {
-    let environment = cx.need(&ENVIRONMENT, "Environment is missing")?;
-    // The environment is exposed to be compared with the words; it is not a secret.
-    let environment = environment.expose();
-    if environment.eq_ignore_ascii_case("Live") {
-        Ok(LIVE_AUTHORITY)
-    } else if environment.eq_ignore_ascii_case("Test") {
-        Ok(TEST_AUTHORITY)
-    } else {
-        Err(refuse(CREDENTIALS, "Environment is neither Live nor Test"))
-    }
 }
 
 /// The currency of the merchant account.

@@ -8,7 +8,7 @@ use crate::stored::{self, Kept};
 use crate::three_ds::{self, Checked};
 use crate::webhook::{Delivery, Unproven};
 use crate::wire::{Answer, Body, HeaderText, Request, cut, path, query};
-use crate::{CREDENTIALS, Cx, Declines, Found, Gateway, Idempotency, Lost, Provider, Refusal, Step};
+use crate::{CREDENTIALS, Cx, Declines, Found, Gateway, Lost, Provider, Refusal, Step};
 use crate::{Validity, agreed};
 use answer::Expected;
 use model::{
@@ -16,7 +16,6 @@ use model::{
 };
 use serde::Serialize;
 use source::Source;
-use std::time::Duration;
 
 mod answer;
 mod decline;
@@ -118,11 +117,6 @@ impl Provider for Checkout {
 
     fn gateway(&self) -> &'static Gateway {
         &GATEWAY
-    }
-
-    fn idempotency(&self) -> Idempotency {
-        // Only answers of 2xx are kept: what was refused is tried anew, and was not executed.
-        Idempotency::Header { name: "cko-idempotency-key", lasts: Duration::from_hours(24) }
     }
 
     fn request(&self, operation: &Operation<Card>, cx: &Cx<'_>) -> Result<Request, Refusal> {

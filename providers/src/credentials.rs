@@ -137,6 +137,12 @@ impl Gateway {
 // === impl CredentialSpec ===
 
 impl CredentialSpec {
+    /// One that is shown, need not be there, and says nothing of which account it is.
+    pub(crate) const fn optional(name: &'static str, form: Form, form_text: &'static str) -> Self {
+        let (aliases, identity) = (&[], Identity::None);
+        Self { name, aliases, required: false, secret: false, form, form_text, identity }
+    }
+
     /// The credential that this describes, where there is one that is not empty.
     pub(crate) fn of<'a>(&self, credentials: &'a Credentials) -> Option<&'a Secret> {
         let found = credentials.find(&[self.name]).or_else(|| credentials.find(self.aliases));

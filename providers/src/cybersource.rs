@@ -3,13 +3,14 @@
 //! Every change of a payment is an object of its own, with an id of its own. There is no
 //! idempotency key; but every request carries our key as its reference, by which it can be found.
 
+use crate::environment::{self, Hosts};
 use crate::credentials::{CredentialSpec, Form, Identity};
 use crate::means;
 use crate::stored;
 use crate::three_ds;
 use crate::webhook::{Delivery, Unproven};
 use crate::wire::{Answer, Body, HeaderText, Method, Request, path, query};
-use crate::{CREDENTIALS, Cx, Declines, Found, Gateway, Lost, Provider, Refusal, Step, Validity};
+use crate::{Cx, Declines, Found, Gateway, Lost, Provider, Refusal, Step, Validity};
 use crate::agreed;
 use answer::Expected;
 use kept::{Options, channel};
@@ -38,7 +39,7 @@ static GATEWAY: Gateway = Gateway {
     display_name: "CyberSource",
     url: "https://www.cybersource.com",
     description: "Cards through the REST API, authenticated by JWT with a shared secret.",
-    credentials: &[MERCHANT_ID, KEY_ID, SHARED_SECRET, ENVIRONMENT, SIGNATURE_KEY],
+    credentials: &[MERCHANT_ID, KEY_ID, SHARED_SECRET, environment::REQUIRED, SIGNATURE_KEY],
     supports_network_token: false,
 };
 
@@ -84,20 +85,7 @@ const SIGNATURE_KEY: CredentialSpec = CredentialSpec {
     identity: Identity::None,
 };
 
-/// Required, because neither of the two is a safe guess: the one charges cards in a trial, and the
-/// other approves payments that move no money.
-const ENVIRONMENT: CredentialSpec = CredentialSpec {
-    name: "Environment",
-    aliases: &[],
-    required: true,
-    secret: false,
-    form: Form::Word(&["Live", "Test"]),
-    form_text: "must be Live or Test",
-    identity: Identity::Whole,
-};
-
-const LIVE_AUTHORITY: &str = "api.cybersource.com";
-const TEST_AUTHORITY: &str = "apitest.cybersource.com";
+const HOSTS: Hosts = Hosts { live: "api.cybersource.com", test: "apitest.cybersource.com" };
 const JSON: &str = "application/json;charset=utf-8";
 const HAL: &str = "application/hal+json;charset=utf-8";
 
@@ -491,11 +479,11 @@ fn void(
 }
 
 fn post(segments: &[&str], body: Body, cx: &Cx<'_>) -> Result<Request, Refusal> {
-    signed(Request::post(authority(cx)?, path(segments), body), cx)
+    signed(Request::post(HOSTS.required(cx)?, path(segments), body), cx)
 }
 
 fn get(path: &str, cx: &Cx<'_>) -> Result<Request, Refusal> {
-    signed(Request::get(authority(cx)?, query(path, &[])), cx)
+    signed(Request::get(HOSTS.required(cx)?, query(path, &[])), cx)
 }
 
 fn signed(request: Request, cx: &Cx<'_>) -> Result<Request, Refusal> {
@@ -514,19 +502,6 @@ fn signed(request: Request, cx: &Cx<'_>) -> Result<Request, Refusal> {
     let request =
         request.header("authorization", bearer).header("accept", HeaderText::of(HAL));
     if has_body { Ok(request.header("content-type", HeaderText::of(JSON))) } else { Ok(request) }
-}
-
-fn authority(cx: &Cx<'_>) -> Result<&'static str, Refusal> {
-    let environment = cx.need(&ENVIRONMENT, "Environment is missing")?;
-    // The environment is exposed to be compared with the words; it is not a secret.
-    let environment = environment.expose();
-    if environment.eq_ignore_ascii_case("Live") {
-        Ok(LIVE_AUTHORITY)
-    } else if environment.eq_ignore_ascii_case("Test") {
-        Ok(TEST_AUTHORITY)
-    } else {
-        Err(refuse(CREDENTIALS, "Environment is neither Live nor Test"))
-    }
 }
 
 fn transaction(reference: &str) -> Result<&str, Refusal> {

@@ -14,6 +14,7 @@ use std::time::Duration;
 mod checks;
 pub mod credentials;
 mod declines;
+mod environment;
 pub mod funds;
 mod means;
 mod stored;
@@ -112,12 +113,6 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     /// Whether the report says that the account itself was refused, whatever the operation was.
     fn refuses_account(&self, report: &Report) -> bool {
         report.outcome == Outcome::Rejected(Rejected::Credentials)
-    }
-
-    /// Whether the same request may be sent twice, and for how long the provider remembers the
-    /// first. The proxy never resends without it.
-    fn idempotency(&self) -> Idempotency {
-        Idempotency::None
     }
 
     /// The provider's words for why an issuer said no, and ours for them.
@@ -251,16 +246,6 @@ pub struct Gateway {
     pub description: &'static str,
     pub credentials: &'static [CredentialSpec],
     pub supports_network_token: bool,
-}
-
-/// What makes it safe to send the same request twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Idempotency {
-    /// Sending twice could charge twice.
-    None,
-    /// The provider drops a second request that has the same value in this header, as long as it
-    /// remembers the first.
-    Header { name: &'static str, lasts: Duration },
 }
 
 /// Finds a provider by the name that accounts use or by its own, in any case.

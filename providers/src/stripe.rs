@@ -8,7 +8,7 @@ use crate::stored::{self, Kept};
 use crate::three_ds::{self, Checked};
 use crate::webhook::{Delivery, Unproven};
 use crate::wire::{Answer, Form, HeaderText, Request, cut, path, query};
-use crate::{CREDENTIALS, Cx, Declines, Found, Gateway, Idempotency, Lost, Provider, Refusal, Step};
+use crate::{CREDENTIALS, Cx, Declines, Found, Gateway, Lost, Provider, Refusal, Step};
 use crate::{Validity, agreed};
 use answer::Expected;
 use model::{
@@ -109,11 +109,6 @@ impl Provider for Stripe {
 
     fn gateway(&self) -> &'static Gateway {
         &GATEWAY
-    }
-
-    fn idempotency(&self) -> Idempotency {
-        // Keys may be removed after 24 hours: https://docs.stripe.com/api/idempotent_requests
-        Idempotency::Header { name: "idempotency-key", lasts: Duration::from_hours(24) }
     }
 
     fn request(&self, operation: &Operation<Card>, cx: &Cx<'_>) -> Result<Request, Refusal> {

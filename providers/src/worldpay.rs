@@ -5,12 +5,13 @@
 //! kept in the memo, and asked for by the payment's id where there is none. Settlements, refunds and
 //! cancellations are only received: what became of them is told by events and by queries.
 
+use crate::environment::{self, Hosts};
 use crate::webhook::{Delivery, Unproven};
 use crate::wire::{Answer, Body, HeaderText, Request, path, query};
 use crate::{
     CREDENTIALS, Cx, Declines, Found, Gateway, Lost, Provider, Refusal, Step, Validity, agreed,
 };
-use account::{ENTITY, ENVIRONMENT, EVENT_SECRET, NARRATIVE, PASSWORD, USERNAME};
+use account::{ENTITY, EVENT_SECRET, NARRATIVE, PASSWORD, USERNAME};
 use answer::Expected;
 use change::Change;
 pub(crate) use decline::DECLINES;
@@ -41,12 +42,11 @@ static GATEWAY: Gateway = Gateway {
     url: "https://www.worldpay.com",
     description: "Cards through Access, Card Payments 7. The account must be allowed to send card \
                   numbers.",
-    credentials: &[USERNAME, PASSWORD, ENTITY, NARRATIVE, ENVIRONMENT, EVENT_SECRET],
+    credentials: &[USERNAME, PASSWORD, ENTITY, NARRATIVE, environment::OPTIONAL, EVENT_SECRET],
     supports_network_token: false,
 };
 
-const TEST_AUTHORITY: &str = "try.access.worldpay.com";
-const LIVE_AUTHORITY: &str = "access.worldpay.com";
+const HOSTS: Hosts = Hosts { live: "access.worldpay.com", test: "try.access.worldpay.com" };
 
 const PAYMENTS: &str = "application/vnd.worldpay.payments-v7+json";
 const QUERIES: &str = "application/vnd.worldpay.payment-queries-v1.hal+json";
@@ -83,7 +83,7 @@ impl Provider for Worldpay {
                 let payment = Payment::of(operation, authorization, cx)?;
                 let by_merchant = payment::is_by_merchant(authorization);
                 let path = path(&["cardPayments", payment::transactions(by_merchant)]);
-                sent(Request::post(authority(cx)?, path, Body::json(&payment)), PAYMENTS, cx)
+                sent(Request::post(HOSTS.optional(cx)?, path, Body::json(&payment)), PAYMENTS, cx)
             }
             Action::Capture(earlier) | Action::Refund(earlier) | Action::Void(earlier) => {
                 let id = payment_id(&earlier.reference)?;
@@ -133,7 +133,7 @@ impl Provider for Worldpay {
         // The entity is exposed because the question is about it; it is not a secret.
         let pairs = [("transactionRef", NO_PAYMENT), ("entity", entity.expose())];
         let path = query(&path(&["payments", "events"]), &pairs);
-        sent(Request::get(authority(cx)?, path), PAYMENTS, cx).map(Some)
+        sent(Request::get(HOSTS.optional(cx)?, path), PAYMENTS, cx).map(Some)
     }
 
     fn validity(&self, answer: &Answer<'_>) -> Validity {
@@ -213,13 +213,13 @@ fn look_up(reference: &str, answer: &Answer<'_>, cx: &Cx<'_>) -> Step {
 /// Asks for a payment by Worldpay's name for it.
 fn by_id(id: &str, cx: &Cx<'_>) -> Result<Request, Refusal> {
     let path = path(&["paymentQueries", "payments", id]);
-    sent(Request::get(authority(cx)?, path), QUERIES, cx)
+    sent(Request::get(HOSTS.optional(cx)?, path), QUERIES, cx)
 }
 
 /// Asks for a payment by ours.
 fn by_key(key: &str, cx: &Cx<'_>) -> Result<Request, Refusal> {
     let path = query(&path(&["paymentQueries", "payments"]), &[("transactionReference", key)]);
-    sent(Request::get(authority(cx)?, path), QUERIES, cx)
+    sent(Request::get(HOSTS.optional(cx)?, path), QUERIES, cx)
 }
 
 /// Adds the headers. Worldpay asks for both media types in every request.
@@ -232,16 +232,6 @@ fn sent(request: Request, media: &'static str, cx: &Cx<'_>) -> Result<Request, R
         .header("authorization", authorization)
         .header("content-type", HeaderText::of(media))
         .header("accept", HeaderText::of(media)))
-}
-
-fn authority(cx: &Cx<'_>) -> Result<&'static str, Refusal> {
-    let Some(environment) = cx.find(&ENVIRONMENT) else { return Ok(TEST_AUTHORITY) };
-    // The environment is exposed to be compared; it is not a secret.
-    match environment.expose() {
-        word if word.eq_ignore_ascii_case(account::LIVE) => Ok(LIVE_AUTHORITY),
-        word if word.eq_ignore_ascii_case(account::TEST) => Ok(TEST_AUTHORITY),
-        _ => Err(refuse(CREDENTIALS, "Environment is neither Live nor Test")),
-    }
 }
 
 fn payment_id(text: &str) -> Result<&str, Refusal> {

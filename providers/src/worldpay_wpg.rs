@@ -4,6 +4,7 @@
 //! Everything goes to one address. A payment is one exchange; captures, cancellations and refunds are
 //! only received. The document type fixes the order of the elements, which is that of the code here.
 
+use crate::environment::{self, Hosts};
 use crate::means;
 use crate::stored::{self, Kept, Usage};
 use crate::three_ds::{self, Checked, Generation};
@@ -13,7 +14,7 @@ use crate::wire::{Answer, Body, HeaderText, Request, cut, path};
 use crate::{
     CREDENTIALS, Cx, Declines, Found, Gateway, Lost, Provider, Refusal, Step, Validity, agreed,
 };
-use account::{ENVIRONMENT, MERCHANT_CODE, PASSWORD, USERNAME};
+use account::{MERCHANT_CODE, PASSWORD, USERNAME};
 use answer::Expected;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -37,12 +38,11 @@ static GATEWAY: Gateway = Gateway {
     url: "https://www.worldpay.com",
     description: "Cards through the XML interface of Worldpay's older gateway. The account must be \
                   allowed to send card numbers.",
-    credentials: &[USERNAME, PASSWORD, MERCHANT_CODE, ENVIRONMENT],
+    credentials: &[USERNAME, PASSWORD, MERCHANT_CODE, environment::OPTIONAL],
     supports_network_token: false,
 };
 
-const TEST_AUTHORITY: &str = "secure-test.worldpay.com";
-const LIVE_AUTHORITY: &str = "secure.worldpay.com";
+const HOSTS: Hosts = Hosts { live: "secure.worldpay.com", test: "secure-test.worldpay.com" };
 
 const DOCUMENT_TYPE: &str = "<!DOCTYPE paymentService PUBLIC \"-//WorldPay//DTD WorldPay \
      PaymentService v1//EN\" \"http://dtd.worldpay.com/paymentService_v1.dtd\">\n";
@@ -321,19 +321,9 @@ fn sent(body: Body, cx: &Cx<'_>) -> Result<Request, Refusal> {
     let authorization = HeaderText::basic(username, password)
         .map_err(|_| refuse(CREDENTIALS, "Username or Password is not one of Worldpay"))?;
     let path = path(&["jsp", "merchant", "xml", "paymentService.jsp"]);
-    Ok(Request::post(authority(cx)?, path, body)
+    Ok(Request::post(HOSTS.optional(cx)?, path, body)
         .header("authorization", authorization)
         .header("content-type", HeaderText::of("text/xml")))
-}
-
-fn authority(cx: &Cx<'_>) -> Result<&'static str, Refusal> {
-    let Some(environment) = cx.find(&ENVIRONMENT) else { return Ok(TEST_AUTHORITY) };
-    // The environment is exposed to be compared; it is not a secret.
-    match environment.expose() {
-        word if word.eq_ignore_ascii_case(account::LIVE) => Ok(LIVE_AUTHORITY),
-        word if word.eq_ignore_ascii_case(account::TEST) => Ok(TEST_AUTHORITY),
-        _ => Err(refuse(CREDENTIALS, "Environment is neither Live nor Test")),
-    }
 }
 
 /// Day, month and year, in UTC.

@@ -10,7 +10,7 @@ pub(super) const API_KEY: CredentialSpec = CredentialSpec {
     aliases: &["API Key"],
     required: true,
     secret: true,
-    ..option(
+    ..CredentialSpec::optional(
         "ApiKey",
         Form::Visible { min: 20, max: 512 },
         "must be 20 to 512 visible characters without blanks",
@@ -21,7 +21,7 @@ pub(super) const MERCHANT_ACCOUNT: CredentialSpec = CredentialSpec {
     aliases: &["Merchant Account"],
     required: true,
     identity: Identity::Whole,
-    ..option(
+    ..CredentialSpec::optional(
         "MerchantAccount",
         Form::Name { max: 128 },
         "must be 1 to 128 printable characters, without blanks at its ends",
@@ -31,7 +31,7 @@ pub(super) const MERCHANT_ACCOUNT: CredentialSpec = CredentialSpec {
 /// The company's prefix of the live endpoint. Without it the account is a test account.
 pub(super) const LIVE_URL_PREFIX: CredentialSpec = CredentialSpec {
     identity: Identity::Whole,
-    ..option(
+    ..CredentialSpec::optional(
         "LiveUrlPrefix",
         Form::HostLabel { max: LIVE_PREFIX_BYTES_MAX },
         "must be 1 to 49 letters, digits and -, and not begin with -",
@@ -39,21 +39,21 @@ pub(super) const LIVE_URL_PREFIX: CredentialSpec = CredentialSpec {
 };
 
 /// How the shopper gave the card, [`INTERACTIONS`]; the first where nothing is said.
-pub(super) const SHOPPER_INTERACTION: CredentialSpec = option(
+pub(super) const SHOPPER_INTERACTION: CredentialSpec = CredentialSpec::optional(
     "ShopperInteraction",
     Form::Word(&INTERACTIONS),
     "must be Ecommerce, ContAuth, Moto or POS",
 );
 
 /// What a stored card is used for, one of [`RECURRING_MODELS`]; `ContAuth` asks for it.
-pub(super) const RECURRING_PROCESSING_MODEL: CredentialSpec = option(
+pub(super) const RECURRING_PROCESSING_MODEL: CredentialSpec = CredentialSpec::optional(
     "RecurringProcessingModel",
     Form::Word(&RECURRING_MODELS),
     "must be CardOnFile, Subscription or UnscheduledCardOnFile",
 );
 
 /// Where a shopper would be sent back to; [`RETURN_URL_DEFAULT`](super::RETURN_URL_DEFAULT) where nothing is said.
-pub(super) const RETURN_URL: CredentialSpec = option(
+pub(super) const RETURN_URL: CredentialSpec = CredentialSpec::optional(
     "ReturnUrl",
     Form::Url { max: RETURN_URL_BYTES_MAX },
     "must be a URL with its scheme, at most 1024 visible characters",
@@ -62,13 +62,8 @@ pub(super) const RETURN_URL: CredentialSpec = option(
 /// What webhooks are signed with, as Adyen's website shows it.
 pub(super) const HMAC_KEY: CredentialSpec = CredentialSpec {
     secret: true,
-    ..option("HmacKey", Form::Hex { digits: 64 }, "must be 64 hexadecimal digits")
+    ..CredentialSpec::optional("HmacKey", Form::Hex { digits: 64 }, "must be 64 hexadecimal digits")
 };
 
 pub(super) const INTERACTIONS: [&str; 4] = ["Ecommerce", "ContAuth", "Moto", "POS"];
 pub(super) const RECURRING_MODELS: [&str; 3] = ["CardOnFile", "Subscription", "UnscheduledCardOnFile"];
-
-const fn option(name: &'static str, form: Form, form_text: &'static str) -> CredentialSpec {
-    let (aliases, identity) = (&[], Identity::None);
-    CredentialSpec { name, aliases, required: false, secret: false, form, form_text, identity }
-}

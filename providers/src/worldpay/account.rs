@@ -2,13 +2,10 @@
 
 use crate::credentials::{CredentialSpec, Form, Identity};
 
-pub(super) const LIVE: &str = "Live";
-pub(super) const TEST: &str = "Test";
-
 pub(super) const USERNAME: CredentialSpec = CredentialSpec {
     aliases: &["User Name"],
     required: true,
-    ..option(
+    ..CredentialSpec::optional(
         "Username",
         Form::Visible { min: 1, max: 128 },
         "must be 1 to 128 visible characters without blanks",
@@ -18,7 +15,7 @@ pub(super) const USERNAME: CredentialSpec = CredentialSpec {
 pub(super) const PASSWORD: CredentialSpec = CredentialSpec {
     required: true,
     secret: true,
-    ..option(
+    ..CredentialSpec::optional(
         "Password",
         Form::Visible { min: 8, max: 128 },
         "must be 8 to 128 visible characters without blanks",
@@ -30,7 +27,7 @@ pub(super) const ENTITY: CredentialSpec = CredentialSpec {
     aliases: &["Merchant Entity"],
     required: true,
     identity: Identity::Whole,
-    ..option(
+    ..CredentialSpec::optional(
         "Entity",
         Form::Name { max: 32 },
         "must be 1 to 32 printable characters, without blanks at its ends",
@@ -40,30 +37,19 @@ pub(super) const ENTITY: CredentialSpec = CredentialSpec {
 /// What the cardholder reads in the statement. Every payment must say it.
 pub(super) const NARRATIVE: CredentialSpec = CredentialSpec {
     required: true,
-    ..option(
+    ..CredentialSpec::optional(
         "Narrative",
         Form::Name { max: 24 },
         "must be 1 to 24 printable characters, without blanks at its ends",
     )
 };
 
-/// [`TEST`] where nothing is said.
-pub(super) const ENVIRONMENT: CredentialSpec = CredentialSpec {
-    identity: Identity::Whole,
-    ..option("Environment", Form::Word(&[LIVE, TEST]), "must be Live or Test")
-};
-
 /// What events are signed with, where the merchant has switched that on.
 pub(super) const EVENT_SECRET: CredentialSpec = CredentialSpec {
     secret: true,
-    ..option(
+    ..CredentialSpec::optional(
         "EventSecret",
         Form::Visible { min: 8, max: 255 },
         "must be 8 to 255 visible characters without blanks",
     )
 };
-
-const fn option(name: &'static str, form: Form, form_text: &'static str) -> CredentialSpec {
-    let (aliases, identity) = (&[], Identity::None);
-    CredentialSpec { name, aliases, required: false, secret: false, form, form_text, identity }
-}

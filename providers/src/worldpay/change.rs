@@ -2,7 +2,7 @@
 
 use super::payment::Money;
 use super::queried::Queried;
-use super::{PAYMENTS, authority, sent};
+use super::{HOSTS, PAYMENTS, sent};
 use super::links::{self, Links};
 use crate::wire::{Body, Request};
 use crate::{Cx, Refusal};
@@ -138,7 +138,7 @@ impl<'a> Change<'a> {
             "partialRefund" => Body::json(&Part { reference, value: Some(value), sequence: None }),
             _ => Body::empty(),
         };
-        sent(Request::post(authority(cx)?, link.path.clone(), body), PAYMENTS, cx)
+        sent(Request::post(HOSTS.optional(cx)?, link.path.clone(), body), PAYMENTS, cx)
     }
 
     /// Which of how many: it is the last when it takes all that is left.

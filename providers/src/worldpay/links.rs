@@ -4,7 +4,7 @@
 //! payment, are long, and change with every step. What we take of them is their paths: the host is
 //! the account's, whatever a link says.
 
-use super::{LIVE_AUTHORITY, TEST_AUTHORITY};
+use super::HOSTS;
 use model::Report;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -95,7 +95,7 @@ impl Link {
         };
         let path = match href.strip_prefix("https://") {
             Some(rest) => {
-                let hosts = [TEST_AUTHORITY, LIVE_AUTHORITY];
+                let hosts = [HOSTS.test, HOSTS.live];
                 hosts.iter().find_map(|host| rest.strip_prefix(host))?
             }
             None => href,
