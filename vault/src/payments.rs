@@ -96,23 +96,6 @@ pub struct Doubt {
     pub change: Option<TransactionId>,
 }
 
-impl Open {
-    fn doubt(&self, id: &TransactionId) -> Doubt {
-        let merchant = self.merchant.clone();
-        match &self.payment {
-            None => Doubt { merchant, payment: id.clone(), change: None },
-            Some(payment) => Doubt { merchant, payment: payment.clone(), change: Some(id.clone()) },
-        }
-    }
-}
-
-impl Doubt {
-    /// The name of what is in doubt: of the change, or of the payment.
-    pub fn id(&self) -> &TransactionId {
-        self.change.as_ref().unwrap_or(&self.payment)
-    }
-}
-
 /// A payment that is being made or changed. When it is dropped before its end, it is in doubt.
 pub struct Ongoing {
     pub merchant: MerchantId,
@@ -275,6 +258,27 @@ impl Drop for Held {
         } else if let Some(open) = inner.open.get_mut(&self.id) {
             open.busy = false;
         }
+    }
+}
+
+// === impl Open ===
+
+impl Open {
+    fn doubt(&self, id: &TransactionId) -> Doubt {
+        let merchant = self.merchant.clone();
+        match &self.payment {
+            None => Doubt { merchant, payment: id.clone(), change: None },
+            Some(payment) => Doubt { merchant, payment: payment.clone(), change: Some(id.clone()) },
+        }
+    }
+}
+
+// === impl Doubt ===
+
+impl Doubt {
+    /// The name of what is in doubt: of the change, or of the payment.
+    pub fn id(&self) -> &TransactionId {
+        self.change.as_ref().unwrap_or(&self.payment)
     }
 }
 
