@@ -129,6 +129,8 @@ impl Vault {
         purpose: Purpose,
         seals: u64,
     ) -> Result<Claim, VaultError> {
+        #[cfg(test)]
+        crate::payments::simulation::breathe().await;
         loop {
             // A key that was retired has a successor by then, which the next round finds.
             let dek = self.keyring.active(owner, purpose)?;

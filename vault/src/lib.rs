@@ -352,6 +352,8 @@ impl Vault {
 
     /// Deletes a row, and says whether there was one. Either answer is durable.
     async fn delete(&self, collection: Collection, key: Vec<u8>) -> Result<bool, StoreError> {
+        #[cfg(test)]
+        payments::simulation::breathe().await;
         // A row that is sealed anew while it is read is still the same row.
         while let Some(old) = self.store.get(collection, &key)? {
             if self.store.compare_and_swap(collection, key.clone(), Some(old), None).await? {

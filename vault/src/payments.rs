@@ -26,7 +26,7 @@ mod replay;
 mod write;
 
 #[cfg(test)]
-mod simulation;
+pub(crate) mod simulation;
 
 pub use balance::{BALANCE_ROWS_MAX, Balance, Period};
 pub use course::{Course, Told};

@@ -19,6 +19,7 @@ mod steps;
 
 use crate::stage::on_stage;
 use stage::Theatre;
+pub(crate) use steps::breathe;
 
 /// How many histories `make test` plays.
 const HISTORIES: u64 = 2_000;

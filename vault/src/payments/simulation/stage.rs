@@ -1,7 +1,7 @@
 //! Where histories are played: one vault, and one history after another.
 
 use super::actors::{Order, Process, Wish, World};
-use super::steps::{Actor, Dice, Scene};
+use super::steps::{self, Actor, Dice, Scene};
 use crate::key_life::SEALS_BLOCK;
 use crate::payments::Journal;
 use crate::seal::Purpose;
@@ -104,6 +104,7 @@ impl Theatre {
         }
         stage.make_token(LABEL).unwrap();
         Vault::init(&settings).unwrap();
+        steps::begin();
         let (vault, shop) = (Vault::open(&settings).unwrap(), merchant("shop"));
         wait(vault.create_merchant(&shop, NOW)).unwrap();
         Self { vault, shop, now: NOW_MS, _memory: memory }

@@ -36,6 +36,28 @@ struct Flag(AtomicBool);
 /// Waits until the clock has reached a moment.
 struct Until<'a>(&'a Scene, u64);
 
+/// Lets others go on once.
+struct Breath(bool);
+
+thread_local! {
+    /// Whether a history is played on this thread.
+    static PLAYS: Cell<bool> = const { Cell::new(false) };
+    /// Whether whoever was polled lets others go on.
+    static YIELDS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// In a history, a place where others may go on, or the process may end. Elsewhere it is nothing.
+pub(crate) async fn breathe() {
+    if PLAYS.get() {
+        Breath(false).await;
+    }
+}
+
+/// From here on histories are played on this thread.
+pub(super) fn begin() {
+    PLAYS.set(true);
+}
+
 // === impl Dice ===
 
 impl Dice {
@@ -129,6 +151,22 @@ impl Future for Until<'_> {
             return Poll::Ready(());
         }
         // Looked at again at each step.
+        YIELDS.set(true);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+// === impl Breath ===
+
+impl Future for Breath {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.0, true) {
+            return Poll::Ready(());
+        }
+        YIELDS.set(true);
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -149,17 +187,25 @@ impl<'a> Actor<'a> {
         Self { name, part: Box::pin(part), ready, waker }
     }
 
-    /// Takes one step, and says whether it was the last. What it writes is durable after that, told or
-    /// not, so that it does not matter how fast the disk is.
+    /// Takes one step, and says whether it was the last. It goes on while only the disk is waited for,
+    /// so that it does not matter how fast that is.
     pub(super) fn step(&mut self, vault: &Vault) -> bool {
-        self.ready.0.store(false, SeqCst);
-        let polled = self.part.as_mut().poll(&mut Context::from_waker(&self.waker));
-        if polled.is_pending() && !self.is_ready() {
-            // Whoever comes to the store after this write is answered after it.
+        loop {
+            self.ready.0.store(false, SeqCst);
+            YIELDS.set(false);
+            if self.part.as_mut().poll(&mut Context::from_waker(&self.waker)).is_ready() {
+                return true;
+            }
+            if YIELDS.get() {
+                return false;
+            }
+            // Whoever comes to the store after a write is answered after it.
             let last = vault.store.put_if_absent(Collection::Meta, b"step".to_vec(), Vec::new());
             wait(last).unwrap();
+            if !self.is_ready() {
+                return false;
+            }
         }
-        polled.is_ready()
     }
 
     /// False: it waits for another one.
