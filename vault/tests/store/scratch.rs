@@ -1,5 +1,6 @@
 //! A directory that goes away with its test.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs, process};
@@ -18,10 +19,17 @@ impl Scratch {
 
     /// None: there is no such place.
     pub(crate) fn within(place: &Path) -> Option<Self> {
-        let nth = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = place.join(format!("orchestra-store-{}-{nth}", process::id()));
-        place.is_dir().then(|| fs::create_dir_all(&path).unwrap())?;
-        Some(Self(path))
+        place.is_dir().then_some(())?;
+        loop {
+            let nth = COUNT.fetch_add(1, Ordering::Relaxed);
+            let path = place.join(format!("orchestra-store-{}-{nth}", process::id()));
+            match fs::create_dir(&path) {
+                Ok(()) => return Some(Self(path)),
+                // Left behind by a process that had this number before, and was killed.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -9,6 +9,7 @@ use model::{
     CvvSource, Expiry, KeyId, Means, MerchantId, NumberSource, Operation, Pan, Scope, Secret,
 };
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -100,11 +101,17 @@ fn variable(name: &str) -> Option<String> {
 
 fn scratch() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let next = NEXT.fetch_add(1, Ordering::Relaxed);
-    let name = format!("orchestra-vault-{}-{next}", std::process::id());
-    let directory = std::env::temp_dir().join(name);
-    fs::create_dir_all(&directory).unwrap();
-    directory
+    loop {
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("orchestra-vault-{}-{next}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        match fs::create_dir(&directory) {
+            Ok(()) => return directory,
+            // Left behind by a process that had this number before, and was killed.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 /// The PKCS#11 module that the tests use.
