@@ -34,9 +34,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use vault::Vault;
 
-/// How much of a client's bytes is read ahead of TLS or HTTP: more than a usual request has. Each
-/// connection has as much for as long as it is open; Pingora's own choice is 64 KiB.
+/// How much of a client's bytes is read ahead of TLS: more than a usual request has. Each connection
+/// has as much for as long as it is open; Pingora's own choice is 64 KiB.
 const READ_BYTES: usize = 4 << 10;
+/// Without TLS nothing is read ahead: a card would stay in the buffer for as long as the connection.
+const UNBUFFERED: usize = 0;
 
 /// Serves merchants and operators until a signal says to end.
 ///
@@ -168,18 +170,18 @@ fn merchants(
     let guard = Guard::new(proxy, &config.limits, shared.metrics.clone());
     let mut service = Service::new("merchants".to_owned(), guard);
     if let Some(address) = config.listen.plain {
-        service.add_listener(listener(address));
+        service.add_listener(listener(address, UNBUFFERED));
     }
     if let (Some(tls), Some(certificates)) = (&config.listen.tls, certificates) {
         let settings = tls_settings(certificates.clone())?;
-        service.add_listener(listener(tls.address).tls(settings));
+        service.add_listener(listener(tls.address, READ_BYTES).tls(settings));
     }
     Ok(service)
 }
 
 /// A listener whose connections cost little while they rest.
-fn listener(address: SocketAddr) -> ListenerConfig {
-    let buffers = L4BufferSettings::default().read(READ_BYTES);
+fn listener(address: SocketAddr, read_bytes: usize) -> ListenerConfig {
+    let buffers = L4BufferSettings::default().read(read_bytes);
     ListenerConfig::tcp(address.to_string()).l4_buffer(buffers)
 }
 
