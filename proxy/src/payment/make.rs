@@ -11,8 +11,8 @@ use crate::shared::Shared;
 use filters::AccountChoice;
 use filters::decode::Fallback;
 use model::{
-    Action, Attempt, Authorization, Evidence, MerchantId, Operation, Payment, Standing,
-    TransactionId,
+    Action, Attempt, Authorization, Evidence, MerchantId, Operation, Outcome, Payment, Report,
+    Standing, TransactionId, Unknown,
 };
 use std::time::Instant;
 use vault::CvvLoan;
@@ -158,8 +158,13 @@ impl Journey<'_> {
             let authorization = candidate.told(authorization);
             let ending = self.ask(&candidate.account, authorization, last.is_none()).await?;
             self.tried.add(&candidate.account, &ending, self.course.payment().kind());
+            if let (true, Some((_, before))) = (self.course.is_lost(), &mut last) {
+                // It may have turned out to stand, which is why nobody else may be asked.
+                *before = Ending::Reported(Report::bare(Outcome::Unknown(Unknown::Interrupted)));
+                break;
+            }
             let over = began.elapsed() >= self.case.shared.payments.failover_timeout;
-            let goes_on = may_go_on(&ending) && !over && !self.course.is_lost();
+            let goes_on = may_go_on(&ending) && !over;
             // An account that cannot be asked says nothing of why the one before failed.
             if last.is_none() || !matches!(ending, Ending::NotSupported) {
                 last = Some((&candidate.account, ending));

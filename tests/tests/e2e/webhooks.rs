@@ -229,6 +229,24 @@ async fn a_payment_ends_the_same_whichever_of_answer_and_webhook_comes_first() {
 }
 
 #[tokio::test]
+async fn nobody_else_is_asked_once_a_webhook_tells_that_what_was_given_up_stands() {
+    let net = net().await;
+    net.sandbox.hook(hook(&net, Provider::Adyen, Moment::Before)).unwrap();
+    // It says that it is too busy, and has done it.
+    let busy = Fault::once(Effect::Status(429)).on(Operation::Charge);
+    net.sandbox.fault(busy.at(Provider::Adyen)).unwrap();
+    let order = Order::new("adyen-backup", "10.50", "USD");
+    let mut body: Value = serde_json::from_str(&order.body()).unwrap();
+    body["fallbackUpgs"] = json!([{"paymentGatewayAccountName": "stripe-primary"}]);
+    let answer = net.send("POST", "/PaymentGateway/charge", Some(&body)).await.unwrap();
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    let id = text(&answer, "transactionId");
+    let found = until(&net, &id, |found| found["state"] == "Captured").await;
+    assert_eq!(essence(&found)["attempts"], json!([["adyen-backup", "approved"]]));
+    assert_eq!(net.sandbox.ledger().len(), 1);
+}
+
+#[tokio::test]
 async fn a_capture_ends_the_same_whichever_of_answer_and_webhook_comes_first() {
     let net = net().await;
     for denies in [false, true] {
