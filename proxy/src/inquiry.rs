@@ -50,6 +50,12 @@ pub(crate) async fn conclude(
     Ok(())
 }
 
+/// How long the provider of a payment may not show yet what it did.
+pub(crate) fn lag_of(payment: &Payment) -> Duration {
+    let provider = payment.last_attempt().and_then(|one| providers::by_gateway(&one.provider));
+    provider.map_or(Duration::ZERO, Provider::lag)
+}
+
 // === impl Asker ===
 
 impl Asker<'_> {

@@ -5,7 +5,7 @@
 //! than the one that was given: what is found out is told at `/Transactions`.
 
 use crate::clock;
-use crate::inquiry::{Answered, conclude};
+use crate::inquiry::{Answered, conclude, lag_of};
 use crate::shared::Shared;
 use async_trait::async_trait;
 use model::{AccountName, MerchantId, TransactionId};
@@ -172,13 +172,15 @@ impl Inner {
     fn wait(&self, doubt: &Doubt, ongoing: &Ongoing, why: &'static str) {
         let age = clock::now_millis().saturating_sub(doubt.id().millis());
         let overdue = u128::from(age) >= self.shared.payments.resolve_alarm.as_millis();
+        let why = (why, lag_of(&ongoing.payment));
         if self.shared.waits.again(doubt.id(), why, overdue, Instant::now()) {
             self.shared.metrics.resolution_overdue();
             log::error!(
-                "transaction {} of {} is not resolved after {} s: {why}",
+                "transaction {} of {} is not resolved after {} s: {}",
                 ongoing.payment.id,
                 ongoing.merchant.as_str(),
-                age / 1_000
+                age / 1_000,
+                why.0
             );
         }
     }

@@ -68,18 +68,21 @@ impl Waits {
         self.lock().entry(id.clone()).or_insert(Wait::since(now)).due = Some(now);
     }
 
-    /// Notes that it was asked about, and why it is to be asked about again. Says whether that takes
-    /// too long, the first time that it does.
+    /// Notes that it was asked about, and why it is to be asked about again: at the latest when its
+    /// provider, which is behind by `lag` at most, must show it. Says whether that takes too long, the
+    /// first time that it does.
     pub(crate) fn again(
         &self,
         id: &TransactionId,
-        why: &'static str,
+        (why, lag): (&'static str, Duration),
         overdue: bool,
         now: Instant,
     ) -> bool {
         let mut waits = self.lock();
         let wait = waits.entry(id.clone()).or_insert(Wait::since(now));
-        wait.due = Some(now.checked_add(wait.next).unwrap_or(now));
+        let shown = wait.seen.checked_add(lag).filter(|shown| *shown > now);
+        let due = now.checked_add(wait.next).unwrap_or(now);
+        wait.due = Some(shown.map_or(due, |shown| due.min(shown)));
         wait.next = wait.next.saturating_mul(2).min(WAIT_MAX);
         (wait.asked, wait.why) = (wait.asked.saturating_add(1), Some(why));
         let first = overdue && !wait.alarmed;
@@ -110,13 +113,29 @@ mod tests {
         let mut last = Duration::ZERO;
         for nth in 1..12 {
             let overdue = nth > 3;
-            assert_eq!(waits.again(&id, "because", overdue, now), nth == 4, "{nth}");
+            let why = ("because", Duration::ZERO);
+            assert_eq!(waits.again(&id, why, overdue, now), nth == 4, "{nth}");
             let wait = waits.of(&id).unwrap();
             let pause = wait.due.unwrap() - now;
             assert!(pause > last || pause == WAIT_MAX, "{nth}");
             assert_eq!((wait.asked, wait.why), (nth, Some("because")));
             last = pause;
         }
+    }
+
+    #[test]
+    fn it_is_asked_at_the_latest_when_its_provider_must_show_it() {
+        let (waits, id, began) = (Waits::default(), TransactionId::new(7, 0), Instant::now());
+        let lag = Duration::from_secs(10);
+        waits.see([&id].into_iter(), began);
+        let mut times = Vec::new();
+        let mut now = began;
+        while times.len() < 6 {
+            waits.again(&id, ("because", lag), false, now);
+            now = waits.of(&id).unwrap().due.unwrap();
+            times.push((now - began).as_secs());
+        }
+        assert_eq!(times, [1, 3, 7, 10, 26, 58]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{Answer, Counter, Refusal, wire};
 use crate::clock;
-use crate::inquiry::{Answered, Asker, conclude};
+use crate::inquiry::{Answered, Asker, conclude, lag_of};
 use crate::transactions;
 use model::{
     AccountName, Decline, Evidence, MerchantId, Outcome, Payment, Report, Standing, State,
@@ -427,7 +427,8 @@ impl Counter {
                 ))
             }
             (Answered::Later(why), None) => {
-                self.waits.again(doubt.id(), why, false, Instant::now());
+                let lag = lag_of(&ongoing.payment);
+                self.waits.again(doubt.id(), (why, lag), false, Instant::now());
                 Err(Refusal::of(format!("it is still in doubt: {why}")))
             }
             (Answered::Later(why), Some(statement)) => {
