@@ -128,9 +128,8 @@ async fn restart(world: &World) {
 async fn wait_until_known(world: &World, long: bool) {
     wait_until(world, |books, journal| names(books.owed(journal))).await;
     if long {
+        // It counts from when the program was started the last time.
         tokio::time::sleep(LAG).await;
-        // What starts anew asks at once.
-        restart(world).await;
         let open = |payment: &&Payment| payment.can_be_asked() && payment.open() > 0;
         wait_until(world, |_, journal| names(journal.iter().filter(open).collect())).await;
     }
