@@ -1,7 +1,8 @@
 #!/bin/sh
 # The long forms of what `make test` has in short. First histories of payments in which a number decides
 # everything; then the storm: faults at the providers and kills of the program for ten minutes, then the
-# journal beside the ledgers. It takes as long again until Stripe's silence is believed.
+# journal beside the ledgers. It takes as long again until Stripe's silence is believed, and then up to
+# as long once more until all that the storm left was asked about.
 set -eu
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/steps.sh

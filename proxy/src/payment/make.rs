@@ -112,9 +112,7 @@ impl Candidate {
         let three_ds = authorization.three_ds.filter(|_| self.pass_three_ds);
         Box::new(Authorization { three_ds, ..*authorization })
     }
-}
 
-impl Candidate {
     /// Whether this account is left out, which is told then; `later` are those that stand behind it.
     pub(super) fn is_skipped(&self, case: &Case<'_>, later: &[Self], tried: &mut Tried) -> bool {
         let Some(why) = self.skip(case, later) else { return false };
