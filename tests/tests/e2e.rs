@@ -26,6 +26,7 @@ mod e2e {
     pub(crate) mod disconnect;
     pub(crate) mod explain;
     pub(crate) mod failover;
+    pub(crate) mod journey;
     pub(crate) mod keys;
     pub(crate) mod leaks;
     pub(crate) mod lending;

@@ -1,9 +1,10 @@
 //! Checkout.com from beginning to end, with every line of the ledger.
 
-use super::order::{Order, ledger, status, text, verdict};
+use super::journey::{SOLD, Sale, doubts, sells};
+use super::order::{Order, account, ledger, status, text, verdict};
 use serde_json::json;
 use tests::net::Net;
-use tests::sandbox::fault::{Effect, Fault, Operation};
+use tests::sandbox::Provider;
 
 const ACCOUNT: &str = "checkout";
 const KEY: &str = "sk_sbox_netOfTheTests0123456789";
@@ -11,43 +12,50 @@ const KEY: &str = "sk_sbox_netOfTheTests0123456789";
 async fn net() -> Net {
     let net = Net::start().await.unwrap();
     let credentials = json!([{"key": "SecretKey", "value": KEY}]);
-    let body = json!({"paymentGatewayName": "Checkout", "credentials": credentials});
-    let path = format!("/PaymentGatewayAccounts/{ACCOUNT}");
-    let answer = net.send("PUT", &path, Some(&body)).await.unwrap();
-    assert_eq!(answer.status, 200, "{}", answer.text());
+    account(&net, ACCOUNT, "Checkout", &credentials).await;
     net
 }
 
 #[tokio::test]
 async fn checkout_charges_declines_and_counts_in_its_own_units() {
     let net = net().await;
-    for (amount, currency, expected) in [
-        ("10.50", "USD", "200 Success Captured null false"),
-        ("1050", "JPY", "200 Success Captured null false"),
-        ("1050", "CLP", "200 Success Captured null false"),
-        ("1.250", "KWD", "200 Success Captured null false"),
-        ("10.05", "USD", "409 Rejected Declined CardDeclined false"),
-        ("10.51", "USD", "409 Rejected Declined InsufficientFunds true"),
-        ("10.59", "USD", "409 Rejected Declined Fraud false"),
-    ] {
-        let order = Order::new(ACCOUNT, amount, currency).my_ref("ORD-77");
-        let answer = order.charge(&net).await;
-        assert_eq!(verdict(&answer), expected, "{amount} {currency}: {}", answer.text());
-        let entry = net.sandbox.ledger().pop().unwrap();
-        assert_eq!(entry.reference.as_deref(), Some("ORD-77"));
-        assert_eq!(entry.idempotency_key, Some(text(&answer, "transactionId")));
-        assert_eq!(entry.payment, text(&answer, "gatewayReference"));
-    }
-    let expected = [
-        "charge Approved 1050 USD",
-        "charge Approved 1050 JPY",
-        "charge Approved 105000 CLP",
-        "charge Approved 1250 KWD",
-        "charge Declined 1005 USD 20005",
-        "charge Declined 1051 USD 20051",
-        "charge Declined 1059 USD 20059",
-    ];
-    assert_eq!(ledger(&net), expected);
+    let sale = |amount, currency, verdict, line| Sale {
+        account: ACCOUNT,
+        amount,
+        currency,
+        verdict,
+        line,
+    };
+    let entries = sells(
+        &net,
+        &[
+            sale("10.50", "USD", SOLD, "charge Approved 1050 USD"),
+            sale("1050", "JPY", SOLD, "charge Approved 1050 JPY"),
+            sale("1050", "CLP", SOLD, "charge Approved 105000 CLP"),
+            sale("1.250", "KWD", SOLD, "charge Approved 1250 KWD"),
+            sale(
+                "10.05",
+                "USD",
+                "409 Rejected Declined CardDeclined false",
+                "charge Declined 1005 USD 20005",
+            ),
+            sale(
+                "10.51",
+                "USD",
+                "409 Rejected Declined InsufficientFunds true",
+                "charge Declined 1051 USD 20051",
+            ),
+            sale(
+                "10.59",
+                "USD",
+                "409 Rejected Declined Fraud false",
+                "charge Declined 1059 USD 20059",
+            ),
+        ],
+    )
+    .await;
+    assert!(entries.iter().all(|entry| entry.reference.as_deref() == Some("ORD-77")));
+    assert!(entries.iter().all(|entry| entry.idempotency_key.is_some()));
 }
 
 #[tokio::test]
@@ -83,14 +91,5 @@ async fn checkout_holds_takes_changes_for_later_and_tells() {
 
 #[tokio::test]
 async fn what_checkout_may_have_done_is_unknown_and_is_done_once() {
-    let net = net().await;
-    for (effect, before) in [(Effect::Cut, true), (Effect::Cut, false), (Effect::Half, false)] {
-        net.sandbox.reset();
-        let provider = tests::sandbox::Provider::Checkout;
-        let fault = Fault::once(effect).at(provider).on(Operation::Charge);
-        net.sandbox.fault(if before { fault.before() } else { fault }).unwrap();
-        let answer = Order::new(ACCOUNT, "10.50", "USD").charge(&net).await;
-        assert_eq!(verdict(&answer), "202 Accepted Unknown null false", "{}", answer.text());
-        assert!(net.sandbox.ledger().len() <= 1, "{effect:?}");
-    }
+    doubts(&net().await, ACCOUNT, Provider::Checkout, 1).await;
 }
