@@ -66,6 +66,10 @@ pub struct Change {
     pub id: TransactionId,
     pub kind: ChangeKind,
     pub amount: Amount,
+    /// Through which account it was asked for. None where the merchant sent credentials along.
+    pub account: Option<AccountName>,
+    /// What the merchant calls the change, if anything.
+    pub merchant_reference: Option<Box<str>>,
     pub standing: Standing,
     pub evidence: Evidence,
 }

@@ -1,15 +1,16 @@
 //! Adyen Checkout v71. <https://docs.adyen.com/api-explorer/Checkout/71/overview>
 //!
 //! A payment is one exchange, answered with its result. Captures, cancels and refunds are only
-//! received: their results come later, by webhook. There is no way to ask for a payment's state.
+//! received: their results come later, by webhook. There is no way to ask for a payment's state; a
+//! change whose answer was lost is asked for again under its key, which Adyen remembers.
 
 use crate::credentials::CredentialSpec;
 use crate::stored::{self, Kept, Usage};
 use crate::three_ds::{self, Checked, Generation};
 use crate::webhook::{Delivery, Receipt, Unproven};
 use crate::wire::{Answer, Body, HeaderText, Request, cut, path};
-use crate::{CREDENTIALS, Cx, Declines, Gateway, Provider, Refusal, Step, Validity};
-use crate::agreed;
+use crate::{CREDENTIALS, Cx, Declines, Found, Gateway, Lost, Provider, Refusal, Step, Validity};
+use crate::{agreed, settled};
 use account::{
     API_KEY, HMAC_KEY, INTERACTIONS, LIVE_URL_PREFIX, MERCHANT_ACCOUNT, RECURRING_MODELS,
     RECURRING_PROCESSING_MODEL, RETURN_URL, SHOPPER_INTERACTION,
@@ -18,9 +19,10 @@ use address::Address;
 use answer::Expected;
 use method::{Keep, Method, Paid};
 use model::{
-    Action, Amount, Authorization, Capture, Card, Currency, FollowUp, Gone, Kind, Notice, Operation, Outcome, Rejected, Report, Secret, StoredPurpose,
+    Action, Amount, Authorization, Capture, Card, Currency, Gone, Kind, Notice, Operation, Outcome, Rejected, Report, Secret, StoredPurpose,
 };
 use serde::Serialize;
+use std::time::Duration;
 
 mod account;
 mod address;
@@ -79,28 +81,16 @@ impl Provider for Adyen {
     }
 
     fn request(&self, operation: &Operation<Card>, cx: &Cx<'_>) -> Result<Request, Refusal> {
-        let account = cx.need(&MERCHANT_ACCOUNT, "MerchantAccount is missing")?;
-        // The account's name is exposed because every request names it; it is not a secret.
-        let account = account.expose();
+        let account = merchant_account(cx)?;
         match &operation.action {
             Action::Authorize(authorization) => {
                 let payment = Payment::of(operation, authorization, account, cx)?;
                 post(&["payments"], Body::json(&payment), &operation.key, cx)
             }
-            Action::Capture(FollowUp { amount, reference, .. }) => {
-                let change = Modification::of(operation, account, Some(*amount))?;
-                let path = ["payments", psp(reference)?, "captures"];
-                post(&path, Body::json(&change), &operation.key, cx)
-            }
-            Action::Refund(FollowUp { amount, reference, .. }) => {
-                let change = Modification::of(operation, account, Some(*amount))?;
-                let path = ["payments", psp(reference)?, "refunds"];
-                post(&path, Body::json(&change), &operation.key, cx)
-            }
-            Action::Void(FollowUp { reference, .. }) => {
-                let change = Modification::of(operation, account, None)?;
-                let path = ["payments", psp(reference)?, "cancels"];
-                post(&path, Body::json(&change), &operation.key, cx)
+            Action::Capture(earlier) | Action::Refund(earlier) | Action::Void(earlier) => {
+                let reference = operation.reference();
+                let change = Change { kind: operation.kind(), amount: earlier.amount, reference };
+                change.request(&earlier.reference, &operation.key, cx)
             }
             Action::Status(_) => Err(Refusal::Unsupported),
             Action::Tokenize(tokenization) => {
@@ -145,11 +135,31 @@ impl Provider for Adyen {
         method::token(operation, answer)
     }
 
+    /// Asks for the change once more, under the same key. There is nothing else to ask, and nothing at
+    /// all for a payment, which would take the card.
+    fn inquiry(&self, lost: &Lost<'_>, cx: &Cx<'_>) -> Result<Request, Refusal> {
+        let change = Change { kind: lost.kind, amount: lost.amount, reference: lost.reference };
+        change.request(lost.payment.ok_or(Refusal::Unsupported)?, lost.key, cx)
+    }
+
+    /// Believes that it was taken and nothing else: a refusal may be of the question.
+    fn found(&self, lost: &Lost<'_>, answer: &Answer<'_>) -> Found {
+        let report = answer::read(lost.kind, answer, &Expected::about(lost.payment));
+        match report.outcome {
+            Outcome::Approved | Outcome::Pending => settled(lost, report),
+            Outcome::Declined(_) | Outcome::Rejected(_) | Outcome::Unknown(_) => Found::Unclear,
+        }
+    }
+
+    /// <https://docs.adyen.com/development-resources/api-idempotency> has named 31 days and 7.
+    fn remembers(&self) -> Duration {
+        Duration::from_hours(7 * 24)
+    }
+
     /// Asks for the ways to pay with a card that the merchant account has.
     fn validation(&self, cx: &Cx<'_>) -> Result<Option<Request>, Refusal> {
-        let account = cx.need(&MERCHANT_ACCOUNT, "MerchantAccount is missing")?;
-        // The account's name is exposed because the request asks about it; it is not a secret.
-        let question = Question { merchant_account: account.expose(), allowed_payment_methods: ["scheme"] };
+        let account = merchant_account(cx)?;
+        let question = Question { merchant_account: account, allowed_payment_methods: ["scheme"] };
         let request = sent(&["paymentMethods"], Body::json(&question), cx)?;
         Ok(Some(request.harmless()))
     }
@@ -269,6 +279,14 @@ struct Metadata<'a> {
     description: Option<&'a str>,
 }
 
+/// What is to be done to a payment.
+#[derive(Clone, Copy)]
+struct Change<'a> {
+    kind: Kind,
+    amount: Amount,
+    reference: &'a str,
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Modification<'a> {
@@ -379,17 +397,32 @@ impl<'a> MpiData<'a> {
     }
 }
 
-// === impl Modification ===
+// === impl Change ===
 
-impl<'a> Modification<'a> {
-    fn of(
-        operation: &'a Operation<Card>,
-        merchant_account: &'a str,
-        amount: Option<Amount>,
-    ) -> Result<Self, Refusal> {
-        let amount = amount.map(Money::of).transpose()?;
-        Ok(Self { amount, merchant_account, reference: operation.reference() })
+impl Change<'_> {
+    /// Asks for it, under this key: the same bytes whenever it is asked for.
+    fn request(self, payment: &str, key: &str, cx: &Cx<'_>) -> Result<Request, Refusal> {
+        let (path, amount) = match self.kind {
+            Kind::Capture => ("captures", Some(self.amount)),
+            Kind::Refund => ("refunds", Some(self.amount)),
+            Kind::Void => ("cancels", None),
+            Kind::Authorize | Kind::Charge | Kind::Status | Kind::Tokenize => {
+                return Err(Refusal::Unsupported);
+            }
+        };
+        let body = Modification {
+            amount: amount.map(Money::of).transpose()?,
+            merchant_account: merchant_account(cx)?,
+            reference: self.reference,
+        };
+        post(&["payments", psp(payment)?, path], Body::json(&body), key, cx)
     }
+}
+
+fn merchant_account<'a>(cx: &Cx<'a>) -> Result<&'a str, Refusal> {
+    let account = cx.need(&MERCHANT_ACCOUNT, "MerchantAccount is missing")?;
+    // The account's name is exposed because every request names it; it is not a secret.
+    Ok(account.expose())
 }
 
 fn post(segments: &[&str], body: Body, key: &str, cx: &Cx<'_>) -> Result<Request, Refusal> {

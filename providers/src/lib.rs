@@ -135,6 +135,13 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
         Err(Refusal::Unsupported)
     }
 
+    /// For how long the provider answers a request that comes again under its key as it did the
+    /// first time, at least. A question that moves money is asked within that time only: it is the
+    /// very request once more. Zero: there is none.
+    fn remembers(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Reads the answer to that question.
     fn found(&self, _lost: &Lost<'_>, _answer: &Answer<'_>) -> Found {
         Found::Unclear
@@ -184,7 +191,7 @@ pub struct Lost<'a> {
     pub kind: Kind,
     /// The key of the attempt, which every provider was told where it takes one.
     pub key: &'a str,
-    /// The merchant's reference, or else the key.
+    /// What the merchant called it, or else the key.
     pub reference: &'a str,
     pub amount: Amount,
     /// The earlier payment that it is about, as the provider calls it; none for a new payment.

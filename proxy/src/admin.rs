@@ -454,7 +454,7 @@ pub(crate) fn is_key_name(name: &str) -> bool {
 
 impl From<AccountBrief> for AccountLine {
     fn from(brief: AccountBrief) -> Self {
-        let AccountBrief { name, gateway, created, state } = brief;
+        let AccountBrief { name, gateway, created, state, .. } = brief;
         let (created, enabled) = (clock::timestamp(created), state.is_enabled());
         Self { name: name.as_str().into(), gateway, created, enabled }
     }

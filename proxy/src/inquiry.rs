@@ -1,6 +1,8 @@
 //! Asks the provider of a payment what became of it, or of a change of it.
 //!
-//! It only asks: nothing that it sends moves money.
+//! It asks, and moves no money, but for one thing: a change may be asked for again under the key that it
+//! was asked for with, at a provider that remembers keys and shows nothing otherwise. Whichever of
+//! the two comes first is carried out, and the other one is answered as the first was.
 
 use crate::clock;
 use crate::exchange::Exchange;
@@ -12,7 +14,7 @@ use providers::wire::Answer;
 use providers::{Cx, Found, Lost, Provider};
 use std::time::Duration;
 use vault::payments::Ongoing;
-use vault::{Vault, VaultError};
+use vault::{AccountBrief, Vault, VaultError};
 
 /// Who asks.
 #[derive(Clone, Copy)]
@@ -22,7 +24,13 @@ pub(crate) struct Asker<'a> {
     pub(crate) metrics: &'a Metrics,
     /// How long nobody has had it in hand: so long ago, at least, was the last of it sent.
     pub(crate) idle: Duration,
+    /// Whether a change may be asked for again.
+    pub(crate) may_repeat: bool,
 }
+
+/// For how long before its provider may forget a key a change is not asked for again: a question may be
+/// under way for a while, and clocks differ.
+const REPEAT_MARGIN: Duration = Duration::from_hours(24);
 
 /// What came of a question.
 #[derive(Debug)]
@@ -80,8 +88,12 @@ impl Asker<'_> {
         let Ok(request) = question.provider.inquiry(&question.lost(), &cx) else {
             return Answered::Later("its provider cannot be asked");
         };
+        let before = question.is_before(&account.brief);
         if request.moves_money {
-            return Answered::Later("its provider cannot be asked without moving money");
+            let may = self.may_repeat && !before && question.may_come_again();
+            if !may {
+                return Answered::Later("its provider cannot be asked without moving money");
+            }
         }
         let provider = question.provider.name();
         let found = match self.upstreams.exchange(provider, request).await {
@@ -91,7 +103,12 @@ impl Asker<'_> {
             }
             Exchange::NotSent(_) | Exchange::Unknown(_) => Found::Unclear,
         };
-        let known = question.read(found);
+        let known = match question.read(found) {
+            Answered::Known(Standing::NotDone, _) if before => {
+                Answered::Later("its account has got other credentials since")
+            }
+            known @ (Answered::Known(..) | Answered::Later(_)) => known,
+        };
         let word = match &known {
             Answered::Known(Standing::NotDone, _) => "not_done",
             Answered::Known(Standing::Ended(outcome), _) => outcome.word(),
@@ -105,6 +122,8 @@ impl Asker<'_> {
 /// What is asked, and where.
 struct Question<'a> {
     account: Option<&'a AccountName>,
+    /// Whether the account that is asked is the one through which it was asked for.
+    is_same_account: bool,
     provider: &'static dyn Provider,
     kind: Kind,
     key: Box<str>,
@@ -112,7 +131,7 @@ struct Question<'a> {
     amount: model::Amount,
     earlier: Option<&'a str>,
     memo: Option<&'a str>,
-    /// In seconds since 1970.
+    /// In milliseconds since 1970.
     sent: u64,
     /// When it is asked, in seconds since 1970.
     now: u64,
@@ -126,25 +145,31 @@ impl<'a> Question<'a> {
         let attempt = payment.last_attempt()?;
         let provider = providers::by_gateway(&attempt.provider)?;
         let nth = payment.attempts.len().saturating_sub(1);
-        let (kind, key, amount, sent) = match change {
-            None => (payment.kind(), payment.id.attempt_key(nth), payment.amount, attempt.began),
-            Some(id) => {
-                let change = payment.change(id)?;
-                (change.kind.kind(), id.attempt_key(0), change.amount, id.millis())
-            }
-        };
-        Some(Self {
+        let whole = Self {
             account: attempt.account.as_ref(),
+            is_same_account: true,
             provider,
-            kind,
-            key,
+            kind: payment.kind(),
+            key: payment.id.attempt_key(nth),
             merchant_reference: payment.merchant_reference.as_deref(),
-            amount,
-            earlier: change.and(attempt.evidence.reference.as_deref()),
+            amount: payment.amount,
+            earlier: None,
             memo: payment.memo.as_deref(),
-            sent: sent.checked_div(1_000).unwrap_or_default(),
+            sent: attempt.began,
             now: clock::now_seconds(),
             idle,
+        };
+        let Some(id) = change else { return Some(whole) };
+        let change = payment.change(id)?;
+        Some(Self {
+            is_same_account: change.account == attempt.account,
+            kind: change.kind.kind(),
+            key: id.attempt_key(0),
+            merchant_reference: change.merchant_reference.as_deref(),
+            amount: change.amount,
+            earlier: attempt.evidence.reference.as_deref(),
+            sent: id.millis(),
+            ..whole
         })
     }
 
@@ -156,9 +181,23 @@ impl<'a> Question<'a> {
             amount: self.amount,
             payment: self.earlier,
             memo: self.memo,
-            sent: self.sent,
+            sent: self.sent.checked_div(1_000).unwrap_or_default(),
             now: self.now,
         }
+    }
+
+    /// Whether it was sent before the account got the credentials that it has: then another account of
+    /// the gateway may be asked than the one that has it.
+    fn is_before(&self, account: &AccountBrief) -> bool {
+        self.sent < account.since
+    }
+
+    /// Whether the provider certainly still knows the key, under which nothing happens twice.
+    fn may_come_again(&self) -> bool {
+        let age = Duration::from_secs(self.lost().age()).max(self.idle);
+        let known =
+            age.checked_add(REPEAT_MARGIN).is_some_and(|age| age < self.provider.remembers());
+        self.is_same_account && known
     }
 
     /// What is known now.
@@ -180,5 +219,104 @@ impl<'a> Question<'a> {
             }
             (Belief::Later(why), _) => Answered::Later(why),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Question, REPEAT_MARGIN};
+    use crate::clock;
+    use model::{
+        AccountName, AccountState, Amount, Attempt, Capture, Change, ChangeKind, Currency,
+        Evidence, Outcome, Payment, Standing, TransactionId,
+    };
+    use std::time::Duration;
+    use vault::AccountBrief;
+
+    const DAY_MS: u64 = 86_400_000;
+
+    fn account(name: &str) -> Option<AccountName> {
+        Some(AccountName::parse(name).unwrap())
+    }
+
+    /// A payment at `provider`, through the account `first`, of which a part is captured since so many
+    /// milliseconds.
+    fn payment(provider: &str, captured_ago: u64) -> (Payment, TransactionId) {
+        let now = clock::now_millis();
+        let evidence = Evidence { reference: Some("psp".into()), ..Evidence::default() };
+        let standing = Standing::Ended(Outcome::Approved);
+        let (provider, began) = (provider.into(), now.saturating_sub(30 * DAY_MS));
+        let attempt = Attempt { account: account("first"), provider, began, standing, evidence };
+        let id = TransactionId::new(now.saturating_sub(captured_ago), 7);
+        let change = Change {
+            id: id.clone(),
+            kind: ChangeKind::Capture,
+            amount: Amount::new(60, Currency::EUR).unwrap(),
+            account: account("first"),
+            merchant_reference: Some("CAP-1".into()),
+            standing: Standing::Sending,
+            evidence: Evidence::default(),
+        };
+        let payment = Payment {
+            id: TransactionId::new(began, 1),
+            capture: Capture::Later,
+            amount: Amount::new(100, Currency::EUR).unwrap(),
+            merchant_reference: Some("ORD-1".into()),
+            adopted: false,
+            last_four: None,
+            memo: None,
+            attempts: vec![attempt],
+            changes: vec![change],
+        };
+        (payment, id)
+    }
+
+    fn may_come_again((payment, id): &(Payment, TransactionId), idle: Duration) -> bool {
+        Question::of(payment, Some(id), idle).unwrap().may_come_again()
+    }
+
+    #[test]
+    fn a_change_is_asked_for_by_its_own_name_and_not_by_that_of_its_payment() {
+        let (payment, id) = payment("adyen", 0);
+        let of_change = Question::of(&payment, Some(&id), Duration::ZERO).unwrap();
+        assert_eq!((of_change.lost().reference, of_change.lost().payment), ("CAP-1", Some("psp")));
+        let of_payment = Question::of(&payment, None, Duration::ZERO).unwrap();
+        assert_eq!((of_payment.lost().reference, of_payment.lost().payment), ("ORD-1", None));
+    }
+
+    #[test]
+    fn nothing_comes_again_when_its_provider_may_have_forgotten_the_key() {
+        let remembered = Duration::from_hours(7 * 24).saturating_sub(REPEAT_MARGIN);
+        let millis = u64::try_from(remembered.as_millis()).unwrap();
+        let young = payment("adyen", millis - 60_000);
+        assert!(may_come_again(&young, Duration::ZERO));
+        assert!(!may_come_again(&payment("adyen", millis + 60_000), Duration::ZERO));
+        // A clock that was put back makes it look younger than it is known to be.
+        assert!(!may_come_again(&young, remembered));
+        assert!(!may_come_again(&payment("stripe", 0), Duration::ZERO), "it says for how long");
+    }
+
+    #[test]
+    fn nothing_comes_again_through_another_account_than_before() {
+        let mut other = payment("adyen", 0);
+        other.0.changes.iter_mut().for_each(|change| change.account = account("second"));
+        assert!(!may_come_again(&other, Duration::ZERO));
+        other.0.changes.iter_mut().for_each(|change| change.account = None);
+        assert!(!may_come_again(&other, Duration::ZERO), "its credentials came with the request");
+    }
+
+    #[test]
+    fn what_was_sent_before_the_account_had_its_credentials_is_known() {
+        let (payment, id) = payment("adyen", 1_000);
+        let question = Question::of(&payment, Some(&id), Duration::ZERO).unwrap();
+        let account = |since| AccountBrief {
+            name: AccountName::parse("first").unwrap(),
+            gateway: "Adyen".into(),
+            created: 0,
+            since,
+            state: AccountState::Enabled,
+        };
+        assert!(question.is_before(&account(id.millis() + 1)));
+        assert!(!question.is_before(&account(id.millis())));
     }
 }

@@ -1,11 +1,11 @@
 //! Asks providers what became of payments whose answer was lost, until it is known.
 //!
-//! It only ever asks: nothing that it sends moves money, so that it can ask as often as it likes.
+//! It can ask as often as it likes: what it sends moves no money, or is known to the provider by its key.
 //! What is in doubt is in the journal, so that it goes on after a crash. Nobody gets another answer
 //! than the one that was given: what is found out is told at `/Transactions`.
 
 use crate::clock;
-use crate::inquiry::{Answered, conclude, lag_of};
+use crate::inquiry::{Answered, Asker, conclude, lag_of};
 use crate::shared::Shared;
 use async_trait::async_trait;
 use model::{AccountName, MerchantId, TransactionId};
@@ -147,7 +147,9 @@ impl Inner {
             return self.shared.vault.settle(ongoing, None).await.map(drop);
         }
         let Ongoing { merchant, payment, change, .. } = &ongoing;
-        let asker = self.shared.asker(self.shared.waits.idle(doubt.id(), Instant::now()));
+        // It has the change in its hands, and nobody else asks for it.
+        let idle = self.shared.waits.idle(doubt.id(), Instant::now());
+        let asker = Asker { may_repeat: true, ..self.shared.asker(idle) };
         match asker.inquire(merchant, payment, change.as_ref()).await {
             Answered::Known(standing, report) => {
                 conclude(&self.shared.vault, ongoing, standing, report.as_ref()).await

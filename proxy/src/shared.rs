@@ -76,7 +76,7 @@ impl Shared {
     /// What it takes to ask what became of something that nobody has had in hand for so long.
     pub(crate) fn asker(&self, idle: Duration) -> Asker<'_> {
         let Self { vault, upstreams, metrics, .. } = self;
-        Asker { vault, upstreams, metrics, idle }
+        Asker { vault, upstreams, metrics, idle, may_repeat: false }
     }
 
     /// What it takes to work with accounts.

@@ -59,6 +59,8 @@ struct TransactionAttempt<'a> {
 #[serde(rename_all = "camelCase")]
 struct TransactionChange<'a> {
     id: &'a str,
+    my_ref: Option<&'a str>,
+    account: Option<&'a str>,
     operation_type: &'static str,
     amount: Number,
     outcome: &'static str,
@@ -175,9 +177,11 @@ impl<'a> TransactionAttempt<'a> {
 
 impl<'a> TransactionChange<'a> {
     fn of(change: &'a Change) -> Self {
-        let Change { id, kind, amount, standing, evidence } = change;
+        let Change { id, kind, amount, account, merchant_reference, standing, evidence } = change;
         Self {
             id: id.as_str(),
+            my_ref: merchant_reference.as_deref(),
+            account: account.as_ref().map(AccountName::as_str),
             operation_type: operation_type(kind.kind()),
             amount: number(*amount),
             outcome: outcome_word(*standing),

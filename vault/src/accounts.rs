@@ -20,6 +20,8 @@ use staged::{Pick, Staged};
 
 /// How many accounts a merchant may have.
 pub const ACCOUNTS_MAX: usize = 1_000;
+/// How long the row of an account may be, in bytes, with what is staged.
+const ACCOUNT_BYTES_MAX: usize = 32 * 1024;
 /// How long the name of a gateway may be, in bytes.
 const GATEWAY_BYTES_MAX: usize = 64;
 /// How often a replacement is tried when others replace the same account.
@@ -36,6 +38,9 @@ pub struct AccountBrief {
     pub gateway: Box<str>,
     /// When the account was first put; a replacement keeps it.
     pub created: UnixMillis,
+    /// Since when it has these credentials, or others that were staged to follow them. What was asked
+    /// for before that may have been asked of another account of the gateway.
+    pub since: UnixMillis,
     pub state: AccountState,
 }
 
@@ -188,9 +193,9 @@ impl Vault {
             let _keys = self.keys_of(merchant)?;
             let key = row(merchant, name);
             let old = self.store.get(Collection::Accounts, &key)?;
-            let (created, version) = self.follow(merchant, name, old.as_deref(), now)?;
-            let (name, gateway) = (name.clone(), gateway.into());
-            let brief = AccountBrief { name, gateway, created, state };
+            let new = (gateway, &credentials);
+            let (brief, version) = self.follow(merchant, name, old.as_deref(), new, now)?;
+            let brief = AccountBrief { state, ..brief };
             let parts = Parts { brief: &brief, credentials: &credentials, staged: None };
             // Held until the row is durable.
             let claim = self.claim(Some(merchant), Purpose::Credential, SEALS).await?;
@@ -298,7 +303,7 @@ impl Vault {
         holds().is_some()
     }
 
-    /// When the account that is put was created, and which version it is.
+    /// What there is to say of the account that is put, and which version it is.
     ///
     /// Versions also grow over a deletion, so that no field of a deleted account opens in a new
     /// one of the same name.
@@ -307,18 +312,24 @@ impl Vault {
         merchant: &MerchantId,
         name: &AccountName,
         old: Option<&[u8]>,
+        (gateway, credentials): (&str, &Credentials),
         now: UnixMillis,
-    ) -> Result<(UnixMillis, u64), VaultError> {
-        match old {
-            Some(old) => {
-                let opened = self.open_brief(merchant, name, old)?;
-                Ok((opened.brief.created, now.max(opened.version.saturating_add(1))))
-            }
-            None if self.account_rows(merchant)?.len() >= ACCOUNTS_MAX => {
-                Err(VaultError::TooMany { what: WHAT, max: ACCOUNTS_MAX })
-            }
-            None => Ok((now, now)),
-        }
+    ) -> Result<(AccountBrief, u64), VaultError> {
+        let (name, gateway, state) = (name.clone(), gateway.into(), AccountState::Enabled);
+        let new = AccountBrief { name, gateway, created: now, since: now, state };
+        let Some(old) = old else {
+            let fits = self.account_rows(merchant)?.len() < ACCOUNTS_MAX;
+            let full = VaultError::TooMany { what: WHAT, max: ACCOUNTS_MAX };
+            return if fits { Ok((new, now)) } else { Err(full) };
+        };
+        let opened = self.open_brief(merchant, &new.name, old)?;
+        let version = now.max(opened.version.saturating_add(1));
+        // Credentials that do not open are others, and are replaced as any.
+        let before = self.open_credentials(merchant, &opened, Pick::Current);
+        let same = opened.brief.gateway == new.gateway
+            && before.is_ok_and(|before| written(&before) == written(credentials));
+        let since = if same { opened.brief.since } else { version };
+        Ok((AccountBrief { created: opened.brief.created, since, ..new }, version))
     }
 
     fn seal_account(
@@ -344,8 +355,8 @@ impl Vault {
             fields.push(seal(STAGED_CREDENTIALS, &written(credentials)));
         }
         let row = frame(&fields.iter().map(Vec::as_slice).collect::<Vec<_>>());
-        let fits = row.len() <= VALUE_BYTES_MAX;
-        fits.then_some(row).ok_or(VaultError::Size { what: "an account", max: VALUE_BYTES_MAX })
+        let fits = row.len() <= ACCOUNT_BYTES_MAX;
+        fits.then_some(row).ok_or(VaultError::Size { what: "an account", max: ACCOUNT_BYTES_MAX })
     }
 
     fn open_brief<'a>(
@@ -408,8 +419,8 @@ fn read_row(row: &[u8]) -> Option<Sealed<'_>> {
 /// The brief as it is sealed. It says whether something is staged, so that nobody can cut that off, and
 /// whether the account is disabled.
 fn told(brief: &AccountBrief, staged: bool) -> Vec<u8> {
-    let created = brief.created.to_be_bytes();
-    let mut fields: Vec<&[u8]> = vec![&created, brief.gateway.as_bytes()];
+    let (created, since) = (brief.created.to_be_bytes(), brief.since.to_be_bytes());
+    let mut fields: Vec<&[u8]> = vec![&created, &since, brief.gateway.as_bytes()];
     if brief.state == AccountState::Disabled {
         fields.push(DISABLED.as_bytes());
     }
@@ -421,7 +432,7 @@ fn told(brief: &AccountBrief, staged: bool) -> Vec<u8> {
 
 fn read_brief(name: &AccountName, text: &[u8], staged: bool) -> Option<AccountBrief> {
     let mut fields = Fields::new(text);
-    let created = fields.number()?;
+    let (created, since) = (fields.number()?, fields.number()?);
     let gateway = fields.text()?.into();
     let mut words = Vec::new();
     while fields.end().is_none() {
@@ -433,7 +444,7 @@ fn read_brief(name: &AccountName, text: &[u8], staged: bool) -> Option<AccountBr
         rest => (AccountState::Enabled, rest),
     };
     let agreed = if staged { *rest == [STAGED] } else { rest.is_empty() };
-    agreed.then(|| AccountBrief { name: name.clone(), gateway, created, state })
+    agreed.then(|| AccountBrief { name: name.clone(), gateway, created, since, state })
 }
 
 /// Names and values in turn.
@@ -454,6 +465,7 @@ fn read_credentials(text: &[u8]) -> Option<Credentials> {
 
 /// An account at every maximum is refused by its size, and not by the store: see `seal_account`.
 const _: () = assert!(
-    VALUE_BYTES_MAX > 24 * (Credentials::VALUE_BYTES_MAX + 128) + 2 * OVERHEAD_BYTES,
+    VALUE_BYTES_MAX >= ACCOUNT_BYTES_MAX
+        && ACCOUNT_BYTES_MAX > 24 * (Credentials::VALUE_BYTES_MAX + 128) + 2 * OVERHEAD_BYTES,
     "24 of the longest credentials fit into a row"
 );

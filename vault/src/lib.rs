@@ -94,7 +94,7 @@ pub type UnixSeconds = u64;
 pub type UnixMillis = u64;
 
 /// The form in which the vault writes its rows.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 /// The row of [`Collection::Meta`] that names the vault, and the key in the token.
 const VAULT_ROW: &[u8] = b"vault";
 /// The row of [`Collection::Meta`] that remembers the last line of the audit log's newest head.

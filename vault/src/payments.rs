@@ -37,7 +37,7 @@ pub use replay::{Claimed, FieldTag, Fields as ReplayFields, Replay, ReplayClaim}
 use crate::seal::{Claim, DekId, Deks, Place, Purpose, key_of};
 use crate::store::{Collection, Entry, Store};
 use crate::{StoreError, UnixMillis, Vault, VaultError};
-use model::{Amount, Change, ChangeKind, Evidence, MerchantId};
+use model::{AccountName, Amount, Change, ChangeKind, Evidence, MerchantId};
 use model::{NotAllowed, Payment, Report, Standing, TransactionId};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -367,15 +367,14 @@ impl Vault {
         &self,
         merchant: &MerchantId,
         payment: &TransactionId,
-        (kind, amount): (ChangeKind, Amount),
+        wanted: impl Into<NewChange>,
         replay: Option<ReplayClaim>,
         now: UnixMillis,
     ) -> Result<Ongoing, ChangeError> {
         let _one_at_a_time = self.journal.turn(payment).lock().await;
         let _keys = self.keys_of(merchant)?;
         let mut held = self.journal.begin(merchant, Some(payment.clone()), now)?;
-        let (id, standing, evidence) = (held.id.clone(), Standing::Sending, Evidence::default());
-        let (new, mut replay) = (Change { id, kind, amount, standing, evidence }, replay);
+        let (new, mut replay) = (wanted.into().begun(held.id.clone()), replay);
         // Whoever ends the payment has no turn here, and may write between the reading and this.
         for _ in 0..TRIES_MAX {
             let (payment, old) = self.read_with(merchant, payment, &new)?;
@@ -519,6 +518,32 @@ impl Vault {
 /// The name that a payment will have.
 #[derive(Debug)]
 pub struct NewName(Held);
+
+/// A change that is about to be asked for. What these are is said at [`Change`].
+#[derive(Clone, Debug)]
+pub struct NewChange {
+    pub kind: ChangeKind,
+    pub amount: Amount,
+    pub account: Option<AccountName>,
+    pub merchant_reference: Option<Box<str>>,
+}
+
+// === impl NewChange ===
+
+impl NewChange {
+    fn begun(self, id: TransactionId) -> Change {
+        let Self { kind, amount, account, merchant_reference } = self;
+        let (standing, evidence) = (Standing::Sending, Evidence::default());
+        Change { id, kind, amount, account, merchant_reference, standing, evidence }
+    }
+}
+
+impl From<(ChangeKind, Amount)> for NewChange {
+    /// One that the merchant gave no name, through an account that it sent along.
+    fn from((kind, amount): (ChangeKind, Amount)) -> Self {
+        Self { kind, amount, account: None, merchant_reference: None }
+    }
+}
 
 // === impl NewName ===
 

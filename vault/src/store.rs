@@ -49,8 +49,8 @@ pub use walk::{Follow, RawRow, Step, Walk, WalkEnd};
 /// The longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 256;
 
-/// The longest value, in bytes: a sealed string token (16,384) with room for its envelope.
-pub const VALUE_BYTES_MAX: usize = 32 * 1024;
+/// The longest value, in bytes: a sealed payment with as many attempts and changes as there may be.
+pub const VALUE_BYTES_MAX: usize = 48 * 1024;
 
 /// The most bytes of keys and values in one batch.
 pub const BATCH_BYTES_MAX: usize = 256 * 1024;

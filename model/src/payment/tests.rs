@@ -37,6 +37,8 @@ pub(super) fn with(mut payment: Payment, changes: &[(ChangeKind, u64, Standing)]
             id: id(u64::try_from(payment.changes.len()).unwrap().saturating_add(1)),
             kind: *kind,
             amount: euros(*minor),
+            account: None,
+            merchant_reference: None,
             standing: *standing,
             evidence: Evidence::default(),
         });

@@ -24,6 +24,11 @@ pub(super) struct Expected<'a> {
 }
 
 impl<'a> Expected<'a> {
+    /// What an answer about this payment must speak of.
+    pub(super) fn about(payment: Option<&'a str>) -> Self {
+        Self { merchant_reference: None, payment }
+    }
+
     pub(super) fn of<C>(operation: &'a Operation<C>) -> Self {
         match &operation.action {
             Action::Authorize(_) => {
@@ -31,9 +36,7 @@ impl<'a> Expected<'a> {
             }
             Action::Capture(FollowUp { reference, .. })
             | Action::Refund(FollowUp { reference, .. })
-            | Action::Void(FollowUp { reference, .. }) => {
-                Self { merchant_reference: None, payment: Some(reference) }
-            }
+            | Action::Void(FollowUp { reference, .. }) => Self::about(Some(reference)),
             Action::Status(_) | Action::Tokenize(_) => Self::default(),
         }
     }

@@ -416,7 +416,7 @@ impl Counter {
     ) -> Result<(), Refusal> {
         let idle = self.waits.idle(doubt.id(), Instant::now());
         let (vault, upstreams, metrics) = self.parts();
-        let asker = Asker { vault, upstreams, metrics, idle };
+        let asker = Asker { vault, upstreams, metrics, idle, may_repeat: false };
         let Ongoing { merchant, payment, change, .. } = &ongoing;
         match (asker.inquire(merchant, payment, change.as_ref()).await, statement) {
             (Answered::Known(standing, report), statement) => {

@@ -11,7 +11,7 @@ use model::{
     Standing, TransactionId,
 };
 use vault::CvvLoan;
-use vault::payments::{ChangeError, Ongoing, ReplayClaim, Told};
+use vault::payments::{ChangeError, NewChange, Ongoing, ReplayClaim, Told};
 
 /// How the API calls the field with our name for a payment.
 const TRANSACTION: &str = "transactionId";
@@ -36,9 +36,10 @@ pub(super) async fn change(
     case.is_named(&payment.id);
     let amount = earlier.amount;
     let follow_up = follow_up(&payment, earlier);
+    let reference = merchant_reference.clone();
     let operation = |key: &TransactionId| Operation {
         key: key.attempt_key(0),
-        merchant_reference: merchant_reference.clone(),
+        merchant_reference: reference.clone(),
         action: action(kind, follow_up.clone()),
     };
     let finish = |ending| finished(&payment, kind, amount, ending);
@@ -52,7 +53,8 @@ pub(super) async fn change(
         Err(Unwritten::NotSupported) => return Ok(told(finish(Ending::NotSupported), &account)),
     }
     let now = clock::now_millis();
-    let what = (kind, amount);
+    let account_name = account.name.clone();
+    let what = NewChange { kind, amount, account: account_name, merchant_reference };
     let begun = case.shared.vault.begin_change(case.merchant, &payment.id, what, replay, now).await;
     let ongoing = match begun {
         Ok(ongoing) => ongoing,

@@ -133,7 +133,7 @@ async fn wait_until_known(world: &World, long: bool) {
         // It counts from when the program was started the last time. A long storm leaves more than
         // what is asked about in a minute.
         tokio::time::sleep(LAG).await;
-        let open = |payment: &&Payment| payment.can_be_asked() && payment.open() > 0;
+        let open = |payment: &&Payment| payment.can_be_known() > 0;
         let open = |_: &Books, journal: &[Payment]| names(journal.iter().filter(open).collect());
         wait_until(world, ALL_RESOLVED_WITHIN, open).await;
     }
@@ -170,11 +170,9 @@ fn count(merchants: &[Merchant], journal: &[Payment], kills: usize) -> Seen {
         body["state"] == "Unknown"
     });
     let unknown = unknown.count();
-    let open = |asked: bool| {
-        let these = journal.iter().filter(|payment| payment.can_be_asked() == asked);
-        these.map(Payment::open).sum()
-    };
-    Seen { kills, unknown, waiting: open(true), left: open(false) }
+    let waiting = journal.iter().map(Payment::can_be_known).sum::<usize>();
+    let open = journal.iter().map(Payment::open).sum::<usize>();
+    Seen { kills, unknown, waiting, left: open - waiting }
 }
 
 fn report(

@@ -76,6 +76,7 @@ mod tests {
             name,
             gateway: "Adyen".into(),
             created: 1,
+            since: 1,
             state: AccountState::Enabled,
         };
         let credentials = Credentials::new(Vec::new());

@@ -7,7 +7,7 @@ use model::{
 };
 
 /// The first field of a payment, which is its form.
-const FORM: &[u8] = b"payment/1";
+const FORM: &[u8] = b"payment/2";
 /// What most payments have room in.
 const ROOM_BYTES: usize = 768;
 
@@ -36,6 +36,8 @@ pub(super) fn write(payment: &Payment) -> Vec<u8> {
         out.put(change.id.as_str().as_bytes());
         out.put(change_word(change.kind).as_bytes());
         out.number(change.amount.minor());
+        out.text(change.account.as_ref().map(AccountName::as_str));
+        out.text(change.merchant_reference.as_deref());
         write_standing(&mut out, change.standing);
         write_evidence(&mut out, &change.evidence);
     }
@@ -82,10 +84,14 @@ pub(super) fn read(id: TransactionId, bytes: &[u8]) -> Option<Payment> {
 }
 
 fn read_attempt(fields: &mut Fields<'_>) -> Option<Attempt> {
-    let account = fields.optional()?.map(AccountName::parse).transpose().ok()?;
+    let account = read_account(fields)?;
     let (provider, began) = (fields.text()?.into(), fields.number()?);
     let (standing, evidence) = (read_standing(fields)?, read_evidence(fields)?);
     Some(Attempt { account, provider, began, standing, evidence })
+}
+
+fn read_account(fields: &mut Fields<'_>) -> Option<Option<AccountName>> {
+    fields.optional()?.map(AccountName::parse).transpose().ok()
 }
 
 fn read_change(fields: &mut Fields<'_>, of: Amount) -> Option<Change> {
@@ -93,8 +99,10 @@ fn read_change(fields: &mut Fields<'_>, of: Amount) -> Option<Change> {
     let word = fields.text()?;
     let kind = CHANGES.into_iter().find(|kind| change_word(*kind) == word)?;
     let amount = Amount::new(fields.number()?, of.currency()).ok()?;
+    let account = read_account(fields)?;
+    let merchant_reference = fields.optional()?.map(Into::into);
     let (standing, evidence) = (read_standing(fields)?, read_evidence(fields)?);
-    Some(Change { id, kind, amount, standing, evidence })
+    Some(Change { id, kind, amount, account, merchant_reference, standing, evidence })
 }
 
 const CHANGES: [ChangeKind; 3] = [ChangeKind::Capture, ChangeKind::Refund, ChangeKind::Void];
@@ -243,6 +251,8 @@ mod tests {
             id: TransactionId::new(9, 9),
             kind: ChangeKind::Refund,
             amount: Amount::new(77, Currency::EUR).unwrap(),
+            account: Some(AccountName::parse("stripe-primary").unwrap()),
+            merchant_reference: Some("refund 1".into()),
             standing,
             evidence: Evidence::default(),
         };
@@ -297,7 +307,9 @@ mod tests {
         payment.merchant_reference = long(80 * 4);
         // As `Evidence::brief` keeps it.
         let brief = Evidence { reference: long(255), code: long(64), ..Evidence::default() };
-        payment.changes = vec![Change { evidence: brief, ..change }; Payment::CHANGES_MAX];
+        let merchant_reference = long(80 * 4);
+        let longest = Change { evidence: brief, merchant_reference, ..change };
+        payment.changes = vec![longest; Payment::CHANGES_MAX];
         assert!(write(&payment).len() < crate::store::VALUE_BYTES_MAX - 256);
     }
 

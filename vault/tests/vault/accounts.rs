@@ -1,9 +1,9 @@
 //! Gateway accounts and their credentials.
 
 use crate::stage::{NOW_MS, merchant, on_stage};
-use model::{AccountName, Credentials, MerchantId, Secret};
+use model::{AccountName, AccountState, Credentials, MerchantId, Secret};
 use vault::store::{BATCH_WRITES_MAX, Collection, Store, Write};
-use vault::{ACCOUNTS_MAX, AccountBrief, Pick, Staged, Step, Vault, VaultError, wait};
+use vault::{ACCOUNTS_MAX, AccountBrief, PERCENT_MAX, Pick, Staged, Step, Vault, VaultError, wait};
 
 fn name(text: &str) -> AccountName {
     AccountName::parse(text).unwrap()
@@ -68,6 +68,30 @@ on_stage!(1 an_account_is_put_read_listed_replaced_and_deleted(stage) {
     assert_eq!(read(&vault, &shop, "stripe"), None);
     let again = put(&vault, &shop, "stripe", &[], later).unwrap();
     assert_eq!(again.created, later, "a deleted account is forgotten");
+});
+
+on_stage!(1 an_account_says_since_when_it_has_its_credentials(stage) {
+    let (vault, shop, _) = stage.make_with_merchants();
+    let acc = name("acc");
+    let since = |vault: &Vault| vault.account(&shop, &acc).unwrap().unwrap().brief.since;
+    put(&vault, &shop, "acc", &[("secretKey", "sk_1")], NOW_MS).unwrap();
+    put(&vault, &shop, "acc", &[("secretKey", "sk_1")], NOW_MS + 10).unwrap();
+    assert_eq!(since(&vault), NOW_MS, "they are the same");
+    assert_eq!(wait(vault.set_account_state(&shop, &acc, AccountState::Disabled, NOW_MS + 20)), Ok(true));
+    let next = credentials(&[("secretKey", "sk_2")]);
+    let staged = wait(vault.stage_account(&shop, &acc, next, NOW_MS + 30)).unwrap().unwrap();
+    let all = Step::Switched(PERCENT_MAX);
+    wait(vault.step_staged(&shop, &acc, staged.id, all, NOW_MS + 40)).unwrap().unwrap();
+    assert_eq!(wait(vault.retire_account(&shop, &acc, staged.id, NOW_MS + 50)), Ok(true));
+    assert_eq!(since(&vault), NOW_MS, "those that were staged are of the same account");
+    put(&vault, &shop, "acc", &[("secretKey", "sk_3")], NOW_MS + 60).unwrap();
+    assert_eq!(since(&vault), NOW_MS + 60);
+    // A clock that was put back does not make them older than they are.
+    put(&vault, &shop, "acc", &[("secretKey", "sk_4")], NOW_MS).unwrap();
+    assert!(since(&vault) > NOW_MS + 60);
+    let gateway = vault.put_account(&shop, &acc, "Adyen", credentials(&[("secretKey", "sk_4")]), NOW_MS + 99);
+    wait(gateway).unwrap();
+    assert_eq!(since(&vault), NOW_MS + 99, "another gateway");
 });
 
 on_stage!(2 an_account_is_disabled_with_all_that_is_in_it_and_enabled_again(stage) {

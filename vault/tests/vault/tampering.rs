@@ -118,7 +118,7 @@ on_stage!(1 swapped_fields_of_accounts_do_not_open(stage) {
         change(&mut fields);
         write(name, &fields);
     };
-    assert_eq!(row(&read(&shop, "whole")).len(), 3 * 4 + 8 + (37 + 22) + (37 + 20));
+    assert_eq!(row(&read(&shop, "whole")).len(), 3 * 4 + 8 + (37 + 34) + (37 + 20));
     let (left, right) = (read(&shop, "left"), read(&shop, "right"));
     change("fields", &|fields| fields.swap(1, 2));
     change("left", &|fields| fields[2].clone_from(&right[2]));

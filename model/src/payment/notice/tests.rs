@@ -45,7 +45,16 @@ fn payment(capture: Capture, standing: Standing) -> Payment {
 fn with(mut payment: Payment, kind: ChangeKind, minor: u64, standing: Standing) -> Payment {
     let nth = u64::try_from(payment.changes.len()).unwrap().saturating_add(1);
     let (id, evidence) = (id(nth), Evidence::default());
-    payment.changes.push(Change { id, kind, amount: euros(minor), standing, evidence });
+    let (amount, account, merchant_reference) = (euros(minor), None, None);
+    payment.changes.push(Change {
+        id,
+        kind,
+        amount,
+        account,
+        merchant_reference,
+        standing,
+        evidence,
+    });
     payment
 }
 

@@ -75,15 +75,19 @@ impl Books {
         self.changed(&payment.reference).iter().filter(same).count()
     }
 
-    /// Payments of a provider that can be asked, which did what the journal does not know of yet.
+    /// Payments of which the journal does not know yet what can be known at once: what Stripe did, and
+    /// what becomes of a change at Adyen, which is asked for again.
     pub(super) fn owed<'a>(&self, journal: &'a [Payment]) -> Vec<&'a Payment> {
         let executed = |payment: &Payment| {
-            let unknown = payment.changes.iter().filter(|change| change.outcome == "unknown");
+            let done = |change| self.count(payment, change) > 0;
             payment.is_in_doubt() && self.made(payment).is_some()
-                || unknown.map(|change| self.count(payment, change)).any(|count| count > 0)
+                || payment.open_changes().any(done)
         };
-        let asked = journal.iter().filter(|payment| payment.can_be_asked());
-        asked.filter(|payment| executed(payment)).collect()
+        let is_owed = |payment: &&Payment| {
+            payment.is_at("Stripe") && executed(payment)
+                || payment.is_at("Adyen") && payment.open_changes().count() > 0
+        };
+        journal.iter().filter(is_owed).collect()
     }
 
     /// Everything that must hold between the ledgers and the journal.

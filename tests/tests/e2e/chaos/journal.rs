@@ -94,13 +94,22 @@ impl Payment {
 
     /// How much of it, and of what was done to it, is in doubt.
     pub(super) fn open(&self) -> usize {
-        let changes = self.changes.iter().filter(|change| change.outcome == "unknown");
-        changes.count() + usize::from(self.is_in_doubt())
+        self.open_changes().count() + usize::from(self.is_in_doubt())
     }
 
-    /// Whether its provider can be asked what became of it.
-    pub(super) fn can_be_asked(&self) -> bool {
-        self.attempts.last().is_some_and(|(gateway, _)| gateway == "Stripe")
+    /// How much of that can be found out. Adyen cannot be asked for a payment.
+    pub(super) fn can_be_known(&self) -> usize {
+        self.open_changes().count() + usize::from(self.is_in_doubt() && self.is_at("Stripe"))
+    }
+
+    /// What was done to it and is in doubt.
+    pub(super) fn open_changes(&self) -> impl Iterator<Item = &Change> {
+        self.changes.iter().filter(|change| change.outcome == "unknown")
+    }
+
+    /// Whether it is at this gateway.
+    pub(super) fn is_at(&self, name: &str) -> bool {
+        self.attempts.last().is_some_and(|(gateway, _)| gateway == name)
     }
 }
 
