@@ -54,6 +54,7 @@ numbers! {
     HSM_SESSIONS: "vault.keys.hsm_sessions" = Some(2), 1..=64;
     KEK_PERIOD_DAYS: "vault.keys.kek_period_days" = Some(730), 1..=3_650;
     ROTATION_RECORDS_PER_S: "vault.keys.rotation_records_per_s" = Some(2_000), 1..=1_000_000;
+    SHRED_DAYS: "vault.keys.shred_days" = Some(3), 1..=90;
     SEALS_MAX: "vault.keys.seals_max" = Some(2_147_483_648), 65_536..=3_865_470_566;
     CONNECT_TIMEOUT_MS: "providers.*.connect_timeout_ms" = Some(5_000), 100..=60_000;
     EXCHANGE_TIMEOUT_MS: "providers.*.exchange_timeout_ms" = Some(30_000), 100..=120_000;

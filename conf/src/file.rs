@@ -89,6 +89,7 @@ pub(crate) const WORDS: &[&str] = &[
     "reveals",
     "rotation_records_per_s",
     "seals_max",
+    "shred_days",
     "threads",
     "tls",
     "token_label",
@@ -188,6 +189,7 @@ struct KeysFile {
     hsm_sessions: Option<u64>,
     dek_period_days: Option<u64>,
     kek_period_days: Option<u64>,
+    shred_days: Option<u64>,
     seals_max: Option<u64>,
     rotation_records_per_s: Option<u64>,
 }
@@ -363,6 +365,7 @@ impl KeysFile {
             hsm_sessions: count(bounds::HSM_SESSIONS.meant(self.hsm_sessions)?),
             dek_period: days(bounds::DEK_PERIOD_DAYS.meant(self.dek_period_days)?),
             kek_period: days(bounds::KEK_PERIOD_DAYS.meant(self.kek_period_days)?),
+            shred_after: days(bounds::SHRED_DAYS.meant(self.shred_days)?),
             seals_max: bounds::SEALS_MAX.meant(self.seals_max)?,
             rotation_records_per_s: count_u32(
                 bounds::ROTATION_RECORDS_PER_S.meant(self.rotation_records_per_s)?,

@@ -142,6 +142,8 @@ pub struct Keys {
     pub dek_period: Duration,
     /// How old the key in the token may become before its exchange is asked for.
     pub kek_period: Duration,
+    /// How long after a deletion the key of what was deleted is exchanged and destroyed.
+    pub shred_after: Duration,
     /// How many records a data key seals at most.
     pub seals_max: u64,
     pub rotation_records_per_s: u32,

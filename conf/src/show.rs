@@ -106,6 +106,7 @@ fn vault(f: &mut Formatter<'_>, vault: &Vault) -> Result {
     writeln!(f, "    hsm_sessions: {}", keys.hsm_sessions)?;
     writeln!(f, "    dek_period_days: {}", keys.dek_period.as_secs() / DAY_S)?;
     writeln!(f, "    kek_period_days: {}", keys.kek_period.as_secs() / DAY_S)?;
+    writeln!(f, "    shred_days: {}", keys.shred_after.as_secs() / DAY_S)?;
     writeln!(f, "    seals_max: {}", keys.seals_max)?;
     writeln!(f, "    rotation_records_per_s: {}", keys.rotation_records_per_s)
 }

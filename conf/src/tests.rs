@@ -50,6 +50,7 @@ vault:
     hsm_sessions: 3
     dek_period_days: 31
     kek_period_days: 32
+    shred_days: 33
     seals_max: 65537
     rotation_records_per_s: 8
 providers:

@@ -86,7 +86,8 @@ pub(crate) async fn answer(
         (Route::Account(_), Verb::Delete) => {
             // The API knows no 404 here: to delete what is not there changes nothing.
             let event = who.event(Action::AccountDelete, Some(case.merchant), name.as_str());
-            audit.act(event, shared.vault.delete_account(case.merchant, name)).await?;
+            let delete = shared.vault.delete_account(case.merchant, name, clock::now_millis());
+            audit.act(event, delete).await?;
             desk.changed(case);
             return Ok(Reply::empty(200));
         }

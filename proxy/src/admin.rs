@@ -207,6 +207,10 @@ pub struct Status {
     pub merchants: usize,
     pub keys: usize,
     pub accounts: usize,
+    /// The age of the oldest deletion that is not final yet, in seconds; 0 when all are.
+    pub deletion_age_s: u64,
+    /// The age of the oldest key that the token still has, in seconds.
+    pub kek_age_max_s: u64,
 }
 
 /// Why there is no answer, in words for the operator. It holds no secret.
@@ -372,7 +376,7 @@ pub(crate) fn gateways() -> String {
 
 async fn delete_account(vault: &Vault, account: Account) -> Result<Answer, Refusal> {
     let Account { merchant, name } = account;
-    let deleted = vault.delete_account(&merchant, &name).await?;
+    let deleted = vault.delete_account(&merchant, &name, clock::now_millis()).await?;
     gone(deleted, format!("{merchant} has no account {name}"))
 }
 
@@ -408,7 +412,17 @@ fn status(vault: &Vault) -> Result<Answer, Refusal> {
         accounts = accounts.saturating_add(vault.accounts(&merchant.id)?.len());
     }
     let vault::Health { audit, keys: _, store, hsm } = vault.health();
-    Ok(Answer::Status(Status { audit, store, hsm, merchants: merchants.len(), keys, accounts }))
+    let figures = vault.figures();
+    Ok(Answer::Status(Status {
+        audit,
+        store,
+        hsm,
+        merchants: merchants.len(),
+        keys,
+        accounts,
+        deletion_age_s: figures.deletion_age_max_s,
+        kek_age_max_s: figures.kek_age_max_s,
+    }))
 }
 
 fn lines<T: Into<L>, L>(briefs: Vec<T>) -> Vec<L> {

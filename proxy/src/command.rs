@@ -160,6 +160,7 @@ fn key_settings(keys: &conf::Keys) -> ::vault::KeySettings {
         hsm_sessions,
         dek_period,
         kek_period,
+        shred_after,
         seals_max,
         rotation_records_per_s,
     } = *keys;
@@ -173,6 +174,7 @@ fn key_settings(keys: &conf::Keys) -> ::vault::KeySettings {
         hsm_sessions,
         dek_period,
         kek_period,
+        shred_after,
         seals_max,
         rotation_records_per_s,
     }

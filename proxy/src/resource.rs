@@ -150,7 +150,8 @@ pub(crate) async fn answer(
         (Route::StringTokens, _) => keep(shared, principal, body, who).await,
         (Route::StringToken(token), Verb::Delete) => {
             let event = event(Action::TokenDelete, &object_of(token));
-            let gone = audit.act(event, shared.vault.forget(merchant, token)).await?;
+            let gone =
+                audit.act(event, shared.vault.forget(merchant, token, clock::now_millis())).await?;
             gone.then(|| Reply::empty(200)).ok_or(NO_TOKEN)
         }
         (Route::StringToken(token), _) => reveal(shared, principal, token, who).await,

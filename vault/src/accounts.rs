@@ -5,6 +5,7 @@
 //! credentials to another gateway. Credentials that are staged to follow are two more fields of the
 //! same row (see [`staged`]), so that every step of a rotation is one swap of one row.
 
+use crate::deletion::Going;
 use crate::frame::{Fields, frame};
 use crate::seal::{Claim, DekId, Deks, OVERHEAD_BYTES, Place, Purpose, key_of};
 use crate::store::{Collection, Entry, PAGE_ENTRIES_MAX, Store, VALUE_BYTES_MAX};
@@ -190,7 +191,7 @@ impl Vault {
         let _turn = self.changes.lock().await;
         for _ in 0..REPLACE_TRIES_MAX {
             // Before the row is read: see `keys_of`.
-            let _keys = self.keys_of(merchant)?;
+            let keys = self.keys_of(merchant)?;
             let key = row(merchant, name);
             let old = self.store.get(Collection::Accounts, &key)?;
             let new = (gateway, &credentials);
@@ -200,8 +201,15 @@ impl Vault {
             // Held until the row is durable.
             let claim = self.claim(Some(merchant), Purpose::Credential, SEALS).await?;
             let new = self.seal_account(&claim, merchant, &parts, version)?;
-            let swap = self.store.compare_and_swap(Collection::Accounts, key, old, Some(new));
-            if swap.await? {
+            let swapped = match old {
+                Some(old) => {
+                    let going =
+                        Going { collection: Collection::Accounts, key, old, new: Some(new) };
+                    self.let_go(Some(&keys), Purpose::Credential, going, now).await?
+                }
+                None => self.store.put_if_absent(Collection::Accounts, key, new).await?,
+            };
+            if swapped {
                 return Ok(brief);
             }
         }
@@ -275,13 +283,15 @@ impl Vault {
             .ok_or_else(|| self.refused(WHAT))
     }
 
-    /// Deletes an account. False when there is none.
+    /// Deletes an account. False when there is none. See `deletion` for when it is final.
     pub async fn delete_account(
         &self,
         merchant: &MerchantId,
         name: &AccountName,
+        now: UnixMillis,
     ) -> Result<bool, VaultError> {
-        Ok(self.delete(Collection::Accounts, row(merchant, name)).await?)
+        let row = (Collection::Accounts, row(merchant, name));
+        Ok(self.delete_record((merchant, Purpose::Credential), row, now).await?)
     }
 
     fn account_rows(&self, merchant: &MerchantId) -> Result<Vec<Entry>, VaultError> {

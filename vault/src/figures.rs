@@ -50,6 +50,11 @@ pub struct Figures {
     /// The age of the oldest data key in use, and of the key in the token.
     pub key_age_max_s: u64,
     pub kek_age_s: u64,
+    /// The age of the oldest key that the token still has.
+    pub kek_age_max_s: u64,
+    /// How long ago the oldest deletion was that is not final yet; 0 when all are, and while the keys
+    /// are locked up.
+    pub deletion_age_max_s: u64,
     /// Custodians, and those whose word does not count yet: none while the keys are locked up.
     pub custodians: u64,
     pub custodians_new: u64,

@@ -13,7 +13,7 @@ use crate::keyring::table::{Anchor, KeyPlace, KeyState, Name, Row, TOKEN};
 use crate::keyring::{self, Age, Former, New, SYSTEM, Spec};
 use crate::seal::{Claim, Dek, DekId, Purpose};
 use crate::store::{Collection, Store, Write, wait};
-use crate::{HsmError, UnixSeconds, Vault, VaultError};
+use crate::{HsmError, UnixSeconds, Vault, VaultError, deletion};
 use model::MerchantId;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -39,6 +39,8 @@ pub struct KeySettings {
     pub dek_period: Duration,
     /// How old the key in the token may become before its exchange is asked for.
     pub kek_period: Duration,
+    /// How long after a deletion the key of what was deleted is exchanged and destroyed.
+    pub shred_after: Duration,
     /// After how many seals another data key takes the place of one.
     pub seals_max: u64,
     /// How many records a second a rotation seals again, at most.
@@ -77,6 +79,12 @@ pub(crate) fn now() -> UnixSeconds {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
+/// Takes away what the store knows of a key beside its row.
+fn forgotten(id: DekId) -> [Write; 2] {
+    let seals = Write::Delete { collection: Collection::Meta, key: keyring::seals_row(id) };
+    [seals, deletion::unmark(id)]
+}
+
 // === impl KeySettings ===
 
 impl Default for KeySettings {
@@ -88,6 +96,7 @@ impl Default for KeySettings {
             hsm_sessions: 2,
             dek_period: DAY.saturating_mul(365),
             kek_period: DAY.saturating_mul(730),
+            shred_after: DAY.saturating_mul(3),
             seals_max: SEALS_LIMIT / 2,
             rotation_records_per_s: 2_000,
         }
@@ -231,7 +240,8 @@ impl Vault {
         new: &[Arc<Dek>],
     ) -> Result<Option<Former>, VaultError> {
         let before = self.keyring.deks_of(owner);
-        self.change_table(rows, None, vec![]).await?;
+        let gone = rows.iter().filter(|row| row.state == KeyState::Destroyed).map(|row| row.id);
+        self.change_table(rows, None, gone.flat_map(forgotten).collect()).await?;
         let former = self.keyring.refresh(owner, new);
         for row in rows.iter().filter(|row| row.state != KeyState::Active) {
             if let Some(dek) = before.get(&row.id).filter(|_| row.state != KeyState::PreActive) {
@@ -300,8 +310,14 @@ impl Vault {
                     if of_token { &mut figures.kek_age_s } else { &mut figures.key_age_max_s };
                 *age = (*age).max(now.saturating_sub(row.created));
             }
+            if matches!(row.place, KeyPlace::Token(_)) && row.state != KeyState::Destroyed {
+                let age = &mut figures.kek_age_max_s;
+                *age = (*age).max(now.saturating_sub(row.created));
+            }
         }
         drop(table);
+        let since = self.keyring.oldest_deletion();
+        figures.deletion_age_max_s = since.map_or(0, |since| now.saturating_sub(since));
         figures.key_seals_max = self.keyring.seals_max();
         figures.key_seals_limit = self.settings.seals_max;
         figures.keys_locked = u64::from(self.keyring.is_empty());

@@ -494,6 +494,19 @@ impl Keyring {
         of_merchants.chain(of_system).max().unwrap_or_default()
     }
 
+    /// Since when the oldest deletion waits that is not final.
+    pub(crate) fn oldest_deletion(&self) -> Option<UnixSeconds> {
+        let merchants = self.merchants.load();
+        let of_merchants = merchants.values().filter_map(|held| match held {
+            Held::Keys(keys) => {
+                let all = keys.card.iter().chain(keys.credential.iter());
+                all.filter_map(|dek| dek.deleted_since()).min()
+            }
+            Held::Shredded => None,
+        });
+        of_merchants.min()
+    }
+
     /// Every key in memory of an owner, by id.
     pub(crate) fn deks_of(&self, owner: &str) -> HashMap<DekId, Arc<Dek>> {
         if owner == SYSTEM {
@@ -552,7 +565,11 @@ fn unwrap(
     let key = <&[u8; 32]>::try_from(key.as_slice()).map_err(|_| name.refused(id))?;
     let seals = store.get(Collection::Meta, &seals_row(id))?;
     let seals = seals.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
-    Ok(Some(Dek::new(id, name.purpose, key, seals)))
+    let dek = Dek::new(id, name.purpose, key, seals);
+    if let Some(since) = crate::deletion::mark_of(store, id)? {
+        dek.note_deletion(since);
+    }
+    Ok(Some(dek))
 }
 
 /// Where in [`Collection::Meta`] it stands how many seals of a key are spoken for.

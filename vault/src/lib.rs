@@ -17,6 +17,7 @@ pub mod audit;
 mod backup;
 mod custodians;
 mod cvvs;
+mod deletion;
 mod error;
 mod figures;
 mod frame;

@@ -53,8 +53,8 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 pub(crate) enum Rotate {
     /// The key in the token, on the word of these.
     Kek { by: Box<str> },
-    /// The data keys of all owners, or of one merchant.
-    Deks { merchant: Option<MerchantId> },
+    /// The data keys of all owners, or of one merchant, or that one's key for one purpose.
+    Deks { merchant: Option<MerchantId>, purpose: Option<Purpose> },
 }
 
 /// What [`Vault::tend`] did.
@@ -148,9 +148,20 @@ impl Vault {
         who: &Who,
         now: UnixSeconds,
     ) -> Result<(), VaultError> {
+        self.rotate_deks(merchant, None, who, now).await
+    }
+
+    async fn rotate_deks(
+        &self,
+        merchant: Option<MerchantId>,
+        purpose: Option<Purpose>,
+        who: &Who,
+        now: UnixSeconds,
+    ) -> Result<(), VaultError> {
         let whose = merchant.as_ref().map_or("all", |merchant| merchant.as_str());
-        let event = who.event(Action::VaultKeysRotate, merchant.as_ref(), whose);
-        let begin = self.begin(Rotate::Deks { merchant: merchant.clone() }, now, vec![]);
+        let object = purpose.map_or(whose.into(), |purpose| format!("{whose} {}", purpose.word()));
+        let event = who.event(Action::VaultKeysRotate, merchant.as_ref(), object);
+        let begin = self.begin(Rotate::Deks { merchant: merchant.clone(), purpose }, now, vec![]);
         self.audit.act(event, begin).await
     }
 
@@ -162,7 +173,7 @@ impl Vault {
         more: Vec<Write>,
     ) -> Result<(), VaultError> {
         let _one_at_a_time = self.changes.lock().await;
-        if let Rotate::Deks { merchant: Some(merchant) } = &what {
+        if let Rotate::Deks { merchant: Some(merchant), .. } = &what {
             self.keys_of(merchant)?;
         }
         self.keyring.system()?;
@@ -245,17 +256,26 @@ impl Vault {
         tended
     }
 
-    /// Begins a rotation for the owner of a key that is due for one.
+    /// Begins a rotation for a key that is due for one: for all of its owner if it is old or has sealed
+    /// much, and for itself if what it sealed was deleted.
     fn begin_due(&self, now: UnixSeconds) -> Result<Tended, VaultError> {
-        let Some(owner) = self.due(now) else { return Ok(Tended::Idle(IDLE)) };
+        let Some((owner, purpose)) = self.due(now) else { return Ok(Tended::Idle(IDLE)) };
         let merchant = Self::merchant_of(&owner);
-        let whose = merchant.as_ref().map_or("the system", |merchant| merchant.as_str());
-        log::info!("the data keys of {whose} are due, and are rotated");
-        wait(self.rotate(merchant, &Who::system(), now))?;
+        let whose = merchant.as_ref().map_or("all", |merchant| merchant.as_str());
+        match purpose {
+            None => log::info!("the data keys of {whose} are due, and are rotated"),
+            Some(purpose) => log::info!(
+                "records of {whose} were deleted; the data key of its {} is exchanged, so that nobody can \
+                 open them any more",
+                purpose.word()
+            ),
+        }
+        wait(self.rotate_deks(merchant, purpose, &Who::system(), now))?;
         Ok(Tended::Worked(Duration::ZERO))
     }
 
-    fn due(&self, now: UnixSeconds) -> Option<Box<str>> {
+    /// Whose key is due, and what for: nothing if all of the owner's are.
+    fn due(&self, now: UnixSeconds) -> Option<(Box<str>, Option<Purpose>)> {
         let oldest = now.saturating_sub(self.settings.dek_period.as_secs());
         let rows: Vec<Arc<Row>> = {
             let table = self.keyring.table();
@@ -264,13 +284,17 @@ impl Vault {
             });
             all.filter(|row| &*row.name.owner != TOKEN).cloned().collect()
         };
-        let seals = |row: &Row| {
-            let merchant = Self::merchant_of(&row.name.owner);
-            let dek = self.keyring.active(merchant.as_ref(), row.name.purpose);
-            dek.map_or(0, |dek| dek.seals())
-        };
-        let due = |row: &&Arc<Row>| row.created < oldest || seals(row) >= self.settings.seals_max;
-        rows.iter().find(due).map(|row| row.name.owner.clone())
+        let forgotten = now.saturating_sub(self.settings.shred_after.as_secs());
+        rows.iter().find_map(|row| {
+            let Name { owner, purpose, .. } = &row.name;
+            let dek = self.keyring.active(Self::merchant_of(owner).as_ref(), *purpose).ok();
+            let seals = dek.as_ref().map_or(0, |dek| dek.seals());
+            if row.created < oldest || seals >= self.settings.seals_max {
+                return Some((owner.clone(), None));
+            }
+            let since = dek?.deleted_since()?;
+            (since <= forgotten).then(|| (owner.clone(), Some(*purpose)))
+        })
     }
 
     fn step(&self, job: Job, now: UnixSeconds) -> Result<Tended, VaultError> {

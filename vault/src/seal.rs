@@ -7,6 +7,7 @@
 //!
 //! Where the data keys come from is the business of `keyring`.
 
+use crate::UnixSeconds;
 use crate::frame::frame;
 use crate::locked::Locked;
 use aes_gcm::aead::AeadInPlace;
@@ -82,6 +83,8 @@ pub(crate) struct Dek {
     claims: AtomicU64,
     /// Nothing is sealed with it any more.
     retired: AtomicBool,
+    /// Since when a record is deleted that it may have sealed: see `deletion`. 0: there is none.
+    deleted: AtomicU64,
 }
 
 /// HMAC, with the key taken in already. A record key, or a MAC, starts from a copy.
@@ -273,6 +276,7 @@ impl Dek {
             reserved: AtomicU64::new(seals),
             claims: AtomicU64::new(0),
             retired: AtomicBool::new(false),
+            deleted: AtomicU64::new(0),
         }
     }
 
@@ -302,6 +306,18 @@ impl Dek {
     /// Lets nobody claim it any more.
     pub(crate) fn retire(&self) {
         self.retired.store(true, Ordering::SeqCst);
+    }
+
+    /// Notes that a record is deleted that it may have sealed. The first one counts.
+    pub(crate) fn note_deletion(&self, at: UnixSeconds) {
+        let (none, first) = (0, at.max(1));
+        let _there_was_one =
+            self.deleted.compare_exchange(none, first, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Since when a record is deleted that it may have sealed.
+    pub(crate) fn deleted_since(&self) -> Option<UnixSeconds> {
+        Some(self.deleted.load(Ordering::Relaxed)).filter(|since| *since > 0)
     }
 
     /// Whether somebody still holds a claim.

@@ -4,6 +4,7 @@
 //! no read. A text that could be a card verification value never reaches the store: see `cvvs`.
 
 use crate::audit::{Action, AuditError, Who, object_of};
+use crate::deletion::Going;
 use crate::frame::{Fields, LENGTH_BYTES};
 use crate::random::{alphanumerics, base62_six};
 use crate::seal::{Claim, DekId, Deks, Place, Purpose, key_of, same};
@@ -221,8 +222,14 @@ impl Vault {
             let event =
                 Who::system().event(Action::TokenExpire, Some(&merchant), object_of(&token));
             self.audit.record(event).await?;
-            let old = Some(sealed.clone());
-            if self.store.compare_and_swap(Collection::Tokens, key.clone(), old, None).await? {
+            // Before the row is read once more: see `keys_of`. It must be the one that was looked at.
+            let keys = self.keys_of(&merchant).ok();
+            let (collection, key) = (Collection::Tokens, key.clone());
+            if self.store.get(collection, &key)?.as_ref() != Some(sealed) {
+                continue;
+            }
+            let going = Going { collection, key, old: sealed.clone(), new: None };
+            if self.let_go(keys.as_deref(), Purpose::Card, going, now).await? {
                 self.counts.tokens_expired.add();
                 swept = swept.saturating_add(1);
             }
@@ -245,11 +252,12 @@ impl Vault {
         Opened::new(record)?.kept.is_over(now).then_some((merchant, token))
     }
 
-    /// Deletes a token and its text. False when there is none.
+    /// Deletes a token and its text. False when there is none. See `deletion` for when it is final.
     pub async fn forget(
         &self,
         merchant: &MerchantId,
         token: &CardToken,
+        now: UnixMillis,
     ) -> Result<bool, VaultError> {
         if self.cvvs.remove(merchant, token, Instant::now()) {
             return Ok(true);
@@ -257,7 +265,8 @@ impl Vault {
         if !self.is_genuine(merchant, token) {
             return Ok(false);
         }
-        Ok(self.delete(Collection::Tokens, row(merchant, token)).await?)
+        let row = (Collection::Tokens, row(merchant, token));
+        Ok(self.delete_record((merchant, Purpose::Card), row, now).await?)
     }
 
     /// Puts the card itself where its tokens stand. A card verification value is lent to the payment

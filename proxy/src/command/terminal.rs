@@ -235,8 +235,23 @@ fn status_text(status: &Status) -> String {
         [from("merchants"), status.merchants.to_string()],
         [from("API keys"), status.keys.to_string()],
         [from("accounts"), status.accounts.to_string()],
+        [from("deletions"), deletions(status.deletion_age_s)],
+        [from("oldest key in the token"), format!("{} days", days(status.kek_age_max_s))],
     ];
     table(["PART", "STATE"], rows)
+}
+
+fn deletions(oldest_s: u64) -> String {
+    match oldest_s {
+        0 => from("all final"),
+        age => format!("not final for {} days", days(age)),
+    }
+}
+
+/// Whole days, begun ones among them.
+fn days(seconds: u64) -> u64 {
+    const DAY_S: u64 = 86_400;
+    seconds.div_ceil(DAY_S)
 }
 
 fn verified_text(verified: &Verified) -> String {
@@ -334,9 +349,19 @@ mod tests {
 
     #[test]
     fn json_has_the_names_of_the_api() {
-        let status =
-            Status { audit: true, store: true, hsm: false, merchants: 1, keys: 2, accounts: 3 };
-        assert!(as_text(&Answer::Status(status)).contains("FAILS"));
+        let status = |deletion_age_s| Status {
+            audit: true,
+            store: true,
+            hsm: false,
+            merchants: 1,
+            keys: 2,
+            accounts: 3,
+            deletion_age_s,
+            kek_age_max_s: 86_401,
+        };
+        let text = |deletion_age_s| as_text(&Answer::Status(status(deletion_age_s)));
+        assert!(text(0).contains("FAILS") && text(0).contains("all final"));
+        assert!(text(1).contains("not final for 1 days") && text(1).contains("2 days"));
         let json = as_json(&Answer::Gone).unwrap();
         assert_eq!(json, "{}");
     }

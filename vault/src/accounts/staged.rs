@@ -4,6 +4,7 @@
 //! of the account's row. When a step is taken, and which payments go where, is decided by the proxy.
 
 use super::{AccountBrief, Parts, REPLACE_TRIES_MAX, SEALS, check_sizes, row};
+use crate::deletion::Going;
 use crate::frame::{Fields, frame};
 use crate::seal::{Claim, Purpose};
 use crate::store::{Collection, Store};
@@ -54,6 +55,14 @@ pub(super) struct Whole {
     brief: AccountBrief,
     credentials: Credentials,
     staged: Option<(Staged, Credentials)>,
+}
+
+/// What a row becomes.
+struct Change<T> {
+    row: Vec<u8>,
+    /// Whether it held credentials that are gone with this.
+    drops: bool,
+    result: T,
 }
 
 // === impl Staged ===
@@ -122,7 +131,7 @@ impl Vault {
                 staged: Some((&staged, &credentials)),
             };
             let row = self.seal_account(claim, merchant, &parts, version)?;
-            Ok(Some((row, staged)))
+            Ok(Some(Change { row, drops: whole.staged.is_some(), result: staged }))
         })
         .await
     }
@@ -149,7 +158,7 @@ impl Vault {
                 staged: Some((&staged, &credentials)),
             };
             let row = self.seal_account(claim, merchant, &parts, version)?;
-            Ok(Some((row, staged)))
+            Ok(Some(Change { row, drops: false, result: staged }))
         })
         .await
     }
@@ -171,7 +180,8 @@ impl Vault {
                 return Ok(None);
             };
             let parts = Parts { brief: &whole.brief, credentials: &credentials, staged: None };
-            Ok(Some((self.seal_account(claim, merchant, &parts, version)?, ())))
+            let row = self.seal_account(claim, merchant, &parts, version)?;
+            Ok(Some(Change { row, drops: true, result: () }))
         });
         Ok(retired.await?.is_some())
     }
@@ -189,7 +199,8 @@ impl Vault {
             }
             let parts =
                 Parts { brief: &whole.brief, credentials: &whole.credentials, staged: None };
-            Ok(Some((self.seal_account(claim, merchant, &parts, version)?, ())))
+            let row = self.seal_account(claim, merchant, &parts, version)?;
+            Ok(Some(Change { row, drops: true, result: () }))
         });
         Ok(dropped.await?.is_some())
     }
@@ -208,7 +219,8 @@ impl Vault {
                 credentials: &whole.credentials,
                 staged: whole.staged.as_ref().map(|(staged, credentials)| (staged, credentials)),
             };
-            Ok(Some((self.seal_account(claim, merchant, &parts, version)?, ())))
+            let row = self.seal_account(claim, merchant, &parts, version)?;
+            Ok(Some(Change { row, drops: false, result: () }))
         });
         Ok(set.await?.is_some())
     }
@@ -236,32 +248,32 @@ impl Vault {
         merchant: &MerchantId,
         name: &AccountName,
         now: UnixMillis,
-        change: impl Fn(&Claim, Whole, u64) -> Result<Option<(Vec<u8>, T)>, VaultError>,
+        change: impl Fn(&Claim, Whole, u64) -> Result<Option<Change<T>>, VaultError>,
     ) -> Result<Option<T>, VaultError> {
         let _turn = self.changes.lock().await;
         for _ in 0..REPLACE_TRIES_MAX {
             // Before the row is read: see `keys_of`. The claim is held until the row is durable.
-            let _keys = self.keys_of(merchant)?;
+            let keys = self.keys_of(merchant)?;
             let claim = self.claim(Some(merchant), Purpose::Credential, SEALS).await?;
             let key = row(merchant, name);
             let old = self.store.get(Collection::Accounts, &key)?;
             let whole =
                 old.as_deref().map(|old| self.open_whole(merchant, name, old)).transpose()?;
-            let version = |whole: &Whole| now.max(whole.version.saturating_add(1));
             let changed = match whole {
                 Some(whole) => {
-                    let version = version(&whole);
+                    let version = now.max(whole.version.saturating_add(1));
                     change(&claim, whole, version)?
                 }
                 None => None,
             };
-            let Some((new, result)) = changed else {
+            let (Some(old), Some(Change { row: new, drops, result })) = (old, changed) else {
                 // What is answered was read, and must not be undone by a loss of power.
                 self.store.durable().await?;
                 return Ok(None);
             };
-            let swap = self.store.compare_and_swap(Collection::Accounts, key, old, Some(new));
-            if swap.await? {
+            let keys = drops.then_some(&*keys);
+            let going = Going { collection: Collection::Accounts, key, old, new: Some(new) };
+            if self.let_go(keys, Purpose::Credential, going, now).await? {
                 return Ok(Some(result));
             }
         }

@@ -18,6 +18,11 @@ use std::sync::Arc;
 pub(crate) const TOKEN: &str = "@token";
 /// Where in [`Collection::Meta`] the version and the MAC of the table are.
 const SEAL_ROW: &[u8] = b"key table";
+/// How many destroyed keys of an owner for one purpose stay in the table. What became of the ones
+/// before is in the audit log.
+pub(crate) const DESTROYED_MAX: usize = 8;
+/// How many rows of destroyed keys leave the table with one change at most.
+const LEAVING_MAX: usize = 32;
 
 /// Where a key is in its life. It only goes forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -80,6 +85,7 @@ pub(crate) struct Table {
 pub(crate) struct Sealed {
     vault_row: Vec<u8>,
     rows: Vec<(Arc<Row>, Mac)>,
+    leaving: Vec<Name>,
     sum: Mac,
     pub(crate) version: u64,
     tag: Mac,
@@ -185,6 +191,10 @@ impl Row {
             KeyPlace::Wrapped { by, bytes } if !bytes.is_empty() => Some(*by),
             KeyPlace::Wrapped { .. } | KeyPlace::Token(_) => None,
         }
+    }
+
+    fn is_destroyed_data_key(&self) -> bool {
+        self.state == KeyState::Destroyed && matches!(self.place, KeyPlace::Wrapped { .. })
     }
 
     fn value(&self) -> Vec<u8> {
@@ -295,14 +305,36 @@ impl Table {
             let before = self.rows.get(&row.name).map_or(Mac::default(), |(_, mac)| *mac);
             sum = add(add(sum, before), *mac);
         }
+        let leaving = self.leaving(changed);
+        for (_, mac) in leaving.iter().filter_map(|name| self.rows.get(name)) {
+            sum = add(sum, *mac);
+        }
         let tag = tag(key, &vault_row, version, &sum);
-        Sealed { vault_row, rows, sum, version, tag }
+        Sealed { vault_row, rows, leaving, sum, version, tag }
+    }
+
+    /// The rows that give way to those of keys that are destroyed with a change.
+    fn leaving(&self, changed: &[Row]) -> Vec<Name> {
+        let mut coming: BTreeMap<(&str, Purpose), usize> = BTreeMap::new();
+        for row in changed.iter().filter(|row| row.is_destroyed_data_key()) {
+            let count = coming.entry((&row.name.owner, row.name.purpose)).or_default();
+            *count = count.saturating_add(1);
+        }
+        let of_each = coming.into_iter().flat_map(|((owner, purpose), coming)| {
+            let rows = self.of(owner).filter(|row| row.is_destroyed_data_key());
+            let rows: Vec<_> = rows.filter(|row| row.name.purpose == purpose).collect();
+            let too_many = rows.len().saturating_add(coming).saturating_sub(DESTROYED_MAX);
+            // The oldest first.
+            rows.into_iter().take(too_many).map(|row| row.name.clone()).collect::<Vec<_>>()
+        });
+        of_each.take(LEAVING_MAX).collect()
     }
 
     /// Takes over a change that is durable.
     pub(crate) fn apply(&mut self, sealed: Sealed) {
-        let Sealed { vault_row, rows, sum, version, tag: _ } = sealed;
+        let Sealed { vault_row, rows, leaving, sum, version, tag: _ } = sealed;
         (self.vault_row, self.sum, self.version) = (vault_row, sum, version);
+        leaving.iter().for_each(|name| drop(self.rows.remove(name)));
         for (row, mac) in rows {
             self.rows.insert(row.name.clone(), (row, mac));
         }
@@ -373,6 +405,8 @@ impl Sealed {
             value,
         };
         let mut writes: Vec<Write> = self.rows.iter().map(|(row, _)| row.write()).collect();
+        let leave = |name: &Name| Write::Delete { collection: Collection::Keys, key: name.row() };
+        writes.extend(self.leaving.iter().map(leave));
         writes.push(put(SEAL_ROW, self.anchor().bytes()));
         writes
     }

@@ -30,12 +30,15 @@ pub(super) struct Job {
 
 impl Job {
     pub(super) fn bytes(&self) -> Vec<u8> {
-        let (kind, scope): (&[u8], &str) = match &self.what {
-            Rotate::Kek { by } => (b"kek", by),
-            Rotate::Deks { merchant } => (b"dek", merchant.as_ref().map_or("", |m| m.as_str())),
+        let (kind, scope): (&str, &str) = match &self.what {
+            Rotate::Kek { by } => ("kek", by),
+            Rotate::Deks { merchant, purpose } => {
+                let whose = merchant.as_ref().map_or("", |merchant| merchant.as_str());
+                (purpose.map_or("dek", Purpose::word), whose)
+            }
         };
         frame(&[
-            kind,
+            kind.as_bytes(),
             scope.as_bytes(),
             &self.born.to_be_bytes(),
             &self.begun.to_be_bytes(),
@@ -52,9 +55,11 @@ impl Job {
         let (kind, scope) = (fields.text()?, fields.text()?);
         let what = match (kind, scope) {
             ("kek", by) => Rotate::Kek { by: by.into() },
-            ("dek", "") => Rotate::Deks { merchant: None },
-            ("dek", merchant) => Rotate::Deks { merchant: Some(MerchantId::parse(merchant).ok()?) },
-            _ => return None,
+            ("dek", "") => Rotate::Deks { merchant: None, purpose: None },
+            (kind, merchant) => {
+                let purpose = if kind == "dek" { None } else { Some(Purpose::by_word(kind)?) };
+                Rotate::Deks { merchant: Some(MerchantId::parse(merchant).ok()?), purpose }
+            }
         };
         let job = Self {
             what,
@@ -79,11 +84,12 @@ impl Job {
 
     /// Whether the rotation is about this owner's key for this purpose.
     pub(super) fn covers(&self, row: &Row) -> bool {
-        let owner = match &self.what {
-            Rotate::Kek { .. } => return false,
-            Rotate::Deks { merchant: Some(merchant) } => *row.name.owner == *merchant.as_str(),
-            Rotate::Deks { merchant: None } => &*row.name.owner != TOKEN,
+        let Rotate::Deks { merchant, purpose } = &self.what else { return false };
+        let owner = match merchant {
+            Some(merchant) => *row.name.owner == *merchant.as_str(),
+            None => &*row.name.owner != TOKEN,
         };
-        owner && row.name.purpose.rotation() != Rotation::Never
+        let purpose = purpose.is_none_or(|purpose| purpose == row.name.purpose);
+        owner && purpose && row.name.purpose.rotation() != Rotation::Never
     }
 }

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::audit::Who;
+use crate::deletion::Going;
 use crate::seal::{Claim, Dek, key_of};
 use crate::stage::{NOW, NOW_MS, issued, kept, merchant, on_stage, revealed};
 use crate::store::Entry;
@@ -225,6 +226,28 @@ on_stage!(1 keys_come_back_when_nobody_works_with_those_from_before(stage) {
     drop(claim);
     until(&vault, "the keys", |vault| !vault.keyring.is_empty());
     assert_eq!(revealed(&vault, &shop, &token).as_deref(), Some("text"));
+});
+
+on_stage!(1 a_deletion_marks_every_key_that_may_have_sealed_the_row(stage) {
+    let (vault, shop, _) = stage.make_with_merchants();
+    let token = kept(&vault, &shop, "text");
+    let reader = vault.keys_of(&shop).unwrap();
+    begin(&vault);
+    steps(&vault);
+    // Who deletes has taken the keys as they are before the new one seals.
+    let keys = vault.keys_of(&shop).unwrap();
+    drop(reader);
+    until(&vault, "the record under the new key", |vault| vault.progress().records > 0);
+    let (key, old) = only(&vault, Collection::Tokens);
+    assert_eq!(key_of(&old), Some(active(&vault, Purpose::Card).id()));
+    assert_ne!(keys.card.active().id(), active(&vault, Purpose::Card).id());
+    let going = Going { collection: Collection::Tokens, key, old, new: None };
+    assert_eq!(wait(vault.let_go(Some(&keys), Purpose::Card, going, NOW_MS)), Ok(true));
+    assert!(active(&vault, Purpose::Card).deleted_since().is_some());
+    assert_eq!(wait(vault.forget(&shop, &token, NOW_MS)), Ok(false));
+    drop(keys);
+    to_the_end(&vault);
+    assert!(active(&vault, Purpose::Card).deleted_since().is_some(), "it is exchanged as well");
 });
 
 on_stage!(1 a_check_of_everything_holds_the_keys_of_what_it_reads(stage) {

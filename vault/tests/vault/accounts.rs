@@ -62,9 +62,9 @@ on_stage!(1 an_account_is_put_read_listed_replaced_and_deleted(stage) {
     let told: Vec<_> = listed.iter().map(|b| (b.name.as_str(), &*b.gateway, b.created)).collect();
     assert_eq!(told, [("adyen", "Stripe", later), ("stripe", "Adyen", NOW_MS)]);
 
-    assert_eq!(wait(vault.delete_account(&other, &name("stripe"))), Ok(false));
-    assert_eq!(wait(vault.delete_account(&shop, &name("stripe"))), Ok(true));
-    assert_eq!(wait(vault.delete_account(&shop, &name("stripe"))), Ok(false));
+    assert_eq!(wait(vault.delete_account(&other, &name("stripe"), NOW_MS)), Ok(false));
+    assert_eq!(wait(vault.delete_account(&shop, &name("stripe"), NOW_MS)), Ok(true));
+    assert_eq!(wait(vault.delete_account(&shop, &name("stripe"), NOW_MS)), Ok(false));
     assert_eq!(read(&vault, &shop, "stripe"), None);
     let again = put(&vault, &shop, "stripe", &[], later).unwrap();
     assert_eq!(again.created, later, "a deleted account is forgotten");
@@ -273,7 +273,7 @@ on_stage!(1 what_is_staged_can_be_dropped_and_goes_with_the_account(stage) {
     put(&vault, &shop, "acc", &[("SecretKey", "other")], NOW_MS).unwrap();
     assert_eq!(picked(&vault, &shop, Pick::Staged), ("other".into(), None), "replaced as a whole");
     assert!(stage_new().is_some());
-    assert_eq!(wait(vault.delete_account(&shop, &acc)), Ok(true));
+    assert_eq!(wait(vault.delete_account(&shop, &acc, NOW_MS)), Ok(true));
     assert_eq!(stage_new(), None);
     // What does not fit beside the rest is refused, and nothing is lost.
     let long = |count| {

@@ -48,7 +48,7 @@ fn load(vault: &Vault, shop: &MerchantId, stop: &AtomicBool, done: &AtomicU64) {
     while !stop.load(Ordering::SeqCst) {
         let token = kept(vault, shop, CANARY);
         if done.fetch_add(1, Ordering::SeqCst).is_multiple_of(3) {
-            wait(vault.forget(shop, &token)).unwrap();
+            wait(vault.forget(shop, &token, NOW_MS)).unwrap();
         }
         if done.load(Ordering::SeqCst).is_multiple_of(16) {
             put_account(vault, shop, "changing", 9);
@@ -64,7 +64,7 @@ on_stage!(1 a_backup_under_load_is_restored_elsewhere_and_has_everything(stage) 
     let (vault, shop, other) = stage.make_with_merchants();
     let before: Vec<CardToken> = (0..700).map(|_| kept(&vault, &shop, CANARY)).collect();
     let gone = kept(&vault, &other, CANARY);
-    wait(vault.forget(&other, &gone)).unwrap();
+    wait(vault.forget(&other, &gone, NOW_MS)).unwrap();
     put_account(&vault, &shop, "long", 20);
     let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
     let (bytes, report) = thread::scope(|scope| {

@@ -167,7 +167,7 @@ on_stage!(1 a_verification_value_changes_nothing_on_disk(stage) {
     let vault = stage.open();
     // The first seal of a key makes it durable that a block of them is spoken for.
     let first = kept(&vault, &shop, "text");
-    assert_eq!(wait(vault.forget(&shop, &first)), Ok(true));
+    assert_eq!(wait(vault.forget(&shop, &first, NOW_MS)), Ok(true));
     let (commits, size) = (vault.figures().commits, sizes());
     for n in 0..100 {
         kept(&vault, &shop, &format!("{n:03}"));

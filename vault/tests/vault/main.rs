@@ -13,6 +13,7 @@
 
 mod accounts;
 mod backups;
+mod deletion;
 mod keys;
 mod leaks;
 mod notices;

@@ -155,12 +155,12 @@ on_stage!(1 what_was_deleted_opens_no_more_when_its_key_was_exchanged(stage) {
         wait(stage.store().batch(left.iter().map(put).collect())).unwrap();
     };
     let vault = stage.open();
-    assert_eq!(wait(vault.forget(&shop, &token)), Ok(true));
+    assert_eq!(wait(vault.forget(&shop, &token, NOW_MS)), Ok(true));
     drop(vault);
     put_back();
     let vault = stage.open();
     assert_eq!(revealed(&vault, &shop, &token).as_deref(), Some("text"), "its key is there");
-    assert_eq!(wait(vault.forget(&shop, &token)), Ok(true));
+    assert_eq!(wait(vault.forget(&shop, &token, NOW_MS)), Ok(true));
     wait(vault.rotate(Some(shop.clone()), &who(), NOW)).unwrap();
     tend(&vault);
     drop(vault);

@@ -139,7 +139,7 @@ on_stage!(1 swapped_fields_of_accounts_do_not_open(stage) {
     let credentials = Credentials::default();
     let put = wait(vault.put_account(&shop, &account("brief"), "Stripe", credentials, NOW_MS));
     assert_eq!(put, Err(VaultError::Sealed { what: "accounts" }));
-    assert_eq!(wait(vault.delete_account(&shop, &account("brief"))), Ok(true));
+    assert_eq!(wait(vault.delete_account(&shop, &account("brief"), NOW_MS)), Ok(true));
     put_account(&vault, &shop, "brief", ["2", "2"], NOW_MS);
     assert!(opens(&vault, &shop, "brief"));
 });
@@ -201,7 +201,7 @@ on_stage!(1 a_credential_of_a_deleted_account_does_not_open_in_a_new_one(stage) 
     let old = fields(&store.get(Collection::Accounts, b"shop\0acc").unwrap().unwrap());
     drop(store);
     let vault = stage.open();
-    assert_eq!(wait(vault.delete_account(&shop, &account("acc"))), Ok(true));
+    assert_eq!(wait(vault.delete_account(&shop, &account("acc"), NOW_MS)), Ok(true));
     put_account(&vault, &shop, "acc", ["new", "new"], NOW_MS + 1);
     drop(vault);
     let store = stage.store();

@@ -140,8 +140,8 @@ fn make(stage: &Stage) -> (Scene, Vec<(Collection, Entry)>) {
     let vault = stage.open();
     put_account(&vault, &shop, "first", "new", NOW_MS + 1);
     let name = AccountName::parse("gone").unwrap();
-    assert_eq!(wait(vault.delete_account(&shop, &name)), Ok(true));
-    assert_eq!(wait(vault.forget(&shop, &gone)), Ok(true));
+    assert_eq!(wait(vault.delete_account(&shop, &name, NOW_MS)), Ok(true));
+    assert_eq!(wait(vault.forget(&shop, &gone, NOW_MS)), Ok(true));
     assert_eq!(wait(vault.revoke_key(&key.id)), Ok(true));
     wait(vault.create_merchant(&merchant("late"), NOW)).unwrap();
     assert!(verified(&vault).is_whole(), "{:?}", verified(&vault));

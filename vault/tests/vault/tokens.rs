@@ -19,9 +19,9 @@ on_stage!(1 a_text_is_kept_shown_described_and_deleted(stage) {
         assert_eq!(revealed(&vault, &shop, &token).as_deref(), Some(text));
         let meta = vault.token_meta(&shop, &token, NOW_MS).unwrap().unwrap();
         assert_eq!((&meta.token, meta.created, meta.expires), (&token, NOW_MS, None));
-        assert_eq!(wait(vault.forget(&other, &token)), Ok(false));
-        assert_eq!(wait(vault.forget(&shop, &token)), Ok(true));
-        assert_eq!(wait(vault.forget(&shop, &token)), Ok(false));
+        assert_eq!(wait(vault.forget(&other, &token, NOW_MS)), Ok(false));
+        assert_eq!(wait(vault.forget(&shop, &token, NOW_MS)), Ok(true));
+        assert_eq!(wait(vault.forget(&shop, &token, NOW_MS)), Ok(false));
         assert_eq!(revealed(&vault, &shop, &token), None);
         assert_eq!(vault.token_meta(&shop, &token, NOW_MS), Ok(None));
     }
@@ -77,7 +77,7 @@ on_stage!(1 a_guess_of_a_token_is_known_for_one_before_the_store_is_asked(stage)
     assert_eq!(revealed(&vault, &other, &token), None, "it names its merchant");
     for guess in guesses {
         assert_eq!(revealed(&vault, &shop, &guess), None, "{guess}");
-        assert_eq!(wait(vault.forget(&shop, &guess)), Ok(false), "{guess}");
+        assert_eq!(wait(vault.forget(&shop, &guess, NOW_MS)), Ok(false), "{guess}");
     }
     assert_eq!(vault.figures().opens, 0);
     assert_eq!(revealed(&vault, &shop, &token).as_deref(), Some(PAN));
@@ -127,7 +127,7 @@ on_stage!(2 a_verification_value_is_good_once_never_shown_and_gone_with_the_proc
         assert_eq!(card.1.as_deref(), Some("737"));
         assert!(opened(&vault, &shop, clear(PAN), cvv(&first)).is_err());
         assert_eq!(vault.token_meta(&shop, &first, NOW_MS), Ok(None));
-        assert_eq!(wait(vault.forget(&shop, &second)), Ok(true));
+        assert_eq!(wait(vault.forget(&shop, &second, NOW_MS)), Ok(true));
         assert_eq!(vault.figures().cvvs_in_memory, 0);
         std::fs::write(file, kept(&vault, &shop, "737").as_str()).unwrap();
         return;
