@@ -14,7 +14,7 @@ use certificates::{Authority, Kind};
 use client::{Answer, Client, Http};
 use serde_json::{Value, json};
 use std::fs;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -92,11 +92,20 @@ pub fn program() -> anyhow::Result<PathBuf> {
 /// A folder that is nobody else's.
 fn new_directory() -> anyhow::Result<PathBuf> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let name = format!("orchestra-net-{}-{count}", std::process::id());
-    let directory = std::env::temp_dir().join(name);
-    fs::create_dir_all(directory.join("tokens"))?;
-    Ok(directory)
+    loop {
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("orchestra-net-{}-{count}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        match fs::create_dir(&directory) {
+            Ok(()) => {
+                fs::create_dir(directory.join("tokens"))?;
+                return Ok(directory);
+            }
+            // Left behind by a process that had this number before, and was killed.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// An address that was free a moment ago.

@@ -3,6 +3,7 @@
 
 use super::{Connection, KeyType, ObjectClass, init_token, using};
 use crate::hsm::Access;
+use crate::store::scratch::Scratch;
 use cryptoki::object::Attribute;
 use cryptoki::types::AuthPin;
 use model::Secret;
@@ -29,10 +30,10 @@ fn in_child(name: &str, body: impl FnOnce()) {
     if std::env::var_os(CHILD).is_some() {
         return body();
     }
-    let directory = std::env::temp_dir().join(format!("orchestra-vectors-{}", std::process::id()));
-    let tokens = directory.join("tokens");
-    std::fs::create_dir_all(&tokens).unwrap();
-    let conf = directory.join("softhsm2.conf");
+    let scratch = Scratch::new();
+    let tokens = scratch.path().join("tokens");
+    std::fs::create_dir(&tokens).unwrap();
+    let conf = scratch.path().join("softhsm2.conf");
     std::fs::write(&conf, format!("directories.tokendir = {}\n", tokens.display())).unwrap();
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture"])
@@ -41,7 +42,6 @@ fn in_child(name: &str, body: impl FnOnce()) {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
-    std::fs::remove_dir_all(directory).unwrap();
 }
 
 fn connection() -> Connection {
