@@ -395,7 +395,7 @@ impl Metrics {
 }
 
 /// Every figure by its name; one that is added must be thought of here.
-fn rows(figures: &Figures) -> [(&'static str, u64); 52] {
+fn rows(figures: &Figures) -> [(&'static str, u64); 54] {
     let Figures {
         audit,
         commits,
@@ -433,6 +433,8 @@ fn rows(figures: &Figures) -> [(&'static str, u64); 52] {
         hsm_silent_ms,
         key_memory_locked_bytes,
         key_memory_unlocked_bytes,
+        process_dumpable,
+        process_memory_locked,
         rotating,
         rotation_keys,
         rotation_keys_done,
@@ -487,6 +489,8 @@ fn rows(figures: &Figures) -> [(&'static str, u64); 52] {
         ("hsm_silent_ms", hsm_silent_ms),
         ("key_memory_locked_bytes", key_memory_locked_bytes),
         ("key_memory_unlocked_bytes", key_memory_unlocked_bytes),
+        ("process_dumpable", process_dumpable),
+        ("process_memory_locked", process_memory_locked),
         ("rotating", rotating),
         ("rotation_keys", rotation_keys),
         ("rotation_keys_done", rotation_keys_done),

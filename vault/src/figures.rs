@@ -65,6 +65,9 @@ pub struct Figures {
     /// Memory for keys that is locked, and that the system did not lock.
     pub key_memory_locked_bytes: u64,
     pub key_memory_unlocked_bytes: u64,
+    /// 1 if this process can be dumped or attached to, and 1 if all of its memory is locked.
+    pub process_dumpable: u64,
+    pub process_memory_locked: u64,
     /// Of the rotation that is under way: 1 if one is, and how far it is.
     pub rotating: u64,
     pub rotation_keys: u64,

@@ -1,5 +1,11 @@
 //! What a process does before it holds keys.
 
+use rustix::process::{DumpableBehavior, dumpable_behavior};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether [`harden_process`] locked all pages, those to come among them.
+static MEMORY_LOCKED: AtomicBool = AtomicBool::new(false);
+
 /// What [`harden_process`] achieved. What is false is worth a line in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hardening {
@@ -33,5 +39,12 @@ pub fn harden_process() -> Hardening {
     // stacks cost nothing.
     let memory_locked = unlimited
         && unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) == 0 };
+    MEMORY_LOCKED.store(memory_locked, Ordering::Relaxed);
     Hardening { no_dumps, memory_locked }
+}
+
+/// Whether this process can be dumped now, as the kernel says, and whether all of its memory is locked.
+pub(crate) fn dumpable_and_locked() -> (bool, bool) {
+    let shut = matches!(dumpable_behavior(), Ok(DumpableBehavior::NotDumpable));
+    (!shut, MEMORY_LOCKED.load(Ordering::Relaxed))
 }

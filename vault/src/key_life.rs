@@ -325,6 +325,9 @@ impl Vault {
         figures.hsm_silent_ms = u64::try_from(silent).unwrap_or(u64::MAX);
         (figures.key_memory_locked_bytes, figures.key_memory_unlocked_bytes) =
             crate::locked::figures();
+        let (dumpable, locked) = crate::harden::dumpable_and_locked();
+        figures.process_dumpable = u64::from(dumpable);
+        figures.process_memory_locked = u64::from(locked);
     }
 
     fn key_line(&self, row: &Row) -> KeyLine {

@@ -298,14 +298,20 @@ on_stage!(1 a_closed_vault_writes_no_more(stage) {
     assert!(revealed(&vault, &shop, &token).is_some());
 });
 
-/// Nothing of a stage is needed, only that a child is its own process.
+/// A child is its own process.
 #[test]
 fn a_hardened_process_tells_what_it_achieved() {
     crate::stage::play(
         concat!(module_path!(), "::a_hardened_process_tells_what_it_achieved"),
         1,
-        |_: &Stage| {
-            assert!(vault::harden_process().no_dumps);
+        |stage: &Stage| {
+            let vault = stage.make();
+            let figures =
+                || (vault.figures().process_dumpable, vault.figures().process_memory_locked);
+            assert_eq!(figures(), (1, 0), "nothing was done yet");
+            let achieved = vault::harden_process();
+            assert!(achieved.no_dumps);
+            assert_eq!(figures(), (0, u64::from(achieved.memory_locked)));
             let limits = fs::read_to_string("/proc/self/limits").unwrap();
             let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
             assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
