@@ -12,8 +12,8 @@ mod transactions;
 mod wire;
 
 pub use key_life::{
-    AddCustodian, ApproveCustodian, ApproveKek, Custodian, CustodianLine, DestroyKek, RotateDeks,
-    Rotation, VaultKeyLine,
+    AddCustodian, Agreed, ApproveCustodian, ApproveKek, Custodian, CustodianLine, DestroyKek,
+    RotateDeks, Rotation, Shred, VaultKeyLine,
 };
 pub use long::{Found, Rows, Verified};
 pub use rotate::{Counter, OneAccount, Stage, Switch, Validate, ValidityLine, WholeAccount};
@@ -56,7 +56,7 @@ pub enum Request {
     RevokeKey(Key),
     RotateDeks(RotateDeks),
     Rotation,
-    Shred(Merchant),
+    Shred(Shred),
     Status,
     Transactions(Transactions),
     VaultKeys,
@@ -123,6 +123,7 @@ pub enum Answer {
     Account(AccountLine),
     AccountWhole(Box<WholeAccount>),
     Accounts(Vec<AccountLine>),
+    Agreed(Agreed),
     AuditHead(AuditHead),
     Custodians(Vec<CustodianLine>),
     /// What was asked for follows in another form.
@@ -318,7 +319,7 @@ async fn perform(vault: &Vault, who: &Who, request: Request) -> Result<Answer, R
         }
         Request::RotateDeks(which) => key_life::rotate_deks(vault, who, which).await,
         Request::Rotation => Ok(Answer::Rotation(vault.progress().into())),
-        Request::Shred(Merchant { merchant }) => key_life::shred(vault, who, merchant).await,
+        Request::Shred(asked) => key_life::shred(vault, who, asked).await,
         Request::VaultKeys => key_life::keys(vault, who).await,
         Request::ListAccounts(Merchant { merchant }) => {
             Ok(Answer::Accounts(lines(vault.accounts(&merchant)?)))

@@ -349,6 +349,7 @@ impl From<VaultError> for Refused {
             | VaultError::Locked
             | VaultError::NewCustodian
             | VaultError::NoCustodian
+            | VaultError::NoCustodians
             | VaultError::NoSuchKey
             | VaultError::NoSuchMerchant
             | VaultError::NotNothing

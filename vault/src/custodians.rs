@@ -1,4 +1,5 @@
-//! Key custodians: two of them must agree before the key in the token is exchanged.
+//! Key custodians: two of them must agree before the key in the token is exchanged, and before what
+//! cannot be undone ([`Deed`]).
 //!
 //! Each has a secret of their own, of which only a slow keyed hash is kept, sealed. One says yes,
 //! and within [`APPROVAL_S`] another must; the same one twice is refused.
@@ -11,17 +12,20 @@
 //! meantime: that is the way back for a vault whose custodians are all gone.
 
 use crate::audit::{Action, Who};
-use crate::frame::{Fields, Framer, frame};
+use crate::frame::{Fields, Framer};
 use crate::keyring::SYSTEM;
 use crate::keyring::table::TOKEN;
-use crate::rotation::Rotate;
 use crate::seal::{Claim, Dek, Place, Purpose, same};
-use crate::store::{Collection, Entry, PAGE_ENTRIES_MAX, Store, Write};
+use crate::store::{Collection, Entry, PAGE_ENTRIES_MAX, Store};
 use crate::{StoreError, UnixSeconds, Vault, VaultError};
 use argon2::{Algorithm, Argon2, Params, Version};
 use model::Secret;
-use std::sync::{Mutex, PoisonError};
 use zeroize::Zeroizing;
+
+mod attempts;
+mod deeds;
+
+pub use deeds::{Approval, Deed};
 
 /// How many custodians there may be.
 pub const CUSTODIANS_MAX: usize = 32;
@@ -30,20 +34,16 @@ pub const CUSTODIAN_NAME_BYTES_MAX: usize = 32;
 /// How long a custodian's secret is, in bytes.
 pub const CUSTODIAN_SECRET_BYTES_MIN: usize = 12;
 pub const CUSTODIAN_SECRET_BYTES_MAX: usize = 256;
-/// How long a first approval waits for the second.
+/// How long a first word waits for the second.
 pub const APPROVAL_S: u64 = 24 * 3_600;
 /// How long the word of a new custodian does not count whom another approved: longer than a week-end.
 pub const NEWCOMER_S: u64 = 72 * 3_600;
 /// The same of one whom nobody approved.
 pub const UNAPPROVED_S: u64 = 30 * 24 * 3_600;
-/// After how many wrong secrets in a row nobody is listened to, and for how long (PCI DSS 8.3.4).
-const WRONG_MAX: u32 = 10;
-const LOCKED_OUT_S: u64 = 30 * 60;
 /// What one hash costs: 64 MiB, three times over.
 const HASH_KIB: u32 = 64 * 1024;
 const HASH_ROUNDS: u32 = 3;
 const PREFIX: &[u8] = b"custodian\0";
-const APPROVAL_ROW: &[u8] = b"kek approval";
 const WHAT: &str = "custodians";
 
 /// What there is to say of a custodian.
@@ -57,19 +57,6 @@ pub struct CustodianBrief {
     /// Which custodian approved them.
     pub approved_by: Option<Box<str>>,
 }
-
-/// What an approval led to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Approval {
-    /// It is the first one. Another custodian has time until then.
-    Waits { until: UnixSeconds },
-    /// It is the second one, and the rotation has begun on the word of these.
-    Begun { by: Box<str> },
-}
-
-/// Wrong secrets in a row, and when the last one was.
-#[derive(Debug, Default)]
-pub(crate) struct Wrong(Mutex<(u32, UnixSeconds)>);
 
 struct Custodian {
     hash: [u8; 32],
@@ -108,20 +95,6 @@ fn hash(dek: &Dek, salt: &[u8; 16], secret: &Secret) -> Result<Zeroizing<[u8; 32
         slow.map_err(|_| refused)?.hash_password_into(secret.expose().as_bytes(), salt, &mut *hash);
     hashed.map_err(|_| refused)?;
     Ok(hash)
-}
-
-// === impl Wrong ===
-
-impl Wrong {
-    fn is_locked_out(&self, now: UnixSeconds) -> bool {
-        let (wrong, last) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        wrong >= WRONG_MAX && now < last.saturating_add(LOCKED_OUT_S)
-    }
-
-    fn note(&self, right: bool, now: UnixSeconds) {
-        let mut wrong = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *wrong = if right { (0, now) } else { (wrong.0.saturating_add(1), now) };
-    }
 }
 
 // === impl Custodian ===
@@ -256,7 +229,7 @@ impl Vault {
         (by, secret): (&str, &Secret),
         now: UnixSeconds,
     ) -> Result<(), VaultError> {
-        self.check_custodian(by, secret, now)?;
+        self.check_custodian(by, secret, now).await?;
         let _one_at_a_time = self.changes.lock().await;
         let claim = self.claim(None, Purpose::Custodian, 1).await?;
         let old = self.store.get(Collection::Meta, &row(name))?;
@@ -305,91 +278,22 @@ impl Vault {
         self.audit.act::<_, VaultError>(event, remove).await
     }
 
-    /// Says yes to a new key in the token. The second custodian who does begins the rotation.
-    ///
-    /// # Errors
-    /// The secret is not that of the custodian, their word does not count yet, it is the same
-    /// custodian again, or a rotation is under way.
-    pub async fn approve_kek_rotation(
-        &self,
-        name: &str,
-        secret: &Secret,
-        who: &Who,
-        now: UnixSeconds,
-    ) -> Result<Approval, VaultError> {
-        let object = if is_name(name) { name } else { "not a name" };
-        let event = who.event(Action::KekApprove, None, object);
-        self.audit.act(event, self.approve_now(name, secret, now)).await
-    }
-
-    async fn approve_now(
-        &self,
-        name: &str,
-        secret: &Secret,
-        now: UnixSeconds,
-    ) -> Result<Approval, VaultError> {
-        self.check_custodian(name, secret, now)?;
-        let changes = self.changes.lock().await;
-        match self.pending_approval(now)? {
-            Some((first, _)) if *first == *name => Err(VaultError::SameCustodian),
-            Some((first, _)) => {
-                let by: Box<str> = format!("{first}, {name}").into();
-                let used =
-                    Write::Delete { collection: Collection::Meta, key: APPROVAL_ROW.to_vec() };
-                drop(changes);
-                self.begin(Rotate::Kek { by: by.clone() }, now, vec![used]).await?;
-                Ok(Approval::Begun { by })
-            }
-            None => {
-                let claim = self.claim(None, Purpose::Custodian, 1).await?;
-                let value = self.seal_approval(&claim, name, now);
-                let key = APPROVAL_ROW.to_vec();
-                let put = Write::Put { collection: Collection::Meta, key, value };
-                self.store.batch(vec![put]).await?;
-                Ok(Approval::Waits { until: now.saturating_add(APPROVAL_S) })
-            }
-        }
-    }
-
-    fn seal_approval(&self, claim: &Claim, name: &str, now: UnixSeconds) -> Vec<u8> {
-        self.counts.seals.add();
-        claim.seal(place("kek", "approval"), &frame(&[name.as_bytes(), &now.to_be_bytes()]))
-    }
-
-    /// Who approved first, and when, if that is still good.
-    fn pending_approval(
-        &self,
-        now: UnixSeconds,
-    ) -> Result<Option<(Box<str>, UnixSeconds)>, VaultError> {
-        let system = self.keyring.system()?;
-        let Some(sealed) = self.store.get(Collection::Meta, APPROVAL_ROW)? else { return Ok(None) };
-        let text = self.unseal(WHAT, &system.custodian, place("kek", "approval"), &sealed)?;
-        let mut fields = Fields::new(&text);
-        let read = (fields.text(), fields.number());
-        let (Some(name), Some(begun)) = read else { return Err(self.refused(WHAT)) };
-        // Somebody who has the name since then has said nothing.
-        let same = self.custodian(name)?.is_some_and(|custodian| custodian.accepted <= begun);
-        let good = same && now < begun.saturating_add(APPROVAL_S);
-        Ok(good.then(|| (name.into(), begun)))
-    }
-
     /// Refuses who is not the custodian they say they are. It takes as long for a name that nobody
     /// has.
-    fn check_custodian(
+    async fn check_custodian(
         &self,
         name: &str,
         secret: &Secret,
         now: UnixSeconds,
     ) -> Result<(), VaultError> {
-        if self.custodian_wrongs.is_locked_out(now) {
-            return Err(VaultError::Custodian);
-        }
+        let _one_at_a_time = self.changes.lock().await;
+        self.note_attempt(now).await?;
         let system = self.keyring.system()?;
         let found = if is_name(name) { self.custodian(name)? } else { None };
         let (salt, kept) = found.as_ref().map_or(([0; 16], [0; 32]), |c| (c.salt, c.hash));
         let right = same(&*hash(system.custodian.active(), &salt, secret)?, &kept);
-        self.custodian_wrongs.note(right, now);
         let found = found.filter(|_| right).ok_or(VaultError::Custodian)?;
+        self.forget_attempts().await?;
         (found.counts_from <= now).then_some(()).ok_or(VaultError::NewCustodian)
     }
 
@@ -400,6 +304,20 @@ impl Vault {
         Custodian::parse(&record).map(Some).ok_or_else(|| self.refused(WHAT))
     }
 
+    /// Whether a row that has to do with custodians opens. `None`: it has not, or does not.
+    pub(crate) fn custodian_row_holds(&self, key: &[u8], sealed: &[u8]) -> Option<()> {
+        match key {
+            deeds::APPROVAL_ROW => self.word_holds(sealed),
+            attempts::ATTEMPTS_ROW => self.attempts_hold(sealed),
+            _ => {
+                let name = name_of(key).filter(|_| key.starts_with(PREFIX))?;
+                let system = self.keyring.system().ok()?;
+                let record = system.custodian.open(place(name, "custodian"), sealed).ok()?;
+                Custodian::parse(&record).map(drop)
+            }
+        }
+    }
+
     fn custodian_rows(&self) -> Result<Vec<Entry>, VaultError> {
         Ok(self.store.page(Collection::Meta, None, PREFIX, PAGE_ENTRIES_MAX)?)
     }
@@ -408,9 +326,29 @@ impl Vault {
 #[cfg(test)]
 mod tests {
     use super::Who;
+    use crate::VaultError;
     use crate::stage::{NOW, on_stage};
-    use crate::store::wait;
+    use crate::store::{Collection, Store, Write, wait};
     use model::Secret;
+    use std::future::Future;
+    use std::task::{Context, Waker};
+
+    on_stage!(1 an_attempt_counts_before_its_secret_is_looked_at(stage) {
+        let (vault, secret) = (stage.make(), Secret::new("a secret of their own"));
+        wait(vault.add_custodian("alice", &secret, &Who::system(), NOW)).unwrap();
+        let mut nobody = Context::from_waker(Waker::noop());
+        for _ in 0..10 {
+            let mut asking = Box::pin(vault.check_custodian("alice", &secret, NOW));
+            assert!(asking.as_mut().poll(&mut nobody).is_pending());
+            // Who asked is gone before there is an answer. It is in the queue of the store, in front of
+            // this.
+            drop(asking);
+            let (collection, key) = (Collection::Meta, b"later".to_vec());
+            wait(vault.store.batch(vec![Write::Put { collection, key, value: vec![] }])).unwrap();
+        }
+        let right = wait(vault.check_custodian("alice", &secret, NOW));
+        assert_eq!(right, Err(VaultError::Custodian));
+    });
 
     on_stage!(1 those_whose_word_does_not_count_yet_are_counted(stage) {
         let vault = stage.make();

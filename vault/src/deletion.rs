@@ -16,7 +16,7 @@ use model::MerchantId;
 use std::sync::Arc;
 
 /// Where in [`Collection::Meta`] it stands since when a record of a key is deleted.
-const MARK: &[u8] = b"deleted\0";
+pub(crate) const MARK: &[u8] = b"deleted\0";
 
 /// A row that goes, or one in whose place another comes.
 pub(crate) struct Going {

@@ -114,6 +114,15 @@ pub enum OpenError {
     /// A row that the vault cannot do without is missing or not in its form.
     #[error("the vault's {what} is missing or damaged; restore the store from a backup")]
     Damaged { what: &'static str },
+    /// The vault is open, and what was to be done with it was not.
+    #[error("{0}")]
+    Vault(#[from] VaultError),
+    /// A vault that has custodians is put back without the word of one.
+    #[error(
+        "this vault has custodians, and it takes the words of two of them to accept an older copy of \
+         it: say who with `--custodian NAME`"
+    )]
+    NoWord,
     /// There is more in the store than the vault keeps in memory.
     #[error("the vault holds more than {max} {what}; this version keeps no more in memory")]
     TooMany { what: &'static str, max: usize },
@@ -179,6 +188,12 @@ pub enum VaultError {
     /// There is none of this name.
     #[error("there is no custodian of this name")]
     NoCustodian,
+    /// What takes two of them is asked for where there are none.
+    #[error(
+        "this takes the words of two custodians, and there are none: have two people run `orchestra \
+         custodians add NAME`, and say it again with `--custodian NAME`, each of them"
+    )]
+    NoCustodians,
     /// The first approval is theirs as well.
     #[error("the first approval is of the same custodian; another one must give the second")]
     SameCustodian,

@@ -4,12 +4,18 @@
 //! was written there, and that nothing is missing, shows the store's ledger: see `store::ledger`.
 //! Here is the key that it is kept with, and the walk that checks everything.
 
-use crate::keyring::{Keyring, SYSTEM};
+use crate::frame::Fields;
+use crate::keyring::table::{Anchor, SEAL_ROW};
+use crate::keyring::{Keyring, SEALS, SYSTEM};
+use crate::payments::LOW_WATER_ROW;
+use crate::rotation::{JOB_ROW, Job};
 use crate::seal::{Dek, Deks, Place, same};
 use crate::store::{
     Collection, Digest, Follow, LedgerError, RawRow, SledStore, Step, Store, Witness,
 };
-use crate::{OpenError, StoreError, Vault, VaultError};
+use crate::{
+    AUDIT_PLACE, AUDIT_ROW, OpenError, StoreError, VAULT_ROW, Vault, VaultError, deletion,
+};
 use std::fmt;
 use std::sync::Arc;
 
@@ -177,7 +183,7 @@ impl Vault {
 
     fn value_holds(&self, collection: Collection, key: &[u8], value: &[u8]) -> bool {
         match collection {
-            Collection::Meta => true,
+            Collection::Meta => self.meta_holds(key, value).is_some(),
             Collection::Keys => self.wrapped_key_holds(key, value),
             Collection::Merchants => self.merchant_holds(key, value),
             Collection::ApiKeys => self.api_key_holds(key, value),
@@ -186,6 +192,50 @@ impl Vault {
             Collection::Payments => self.journal_holds(key, value),
         }
     }
+}
+
+// === impl Vault ===
+
+impl Vault {
+    /// Whether a row that the vault keeps about itself opens, or is in its form.
+    fn meta_holds(&self, key: &[u8], value: &[u8]) -> Option<()> {
+        match key {
+            // The store's own, which it reads before it opens.
+            b"format" => Some(()),
+            AUDIT_ROW => self.audit_memory_holds(value),
+            JOB_ROW => Job::parse(value).map(drop),
+            LOW_WATER_ROW => is_number(value),
+            SEAL_ROW => self.table_seal_holds(value),
+            VAULT_ROW => self.vault_row_holds(value),
+            _ if key.starts_with(deletion::MARK) => is_number(value),
+            _ if key.starts_with(SEALS) => is_number(value),
+            _ => self.custodian_row_holds(key, value),
+        }
+    }
+
+    fn audit_memory_holds(&self, sealed: &[u8]) -> Option<()> {
+        let system = self.keyring.system().ok()?;
+        system.audit.open(AUDIT_PLACE, sealed).ok().map(drop)
+    }
+
+    fn vault_row_holds(&self, row: &[u8]) -> Option<()> {
+        let mut fields = Fields::new(row);
+        let (_format, id, _kek): ([u8; 4], [u8; 8], [u8; 8]) =
+            (fields.array()?, fields.array()?, fields.array()?);
+        fields.end().filter(|()| id == self.keyring.vault())
+    }
+
+    /// The seal is that of the list in memory, or of another moment.
+    fn table_seal_holds(&self, seal: &[u8]) -> Option<()> {
+        let (anchor, system) = (Anchor::parse(seal)?, self.keyring.system().ok()?);
+        let table = self.keyring.table();
+        let same = table.anchor(system.key_table.active()) == anchor;
+        (same || anchor.version != table.version()).then_some(())
+    }
+}
+
+fn is_number(value: &[u8]) -> Option<()> {
+    <[u8; 8]>::try_from(value).ok().map(drop)
 }
 
 /// What may be shown of a row's name: of a token, whose name is as good as the card to the merchant,

@@ -251,21 +251,20 @@ impl Vault {
         Ok(former)
     }
 
-    /// Destroys the keys of a merchant: nothing that they sealed opens again, its API keys are no
-    /// longer good, and its name is not given to another.
+    /// Destroys the keys of a merchant, on the word of `by`: nothing that they sealed opens again, its
+    /// API keys are no longer good, and its name is not given to another.
     ///
     /// Copies of the wrapped keys, in backups and in old pages of the store, are good as long as the
     /// key in the token that wrapped them is. Rotating that one and destroying the old one ends them.
-    ///
-    /// # Errors
-    /// There is no such merchant, or it was shredded already, or the vault failed.
-    pub async fn shred(
+    pub(crate) async fn shred(
         &self,
         merchant: &MerchantId,
+        by: &str,
         who: &Who,
         now: UnixSeconds,
     ) -> Result<(), VaultError> {
-        let event = who.event(Action::MerchantShred, Some(merchant), merchant.as_str());
+        let object = format!("{merchant}, on the word of {by}");
+        let event = who.event(Action::MerchantShred, Some(merchant), object);
         self.audit.act(event, self.shred_now(merchant, now)).await
     }
 

@@ -340,8 +340,9 @@ impl Keyring {
     }
 
     /// Lets the token remember the table that is there, whatever it remembered. Blocks on the token.
-    pub(crate) fn have_believed(&self, store: &dyn Store, hsm: &Hsm) -> Result<(), OpenError> {
-        let found = Anchor::read(store)?;
+    pub(crate) fn have_believed(&self, store: &dyn Store, hsm: &Hsm) -> Result<(), VaultError> {
+        let damaged = |_| VaultError::Sealed { what: "seal of the list of keys" };
+        let found = Anchor::read(store).map_err(damaged)?;
         hsm.set_anchor(self.vault.to_vec(), found.bytes())?;
         self.anchored.store(found.version, std::sync::atomic::Ordering::Relaxed);
         Ok(())
@@ -573,8 +574,10 @@ fn unwrap(
 }
 
 /// Where in [`Collection::Meta`] it stands how many seals of a key are spoken for.
+pub(crate) const SEALS: &[u8] = b"seals\0";
+
 pub(crate) fn seals_row(id: DekId) -> Vec<u8> {
-    [b"seals\0".as_slice(), &id.0].concat()
+    [SEALS, &id.0].concat()
 }
 
 // === impl Vault ===

@@ -52,7 +52,7 @@ pub use backup::{
 };
 pub use custodians::{
     APPROVAL_S, Approval, CUSTODIAN_NAME_BYTES_MAX, CUSTODIAN_SECRET_BYTES_MAX,
-    CUSTODIAN_SECRET_BYTES_MIN, CUSTODIANS_MAX, CustodianBrief, NEWCOMER_S, UNAPPROVED_S,
+    CUSTODIAN_SECRET_BYTES_MIN, CUSTODIANS_MAX, CustodianBrief, Deed, NEWCOMER_S, UNAPPROVED_S,
 };
 pub use cvvs::CvvLoan;
 pub use error::{CardError, HsmError, OpenError, VaultError};
@@ -144,7 +144,6 @@ pub struct Vault {
     keeper: Arc<Keeper>,
     settings: KeySettings,
     rotations: Rotations,
-    custodian_wrongs: custodians::Wrong,
     /// Held while seals of a key are reserved.
     reserving: tokio::sync::Mutex<()>,
     /// Held while the lists in memory are changed, so that their maxima hold, and while an account is.
@@ -203,23 +202,43 @@ impl Vault {
         Self::open_as(settings, Age::AsRemembered)
     }
 
-    /// Opens a vault whose list of keys is whatever it is, and has the token believe it from then
-    /// on. Both are in the audit log first.
+    /// Opens a vault that was restored from a backup, which is older than the token remembers, and
+    /// lets the token forget what came after it. Both are in the audit log first.
     fn open_restored_by(settings: &Settings, who: &Who) -> Result<Self, OpenError> {
         let vault = Self::open_as(settings, Age::Unasked)?;
-        let event = who.event(Action::VaultAcceptRestored, None, "vault");
-        let believe = async { vault.keyring.have_believed(&*vault.store, &vault.hsm) };
-        wait(vault.audit.act(event, believe))?;
+        wait(vault.accept_age("vault", who))?;
         Ok(vault)
     }
 
-    /// Opens a vault that was restored from a backup, which is older than the token remembers, and
-    /// lets the token forget what came after it.
+    /// Lets the token believe a vault that is older than it remembers, because its files were put back,
+    /// on the words of two of its custodians. Of a vault that has none, the operator's is enough.
     ///
     /// # Errors
-    /// As [`Self::open`].
-    pub fn open_restored(settings: &Settings) -> Result<Self, OpenError> {
-        Self::open_restored_by(settings, &Who::this_user())
+    /// As [`Self::open`] and [`Self::approve`].
+    pub fn accept_restored(
+        settings: &Settings,
+        custodian: Option<(&str, &Secret)>,
+        now: UnixSeconds,
+    ) -> Result<Approval, OpenError> {
+        let vault = Self::open_as(settings, Age::Unasked)?;
+        let who = Who::this_user();
+        match custodian {
+            Some(custodian) => {
+                Ok(wait(vault.approve(&Deed::AcceptRestored, custodian, &who, now))?)
+            }
+            None if vault.custodians()?.is_empty() => {
+                wait(vault.accept_age("vault, which has no custodians", &who))?;
+                Ok(Approval::Done { by: "nobody else".into() })
+            }
+            None => Err(OpenError::NoWord),
+        }
+    }
+
+    /// Has the token believe the list of keys as it is.
+    async fn accept_age(&self, object: &str, who: &Who) -> Result<(), VaultError> {
+        let event = who.event(Action::VaultAcceptRestored, None, object);
+        let believe = async { self.keyring.have_believed(&*self.store, &self.hsm) };
+        self.audit.act(event, believe).await
     }
 
     fn open_as(settings: &Settings, age: Age) -> Result<Self, OpenError> {
@@ -249,7 +268,6 @@ impl Vault {
             keeper,
             settings: settings.keys.clone(),
             rotations,
-            custodian_wrongs: custodians::Wrong::default(),
             reserving: tokio::sync::Mutex::default(),
             changes: tokio::sync::Mutex::default(),
         };

@@ -39,6 +39,7 @@ use crate::store::{Collection, Entry, Store};
 use crate::{StoreError, UnixMillis, Vault, VaultError};
 use model::{AccountName, Amount, Change, ChangeKind, Evidence, MerchantId};
 use model::{NotAllowed, Payment, Report, Standing, TransactionId};
+pub(crate) use recover::LOW_WATER_ROW;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};

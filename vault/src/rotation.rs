@@ -32,7 +32,7 @@ use crate::keyring::table::{KeyState, Name, Row, TOKEN};
 use crate::seal::{DekId, Purpose, Rotation};
 use crate::store::{Collection, Store, Write, wait};
 use crate::{OpenError, UnixSeconds, Vault, VaultError};
-use job::{JOB_ROW, Job};
+pub(crate) use job::{JOB_ROW, Job};
 use model::MerchantId;
 use records::records_of;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -516,6 +516,7 @@ fn waits_for(error: VaultError) -> &'static str {
         | VaultError::KeyInUse
         | VaultError::NewCustodian
         | VaultError::NoCustodian
+        | VaultError::NoCustodians
         | VaultError::NoSuchKey
         | VaultError::NoSuchMerchant
         | VaultError::NoTerms

@@ -5,7 +5,7 @@ use crate::clock;
 use model::{MerchantId, Secret};
 use serde::{Deserialize, Serialize};
 use vault::audit::{Action, Who};
-use vault::{Approval, Progress, Vault};
+use vault::{Approval, Deed, Progress, Vault};
 
 /// Data keys to exchange: of one merchant, or of all and of the system.
 #[derive(Debug, Serialize, Deserialize)]
@@ -23,11 +23,35 @@ pub struct ApproveKek {
     pub secret: Secret,
 }
 
-/// A key in the token, by its id.
+/// A key in the token, by its id, and the word of a custodian that it is to be destroyed.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DestroyKek {
     pub id: Box<str>,
+    pub name: Box<str>,
+    #[serde(with = "wire::secret")]
+    pub secret: Secret,
+}
+
+/// A merchant, and the word of a custodian that its keys are to be destroyed.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shred {
+    #[serde(with = "wire::word")]
+    pub merchant: MerchantId,
+    pub name: Box<str>,
+    #[serde(with = "wire::secret")]
+    pub secret: Secret,
+}
+
+/// What the word of a custodian led to.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Agreed {
+    /// Until when another custodian has time, when it was the first word.
+    pub approval_until: Option<String>,
+    /// On whose words it was done, when it was the second.
+    pub by: Option<Box<str>>,
 }
 
 /// A new custodian.
@@ -130,17 +154,23 @@ pub(super) async fn destroy_kek(
     who: &Who,
     asked: DestroyKek,
 ) -> Result<Answer, Refusal> {
-    vault.destroy_kek(&asked.id, who, clock::now_seconds()).await?;
-    Ok(Answer::Gone)
+    let DestroyKek { id, name, secret } = asked;
+    agree(vault, who, &Deed::DestroyKek { id }, (&name, &secret)).await
 }
 
-pub(super) async fn shred(
+pub(super) async fn shred(vault: &Vault, who: &Who, asked: Shred) -> Result<Answer, Refusal> {
+    let Shred { merchant, name, secret } = asked;
+    agree(vault, who, &Deed::Shred { merchant }, (&name, &secret)).await
+}
+
+async fn agree(
     vault: &Vault,
     who: &Who,
-    merchant: MerchantId,
+    deed: &Deed,
+    custodian: (&str, &Secret),
 ) -> Result<Answer, Refusal> {
-    vault.shred(&merchant, who, clock::now_seconds()).await?;
-    Ok(Answer::Gone)
+    let approval = vault.approve(deed, custodian, who, clock::now_seconds()).await?;
+    Ok(Answer::Agreed(approval.into()))
 }
 
 pub(super) async fn add_custodian(
@@ -197,6 +227,19 @@ pub(super) async fn keys(vault: &Vault, who: &Who) -> Result<Answer, Refusal> {
         seals: line.seals,
     });
     Ok(Answer::VaultKeys(lines.collect()))
+}
+
+// === impl Agreed ===
+
+impl From<Approval> for Agreed {
+    fn from(approval: Approval) -> Self {
+        match approval {
+            Approval::Waits { until } => {
+                Self { approval_until: Some(super::time_of(until)), by: None }
+            }
+            Approval::Done { by } => Self { approval_until: None, by: Some(by) },
+        }
+    }
 }
 
 // === impl Merchant ===

@@ -1,8 +1,9 @@
 //! `orchestra vault rotate`, and what ends keys.
 
+use super::custodians::secret_of;
 use super::{Output, ask, ask_running, load, merchants, myself, open, terminal};
 use crate::admin::{
-    Answer, ApproveKek, DestroyKek, Merchant, Request, RotateDeks, Rotation, answer,
+    Answer, ApproveKek, DestroyKek, Request, RotateDeks, Rotation, Shred as ShredKeys, answer,
 };
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -25,19 +26,23 @@ Without `serve` it works by itself, and what is cut off is gone on with by --res
 A new key in the token takes two custodians: the first one's word is good for 24 hours.";
 
 const SHRED_EXAMPLES: &str = "\
-Example:
-  orchestra vault shred --merchant acme
+Examples:
+  orchestra vault shred --merchant acme --custodian alice
+  orchestra vault shred --merchant acme --custodian bob --secret file:/media/bob/secret --yes
 
 It destroys the keys of a merchant: nothing that is kept for it can be opened by anybody, its API
-keys end at once, and its name is not given again. It cannot be undone. Older copies of the wrapped
+keys end at once, and its name is not given again. It cannot be undone, and takes two custodians:
+the first one's word is good for 24 hours, and the second one's does it. Older copies of the wrapped
 keys, as in backups, end when the key in the token is rotated and the old one destroyed.";
 
 const DESTROY_EXAMPLES: &str = "\
-Example:
-  orchestra vault destroy-kek 4f1d09aa63b2c7de
+Examples:
+  orchestra vault destroy-kek 4f1d09aa63b2c7de --custodian alice
+  orchestra vault destroy-kek 4f1d09aa63b2c7de --custodian bob --secret file:/media/bob/secret --yes
 
 The id is what `vault keys` shows. No key may be wrapped with it any more. Backups from before the
-rotation can then no longer be restored: make a new one first.";
+rotation can then no longer be restored: make a new one first. It takes two custodians: the first
+one's word is good for 24 hours, and the second one's does it.";
 
 #[derive(Debug, Args)]
 #[command(after_help = ROTATE_EXAMPLES)]
@@ -67,12 +72,25 @@ pub(super) struct Rotate {
     output: Output,
 }
 
+/// Which custodian says so.
+#[derive(Debug, Args)]
+struct Word {
+    /// Which custodian says so.
+    #[arg(long = "custodian", value_name = "NAME")]
+    name: Box<str>,
+    /// Where the custodian's secret is, file:PATH or env:VARIABLE, instead of typing it.
+    #[arg(long, value_name = "REFERENCE", value_parser = super::vault::Unquoted)]
+    secret: Option<Source>,
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = SHRED_EXAMPLES)]
 pub(super) struct Shred {
     /// Whose keys.
     #[arg(long, value_name = "MERCHANT", value_parser = merchants::parse)]
     merchant: MerchantId,
+    #[command(flatten)]
+    word: Word,
     /// Do it without asking twice, for scripts.
     #[arg(long)]
     yes: bool,
@@ -86,6 +104,8 @@ pub(super) struct Destroy {
     /// Which key.
     #[arg(value_name = "ID")]
     id: Box<str>,
+    #[command(flatten)]
+    word: Word,
     /// Do it without asking twice, for scripts.
     #[arg(long)]
     yes: bool,
@@ -120,7 +140,7 @@ impl Rotate {
             return Ok(Request::Rotation);
         }
         let name = custodian.context("--custodian")?;
-        let secret = super::custodians::secret_of(&name, secret)?;
+        let secret = secret_of(&name, secret)?;
         Ok(Request::ApproveKek(ApproveKek { name, secret }))
     }
 }
@@ -169,13 +189,14 @@ fn carry_out(
 
 impl Shred {
     pub(super) fn run(self, conf: &Path) -> Result<()> {
-        let Self { merchant, yes, output } = self;
+        let Self { merchant, word: Word { name, secret }, yes, output } = self;
         if !yes {
             terminal::complain("Nothing of this merchant can be opened afterwards, by anybody.");
             confirm(&format!("Type the merchant's name, {merchant}"), merchant.as_str())?;
             confirm("Type `destroy` to destroy its keys", "destroy")?;
         }
-        let request = Request::Shred(Merchant { merchant });
+        let secret = secret_of(&name, secret)?;
+        let request = Request::Shred(ShredKeys { merchant, name, secret });
         terminal::show(&ask(&load(conf)?, request)?, output.json)
     }
 }
@@ -184,13 +205,14 @@ impl Shred {
 
 impl Destroy {
     pub(super) fn run(self, conf: &Path) -> Result<()> {
-        let Self { id, yes, output } = self;
+        let Self { id, word: Word { name, secret }, yes, output } = self;
         if !yes {
             terminal::complain("Backups from before the rotation cannot be restored afterwards.");
             confirm(&format!("Type the id of the key, {id}"), &id)?;
             confirm("Type `destroy` to destroy it", "destroy")?;
         }
-        let request = Request::DestroyKek(DestroyKek { id });
+        let secret = secret_of(&name, secret)?;
+        let request = Request::DestroyKek(DestroyKek { id, name, secret });
         terminal::show(&ask(&load(conf)?, request)?, output.json)
     }
 }

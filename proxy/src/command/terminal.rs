@@ -3,8 +3,9 @@
 //! This is the only place that writes to the standard output and error, apart from the logs.
 
 use crate::admin::{
-    AccountLine, Answer, AuditHead, CustodianLine, KeyLine, MerchantLine, NewKey, NewMerchant,
-    Rotation, Status, TransactionLine, TransactionLines, ValidityLine, VaultKeyLine, Verified,
+    AccountLine, Agreed, Answer, AuditHead, CustodianLine, KeyLine, MerchantLine, NewKey,
+    NewMerchant, Rotation, Status, TransactionLine, TransactionLines, ValidityLine, VaultKeyLine,
+    Verified,
 };
 use anyhow::{Context, Result, ensure};
 use model::Secret;
@@ -107,6 +108,7 @@ fn as_json(answer: &Answer) -> Result<String> {
         Answer::Account(account) => json(account)?,
         Answer::AccountWhole(account) => json(&account.0)?,
         Answer::Accounts(accounts) => json(accounts)?,
+        Answer::Agreed(agreed) => json(agreed)?,
         Answer::AuditHead(head) => json(head)?,
         Answer::Custodians(custodians) => json(custodians)?,
         Answer::Follows | Answer::Gone => json(&serde_json::json!({}))?,
@@ -143,6 +145,7 @@ fn as_text(answer: &Answer) -> String {
             };
             table(["NAME", "GATEWAY", "ENABLED", "CREATED"], accounts.iter().map(row))
         }
+        Answer::Agreed(agreed) => agreed_text(agreed),
         Answer::AuditHead(AuditHead { head, .. }) => {
             format!("The audit log goes to line {}.", head.sequence)
         }
@@ -225,6 +228,16 @@ fn vault_key_row(line: &VaultKeyLine) -> [String; 9] {
     let version = line.version.to_string();
     let VaultKeyLine { id, owner, purpose, state, created, changed, by, .. } = line;
     [id, owner, purpose, &*version, state, &seals, created, changed, by].map(from)
+}
+
+fn agreed_text(agreed: &Agreed) -> String {
+    match (&agreed.by, &agreed.approval_until) {
+        (Some(by), _) => format!("Done, on the word of {by}."),
+        (None, until) => {
+            let until = until.as_deref().unwrap_or("then");
+            format!("Another custodian must say the same by {until}.")
+        }
+    }
 }
 
 fn status_text(status: &Status) -> String {

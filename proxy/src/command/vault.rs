@@ -1,9 +1,11 @@
 //! `orchestra vault`
 
 use super::backup::{Backup, Restore, VerifyBackup};
+use super::custodians::secret_of;
 use super::rotate::{Destroy, Rotate, Shred};
 use super::{Output, ask, load, settings, terminal};
 use crate::admin::{Answer, Request};
+use crate::clock;
 use anyhow::{Context, Result, ensure};
 use clap::builder::{StringValueParser, TypedValueParser};
 use clap::{Arg, Args, Command as Clap, Subcommand, error};
@@ -11,7 +13,7 @@ use conf::{Config, Source};
 use serde::Serialize;
 use std::ffi::OsStr;
 use std::path::Path;
-use vault::Vault;
+use vault::{Approval, Vault};
 
 const INIT_EXAMPLES: &str = "\
 Examples:
@@ -37,11 +39,14 @@ Every key that there is or was: its state, when it was made and on whose word, a
 it sealed (rounded up after a crash). No key is shown.";
 
 const ACCEPT_EXAMPLES: &str = "\
-Example:
-  orchestra vault accept-restored
+Examples:
+  orchestra vault accept-restored --custodian alice
+  orchestra vault accept-restored --custodian bob --secret file:/media/bob/secret --yes
 
 The token remembers how new the list of keys is, so that nobody puts an older copy of the store in
-its place. A backup is such a copy. Do this once after you restored one, with `serve` not running.";
+its place. A backup is such a copy. Do this once after you restored one, with `serve` not running. It
+takes two custodians of the vault that was put back: the first one's word is good for 24 hours, and the
+second one's does it. A vault that has no custodians takes nobody's.";
 
 const VERIFY_EXAMPLES: &str = "\
 Examples:
@@ -115,6 +120,12 @@ pub(super) struct Keys {
 #[derive(Debug, Args)]
 #[command(after_help = ACCEPT_EXAMPLES)]
 pub(super) struct Accept {
+    /// Which custodian says so.
+    #[arg(long, value_name = "NAME")]
+    custodian: Option<Box<str>>,
+    /// Where the custodian's secret is, file:PATH or env:VARIABLE, instead of typing it.
+    #[arg(long, value_name = "REFERENCE", requires = "custodian", value_parser = Unquoted)]
+    secret: Option<Source>,
     /// Do it without asking, for scripts.
     #[arg(long)]
     yes: bool,
@@ -163,12 +174,21 @@ impl Command {
 
 impl Accept {
     fn run(self, config: &Config) -> Result<()> {
-        if !self.yes {
+        let Self { custodian, secret, yes } = self;
+        if !yes {
             let answer = terminal::ask("Type `restored` if you put this backup here yourself")?;
             ensure!(answer == "restored", "nothing was done");
         }
-        drop(Vault::open_restored(&settings(config)?)?);
-        terminal::say("The token now believes this vault, as it is.")
+        let word = custodian.map(|name| Ok::<_, anyhow::Error>((secret_of(&name, secret)?, name)));
+        let word = word.transpose()?;
+        let word = word.as_ref().map(|(secret, name)| (&**name, secret));
+        match Vault::accept_restored(&settings(config)?, word, clock::now_seconds())? {
+            Approval::Waits { until } => {
+                let until = clock::timestamp(until.saturating_mul(1_000));
+                terminal::say(&format!("Another custodian must say the same by {until}."))
+            }
+            Approval::Done { .. } => terminal::say("The token now believes this vault, as it is."),
+        }
     }
 }
 

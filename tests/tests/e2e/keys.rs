@@ -340,7 +340,12 @@ fn nothing_is_old(net: &Net) {
     let old = ids(&before, "kek", "decrypt-only");
     assert!(old.len() >= 2, "{before:?}");
     for id in &old {
-        net.run(&["vault", "destroy-kek", id, "--yes"]).unwrap();
+        let said = CUSTODIANS.map(|name| {
+            let word = ["--custodian", name, "--secret", &secret(net, name), "--yes"];
+            net.run(&[&["vault", "destroy-kek", id][..], &word].concat()).unwrap()
+        });
+        assert!(said[0].contains("Another custodian"), "{said:?}");
+        assert!(said[1].contains("on the word of alice, bob"), "{said:?}");
     }
     let after = keys(net);
     let [active] = &*ids(&after, "kek", "active") else { panic!("{after:?}") };

@@ -33,6 +33,8 @@ pub enum Action {
     CardPass,
     /// Somebody became a key custodian, and accepted what that means.
     CustodianAdd,
+    /// A custodian agreed to what takes two of them.
+    CustodianAgree,
     /// A custodian approved a new one.
     CustodianApprove,
     CustodianRemove,
@@ -91,7 +93,7 @@ pub enum Action {
 
 impl Action {
     /// Every action, in the order of their words.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 51] = [
         Self::AccountDelete,
         Self::AccountDisable,
         Self::AccountEnable,
@@ -108,6 +110,7 @@ impl Action {
         Self::CardOpen,
         Self::CardPass,
         Self::CustodianAdd,
+        Self::CustodianAgree,
         Self::CustodianApprove,
         Self::CustodianRemove,
         Self::KekApprove,
@@ -172,6 +175,7 @@ impl Action {
             Self::CardOpen => ("card.open", "10.2.1.1"),
             Self::CardPass => ("card.pass", "10.2.1.1"),
             Self::CustodianAdd => ("custodian.add", "10.2.1.5"),
+            Self::CustodianAgree => ("custodian.agree", "10.2.1.2"),
             Self::CustodianApprove => ("custodian.approve", "10.2.1.5"),
             Self::CustodianRemove => ("custodian.remove", "10.2.1.5"),
             Self::KekApprove => ("kek.approve", "10.2.1.2"),

@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// Who owns the keys that are inside the token. No merchant can have this name.
 pub(crate) const TOKEN: &str = "@token";
 /// Where in [`Collection::Meta`] the version and the MAC of the table are.
-const SEAL_ROW: &[u8] = b"key table";
+pub(crate) const SEAL_ROW: &[u8] = b"key table";
 /// How many destroyed keys of an owner for one purpose stay in the table. What became of the ones
 /// before is in the audit log.
 pub(crate) const DESTROYED_MAX: usize = 8;
@@ -342,6 +342,12 @@ impl Table {
 
     pub(crate) fn version(&self) -> u64 {
         self.version
+    }
+
+    /// What stands in the store of this table, if nothing changed it.
+    pub(crate) fn anchor(&self, key: &Dek) -> Anchor {
+        let Self { vault_row, version, sum, .. } = self;
+        Anchor { version: *version, tag: tag(key, vault_row, *version, sum) }
     }
 
     /// Every row, by owner, purpose and version.

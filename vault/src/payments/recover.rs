@@ -8,7 +8,7 @@ use crate::{OpenError, StoreError, UnixMillis, Vault, VaultError};
 use model::{MerchantId, TransactionId};
 
 /// The row of [`Collection::Meta`] with the moment before which nothing is in doubt.
-const LOW_WATER_ROW: &[u8] = b"journal";
+pub(crate) const LOW_WATER_ROW: &[u8] = b"journal";
 
 /// How long something is in doubt until it is set aside: it gets a row of its own, so that it does not
 /// have the next process read everything that came after it.

@@ -9,11 +9,11 @@ use crate::store::{Collection, Write};
 use model::MerchantId;
 
 /// Where in [`Collection::Meta`] the rotation that is under way is.
-pub(super) const JOB_ROW: &[u8] = b"rotation";
+pub(crate) const JOB_ROW: &[u8] = b"rotation";
 
 /// A rotation, as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Job {
+pub(crate) struct Job {
     pub(super) what: Rotate,
     /// Keys that came with this version of the table, or later, are new.
     pub(super) born: u64,
@@ -50,7 +50,7 @@ impl Job {
         ])
     }
 
-    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields::new(bytes);
         let (kind, scope) = (fields.text()?, fields.text()?);
         let what = match (kind, scope) {

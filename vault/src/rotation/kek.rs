@@ -75,33 +75,32 @@ impl Vault {
         Ok(Tended::Worked(Duration::ZERO))
     }
 
-    /// Destroys a key in the token that wraps nothing any more. Backups that it wrapped the keys of
-    /// can be opened no more.
-    ///
-    /// # Errors
-    /// There is no such key, it is in use, or the vault or the token failed.
-    pub async fn destroy_kek(
+    /// Destroys a key in the token that wraps nothing any more, on the word of `by`. Backups that it
+    /// wrapped the keys of can be opened no more.
+    pub(crate) async fn destroy_kek(
         &self,
         id: &str,
+        by: &str,
         who: &Who,
         now: UnixSeconds,
     ) -> Result<(), VaultError> {
-        let known = self.keyring.table().of(TOKEN).any(|row| *row.id.to_string() == *id);
-        known.then_some(()).ok_or(VaultError::NoSuchKey)?;
-        let event = who.event(Action::KekDestroy, None, id);
+        let event = who.event(Action::KekDestroy, None, format!("{id}, on the word of {by}"));
         self.audit.act(event, self.destroy_kek_now(id, now)).await
+    }
+
+    /// The key with this id, if it may be destroyed.
+    pub(crate) fn doomed_kek(&self, id: &str) -> Result<Arc<Row>, VaultError> {
+        let table = self.keyring.table();
+        let row = table.of(TOKEN).find(|row| *row.id.to_string() == *id).cloned();
+        let row = row.ok_or(VaultError::NoSuchKey)?;
+        let wraps = table.rows().any(|other| other.wrapped_by() == Some(row.id.0));
+        let old = matches!(row.state, KeyState::DecryptOnly | KeyState::Destroyed);
+        if wraps || !old { Err(VaultError::KeyInUse) } else { Ok(row) }
     }
 
     async fn destroy_kek_now(&self, id: &str, now: UnixSeconds) -> Result<(), VaultError> {
         let _one_at_a_time = self.changes.lock().await;
-        let row = {
-            let table = self.keyring.table();
-            let row = table.of(TOKEN).find(|row| *row.id.to_string() == *id).cloned();
-            let row = row.ok_or(VaultError::NoSuchKey)?;
-            let wraps = table.rows().any(|other| other.wrapped_by() == Some(row.id.0));
-            let old = matches!(row.state, KeyState::DecryptOnly | KeyState::Destroyed);
-            if wraps || !old { Err(VaultError::KeyInUse) } else { Ok(row) }?
-        };
+        let row = self.doomed_kek(id)?;
         let kek = row.kek().ok_or(VaultError::NoSuchKey)?;
         // First the row: what is cut off in between is done by doing it again, and a row that says
         // that the key is there when it is not would be believed.

@@ -1,7 +1,7 @@
 //! Backups: taken while the vault is written to, restored elsewhere, and refused when they are not
 //! what the vault wrote.
 
-use crate::stage::{LABEL, NOW, NOW_MS, Stage, kept, on_stage, revealed};
+use crate::stage::{LABEL, NOW_MS, Stage, agreed, kept, on_stage, revealed};
 use model::{AccountName, CardToken, Credentials, MerchantId, Secret};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -9,11 +9,11 @@ use std::io::Cursor;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use vault::audit::{Actor, Who};
+use vault::audit::Actor;
 use vault::store::{Collection, Restore};
 use vault::{
-    BackupError, BackupReader, BackupReport, OpenError, Settings, Vault, VaultError, check_backup,
-    restore, wait,
+    BackupError, BackupReader, BackupReport, Deed, OpenError, Settings, Vault, VaultError,
+    check_backup, restore, wait,
 };
 
 const CANARY: &str = "4000056655665556";
@@ -246,7 +246,7 @@ on_stage!(1 what_was_shredded_before_a_backup_stays_shredded_after_its_restore(s
     let (vault, shop, other) = stage.make_with_merchants();
     let [token, theirs] = [&shop, &other].map(|merchant| kept(&vault, merchant, CANARY));
     let (older, _) = backup(&vault);
-    wait(vault.shred(&shop, &Who::operator(1), NOW)).unwrap();
+    agreed(&vault, &Deed::Shred { merchant: shop.clone() }).unwrap();
     let (newer, _) = backup(&vault);
     drop(vault);
     // One from before still has the wrapped keys, as long as the key in the token is there.

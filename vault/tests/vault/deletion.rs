@@ -233,6 +233,9 @@ on_stage!(2 what_is_deleted_while_its_key_is_exchanged_is_destroyed_too_and_a_cr
         assert_eq!(wait(vault.forget(&shop, token, due * 1_000 + 999)), Ok(true));
     }
     assert!(!tend(&vault, due + TIME - 1));
+    drop(vault);
+    // Who opens it knows of it, though nothing more is deleted.
+    let vault = stage.open();
     assert!(tend(&vault, due + TIME));
     drop(vault);
     put_both_back();

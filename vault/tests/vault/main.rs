@@ -13,6 +13,7 @@
 
 mod accounts;
 mod backups;
+mod custodians;
 mod deletion;
 mod keys;
 mod leaks;

@@ -1,12 +1,12 @@
 //! A module that goes away and comes back, and the two ways of wrapping.
 
-use crate::stage::{LABEL, NOW, NOW_MS, Stage, issued, kept, merchant, on_stage, revealed};
+use crate::stage::{LABEL, NOW, NOW_MS, Stage, agreed, issued, kept, merchant, on_stage, revealed};
 use model::Secret;
 use std::thread;
 use std::time::Duration;
 use vault::audit::Who;
 use vault::store::{Collection, PAGE_ENTRIES_MAX, Store, Write};
-use vault::{Created, KeyState, OpenError, Settings, Vault, VaultError, WrapMechanism, wait};
+use vault::{Created, Deed, KeyState, OpenError, Settings, Vault, VaultError, WrapMechanism, wait};
 
 /// How often something is done, so that what never comes about does not hang: some minutes.
 const ROUNDS_MAX: u32 = 60_000;
@@ -134,7 +134,7 @@ fn conformance(stage: &Stage, wrap: WrapMechanism) {
         .key_lines()
         .into_iter()
         .find(|line| line.purpose == "kek" && line.state == KeyState::DecryptOnly);
-    wait(vault.destroy_kek(&old.unwrap().id, &Who::system(), NOW)).unwrap();
+    agreed(&vault, &Deed::DestroyKek { id: old.unwrap().id }).unwrap();
     drop(vault);
     let vault = Vault::open(&settings).unwrap();
     assert_eq!(revealed(&vault, &shop, &token).as_deref(), Some("text"));

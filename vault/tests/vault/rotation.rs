@@ -1,6 +1,6 @@
 //! Keys that take the place of others, while everything goes on and whatever is cut off.
 
-use crate::stage::{NOW, NOW_MS, Stage, issued, kept, merchant, on_stage, revealed};
+use crate::stage::{NOW, NOW_MS, agreed, issued, kept, merchant, on_stage, revealed};
 use model::{AccountName, CardToken, Credentials, MerchantId, Secret};
 use std::collections::HashMap;
 use std::future::Future;
@@ -10,10 +10,7 @@ use std::task::{Context, Waker};
 use std::thread;
 use vault::audit::Who;
 use vault::store::{Collection, Entry, PAGE_ENTRIES_MAX, Store, Write};
-use vault::{
-    APPROVAL_S, Approval, CustodianBrief, KeyState, NEWCOMER_S, Tended, UNAPPROVED_S, Vault,
-    VaultError, wait,
-};
+use vault::{APPROVAL_S, Approval, Deed, KeyState, Tended, Vault, VaultError, wait};
 
 /// What a merchant has keys for that are exchanged, and how many it has with the one that is not.
 const EXCHANGED: [&str; 3] = ["card", "credential", "payment"];
@@ -24,7 +21,7 @@ fn who() -> Who {
 }
 
 /// Tends the vault until nothing is left to do.
-fn tend(vault: &Vault) {
+pub(crate) fn tend(vault: &Vault) {
     while vault.progress().what.is_some() {
         step(vault);
     }
@@ -186,7 +183,7 @@ on_stage!(2 a_new_key_in_the_token_wraps_all_others(stage) {
         // A word is good for a day, and then the next one is a first word again.
         let late = Approval::Waits { until: until + APPROVAL_S };
         assert_eq!(approve("bob", &second, until), Ok(late));
-        assert_eq!(approve("alice", &first, until), Ok(Approval::Begun { by: "bob, alice".into() }));
+        assert_eq!(approve("alice", &first, until), Ok(Approval::Done { by: "bob, alice".into() }));
         let keks = |state| ids(&vault, state).remove(&("@token".to_owned(), "kek"));
         let before = keks(KeyState::Active).unwrap();
         tend(&vault);
@@ -197,10 +194,15 @@ on_stage!(2 a_new_key_in_the_token_wraps_all_others(stage) {
         assert_eq!(&*line.by, "bob, alice");
         assert_eq!(revealed(&vault, &shop, &token).as_deref(), Some("text"));
         // The one in use stays, the old one may go.
-        let destroy = |id: &str| wait(vault.destroy_kek(id, &who(), NOW));
-        assert_eq!(destroy(&after[0]), Err(VaultError::KeyInUse));
-        assert_eq!(destroy("0000000000000000"), Err(VaultError::NoSuchKey));
-        assert_eq!(destroy(&before[0]), Ok(()));
+        let destroy = |name, secret, id: &str| {
+            let deed = Deed::DestroyKek { id: id.into() };
+            wait(vault.approve(&deed, (name, secret), &who(), NOW)).map(drop)
+        };
+        assert_eq!(destroy("bob", &second, &after[0]), Err(VaultError::KeyInUse));
+        assert_eq!(destroy("bob", &second, "0000000000000000"), Err(VaultError::NoSuchKey));
+        assert_eq!(destroy("bob", &second, &before[0]), Ok(()));
+        assert_eq!(keks(KeyState::Destroyed), None, "on one word");
+        assert_eq!(destroy("alice", &first, &before[0]), Ok(()));
         assert_eq!(keks(KeyState::Destroyed), Some(before));
         assert!(wait(vault.create_merchant(&merchant("later"), NOW)).is_ok());
         std::fs::write(stage.everything().join("token"), token.as_str()).unwrap();
@@ -213,130 +215,6 @@ on_stage!(2 a_new_key_in_the_token_wraps_all_others(stage) {
     }
 });
 
-/// A vault whose key in the token was made on the word of alice and bob. All have one secret.
-fn with_alice_and_bob(stage: &Stage) -> (Vault, Secret) {
-    let (vault, secret) = (stage.make(), Secret::new("a secret of their own"));
-    // The first ones need nobody, as long as nothing was made on anybody's word.
-    for name in ["alice", "bob"] {
-        wait(vault.add_custodian(name, &secret, &who(), NOW)).unwrap();
-        wait(vault.approve_kek_rotation(name, &secret, &who(), NOW)).unwrap();
-    }
-    tend(&vault);
-    (vault, secret)
-}
-
-fn custodian(vault: &Vault, name: &str) -> CustodianBrief {
-    vault.custodians().unwrap().into_iter().find(|brief| &*brief.name == name).unwrap()
-}
-
-on_stage!(1 a_new_custodian_is_announced_and_waits_when_there_were_others(stage) {
-    let (vault, secret) = with_alice_and_bob(stage);
-    let add = |name, now| wait(vault.add_custodian(name, &secret, &who(), now)).unwrap();
-    let approve = |name, now| wait(vault.approve_kek_rotation(name, &secret, &who(), now));
-    add("carol", NOW);
-    let counts = NOW + UNAPPROVED_S;
-    let carol = custodian(&vault, "carol");
-    assert_eq!((carol.accepted, carol.counts_from, carol.approved_by), (NOW, counts, None));
-    let lines = stage.audited("custodian.add");
-    assert_eq!(lines.last().unwrap()[1..], ["carol, beside alice, bob", "success"]);
-    // Nor does it help to send the others away first.
-    for name in ["alice", "bob"] {
-        assert_eq!(wait(vault.remove_custodian(name, &who())), Ok(true));
-    }
-    add("dave", NOW);
-    for (name, now) in [("carol", NOW), ("dave", NOW), ("carol", counts - 1)] {
-        assert_eq!(approve(name, now), Err(VaultError::NewCustodian), "{name} {now}");
-    }
-    let wrong = Secret::new("not carol's secret");
-    let guessed = wait(vault.approve_kek_rotation("carol", &wrong, &who(), NOW));
-    assert_eq!(guessed, Err(VaultError::Custodian), "nobody is told more without the secret");
-    assert_eq!(approve("carol", counts), Ok(Approval::Waits { until: counts + APPROVAL_S }));
-    assert_eq!(approve("dave", counts), Ok(Approval::Begun { by: "carol, dave".into() }));
-});
-
-on_stage!(2 a_new_custodian_is_approved_by_one_whose_word_counts(stage) {
-    let approve = |vault: &Vault, name: &str, by: &str, secret: &Secret, now| {
-        wait(vault.approve_custodian(name, (by, secret), &who(), now))
-    };
-    if stage.act == 2 {
-        let approved = custodian(&stage.open(), "carol").approved_by;
-        assert_eq!(approved.as_deref(), Some("alice"), "it is kept");
-        return;
-    }
-    let (vault, secret) = with_alice_and_bob(stage);
-    for name in ["carol", "dave"] {
-        wait(vault.add_custodian(name, &secret, &who(), NOW)).unwrap();
-    }
-    let wrong = Secret::new("not alice's secret");
-    for (name, by, secret, refused) in [
-        ("carol", "alice", &wrong, VaultError::Custodian),
-        ("carol", "nobody", &secret, VaultError::Custodian),
-        ("carol", "no name!", &secret, VaultError::Custodian),
-        ("nobody", "alice", &secret, VaultError::NoCustodian),
-        // Neither oneself, nor one another.
-        ("carol", "carol", &secret, VaultError::NewCustodian),
-        ("carol", "dave", &secret, VaultError::NewCustodian),
-        // There is nothing to approve.
-        ("bob", "alice", &secret, VaultError::CustodianApproved),
-        ("alice", "alice", &secret, VaultError::CustodianApproved),
-    ] {
-        assert_eq!(approve(&vault, name, by, secret, NOW), Err(refused), "{name} {by}");
-    }
-    let rotate = |name, now| wait(vault.approve_kek_rotation(name, &secret, &who(), now));
-    assert_eq!(approve(&vault, "carol", "alice", &secret, NOW + 5), Ok(()));
-    let carol = custodian(&vault, "carol");
-    assert_eq!((carol.accepted, carol.counts_from), (NOW, NOW + NEWCOMER_S));
-    assert_eq!(carol.approved_by.as_deref(), Some("alice"));
-    let lines = stage.audited("custodian.approve");
-    assert_eq!(lines.last().unwrap()[1..], ["carol, on the word of alice", "success"]);
-    assert!(lines.iter().any(|line| line[1..] == ["carol, on the word of dave", "failure"]));
-    let again = approve(&vault, "carol", "bob", &secret, NOW + 6);
-    assert_eq!(again, Err(VaultError::CustodianApproved));
-    // The others have their time to see it even so: alice alone could have made her.
-    assert_eq!(rotate("carol", NOW + NEWCOMER_S - 1), Err(VaultError::NewCustodian));
-    assert_eq!(rotate("dave", NOW + NEWCOMER_S), Err(VaultError::NewCustodian));
-    assert!(rotate("carol", NOW + NEWCOMER_S).is_ok());
-    // From now on hers is a word like any other.
-    assert_eq!(approve(&vault, "dave", "carol", &secret, NOW + NEWCOMER_S), Ok(()));
-    assert_eq!(custodian(&vault, "dave").counts_from, NOW + NEWCOMER_S);
-});
-
-on_stage!(1 the_word_of_who_was_removed_is_not_that_of_who_gets_the_name(stage) {
-    let (vault, secret) = (stage.make(), Secret::new("a secret of their own"));
-    let add = |name, now| wait(vault.add_custodian(name, &secret, &who(), now)).unwrap();
-    let approve = |name, now| wait(vault.approve_kek_rotation(name, &secret, &who(), now));
-    add("alice", NOW);
-    add("bob", NOW);
-    assert!(matches!(approve("alice", NOW + 1), Ok(Approval::Waits { .. })));
-    assert_eq!(wait(vault.remove_custodian("alice", &who())), Ok(true));
-    add("alice", NOW + 2);
-    assert!(matches!(approve("bob", NOW + 3), Ok(Approval::Waits { .. })), "his is the first");
-    assert!(matches!(approve("alice", NOW + 4), Ok(Approval::Begun { .. })));
-});
-
-on_stage!(1 after_ten_wrong_secrets_no_custodian_is_listened_to(stage) {
-    let (vault, right) = (stage.make(), Secret::new("alice's own secret"));
-    wait(vault.add_custodian("alice", &right, &who(), NOW)).unwrap();
-    assert_eq!(
-        wait(vault.add_custodian("alice", &right, &who(), NOW)),
-        Err(VaultError::CustodianExists)
-    );
-    for bad in ["", "A", "a b", "alice's"] {
-        let added = wait(vault.add_custodian(bad, &right, &who(), NOW));
-        assert!(matches!(added, Err(VaultError::Size { .. })), "{bad}");
-    }
-    let short = wait(vault.add_custodian("carol", &Secret::new("short"), &who(), NOW));
-    assert_eq!(short, Err(VaultError::CustodianSecret));
-    let approve = |secret: &str, now| {
-        wait(vault.approve_kek_rotation("alice", &Secret::new(secret), &who(), now)).map(drop)
-    };
-    for _ in 0..10 {
-        assert_eq!(approve("not alice's secret", NOW), Err(VaultError::Custodian));
-    }
-    assert_eq!(approve("alice's own secret", NOW + 1_799), Err(VaultError::Custodian));
-    assert_eq!(approve("alice's own secret", NOW + 1_800), Ok(()));
-});
-
 on_stage!(2 a_merchant_that_was_shredded_opens_nothing_any_more(stage) {
     let read = |name: &str| std::fs::read_to_string(stage.everything().join(name)).unwrap();
     if stage.act == 1 {
@@ -345,8 +223,9 @@ on_stage!(2 a_merchant_that_was_shredded_opens_nothing_any_more(stage) {
         let cvv = kept(&vault, &shop, "737");
         account(&vault, &shop, "stripe", "sk_1");
         let (key, others) = (issued(&vault, &shop, "till"), issued(&vault, &other, "till"));
-        wait(vault.shred(&shop, &who(), NOW)).unwrap();
-        assert_eq!(wait(vault.shred(&shop, &who(), NOW)), Err(VaultError::Shredded));
+        let shred = Deed::Shred { merchant: shop.clone() };
+        assert_eq!(agreed(&vault, &shred), Ok(Approval::Done { by: "alice, bob".into() }));
+        assert_eq!(agreed(&vault, &shred), Err(VaultError::Shredded));
         assert_eq!(vault.token(&shop, &token, NOW_MS).map(drop), Err(VaultError::Shredded));
         assert_eq!(vault.accounts(&shop), Err(VaultError::Shredded));
         assert_eq!(wait(vault.keep(&shop, Secret::new("x"), NOW_MS)), Err(VaultError::Shredded));

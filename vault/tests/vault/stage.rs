@@ -16,7 +16,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use vault::audit::{Actor, Who};
 use vault::store::SledStore;
 use vault::{
-    CardError, CvvLoan, IssuedKey, KeySettings, KeySpec, OpenError, Settings, Use, Vault, wait,
+    Approval, CardError, CvvLoan, Deed, IssuedKey, KeySettings, KeySpec, OpenError, Settings, Use,
+    Vault, VaultError, wait,
 };
 
 /// The user PIN of every token here. A canary too: it must be nowhere.
@@ -214,6 +215,20 @@ pub(crate) fn issued(vault: &Vault, merchant: &MerchantId, name: &str) -> Issued
     let spec =
         KeySpec { name: name.into(), sandbox: false, scopes: Scope::ALL.to_vec(), expires: None };
     wait(vault.create_key(merchant, spec, NOW)).unwrap()
+}
+
+/// Has something done on the words of alice and bob, who become custodians if they are none.
+pub(crate) fn agreed(vault: &Vault, deed: &Deed) -> Result<Approval, VaultError> {
+    let secret = Secret::new("a secret of their own");
+    let mut approval = Err(VaultError::NoCustodians);
+    for name in ["alice", "bob"] {
+        match wait(vault.add_custodian(name, &secret, &Who::system(), NOW)) {
+            Ok(()) | Err(VaultError::CustodianExists) => {}
+            Err(error) => panic!("{error}"),
+        }
+        approval = wait(vault.approve(deed, (name, &secret), &Who::system(), NOW));
+    }
+    approval
 }
 
 // === impl Stage ===

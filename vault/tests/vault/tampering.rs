@@ -4,7 +4,7 @@ use crate::stage::{NOW, NOW_MS, Stage, issued, kept, merchant, on_stage};
 use model::{AccountName, CardToken, Credentials, MerchantId, Secret};
 use vault::audit::Who;
 use vault::store::{Collection, Entry, PAGE_ENTRIES_MAX, SledStore, Store, Write};
-use vault::{OpenError, Pick, Vault, VaultError, wait};
+use vault::{APPROVAL_S, Approval, OpenError, Pick, Vault, VaultError, wait};
 
 const PAN: &str = "4111111111111111";
 
@@ -372,15 +372,54 @@ on_stage!(1 a_key_that_is_put_back_to_what_it_was_is_refused(stage) {
     assert!(error.to_string().contains("accept-restored"), "{error}");
     // Unless somebody says that it is a backup, in the audit log; from then on it is what the token
     // remembers.
-    let unsaid = stage.without_audit(|| Vault::open_restored(&stage.settings()).map(drop));
+    let unsaid = stage.without_audit(|| Vault::accept_restored(&stage.settings(), None, NOW).map(drop));
     assert!(matches!(unsaid, Err(OpenError::AuditFiles { .. })), "{unsaid:?}");
     let error = Vault::open(&stage.settings()).expect_err("nobody has said so yet");
     assert!(matches!(error, OpenError::RolledBack { .. }), "{error}");
-    drop(Vault::open_restored(&stage.settings()).unwrap());
-    let line = |outcome: &str| ["operator", "vault", outcome].map(str::to_owned);
+    let done = Vault::accept_restored(&stage.settings(), None, NOW).unwrap();
+    assert_eq!(done, Approval::Done { by: "nobody else".into() });
+    let object = "vault, which has no custodians";
+    let line = |outcome: &str| ["operator", object, outcome].map(str::to_owned);
     let said = stage.audited("vault.accept-restored");
     assert_eq!(said, [line("attempted"), line("success")]);
     drop(stage.open());
+});
+
+on_stage!(1 an_older_vault_is_accepted_on_the_words_of_two_of_its_custodians(stage) {
+    let ((vault, shop, _), secret) = (stage.make_with_merchants(), Secret::new("of alice and bob"));
+    for name in ["alice", "bob"] {
+        wait(vault.add_custodian(name, &secret, &Who::system(), NOW)).unwrap();
+    }
+    drop(vault);
+    let before = key_rows(&stage.store());
+    let newer = || {
+        let vault = stage.open();
+        wait(vault.rotate(Some(shop.clone()), &Who::system(), NOW)).unwrap();
+        while vault.progress().what.is_some() {
+            vault.tend(NOW);
+        }
+        drop(vault);
+        put_back(stage, &before);
+    };
+    let accept = |name| Vault::accept_restored(&stage.settings(), Some((name, &secret)), NOW);
+    let is_refused = || matches!(Vault::open(&stage.settings()), Err(OpenError::RolledBack { .. }));
+    newer();
+    let unsaid = Vault::accept_restored(&stage.settings(), None, NOW);
+    assert!(matches!(unsaid, Err(OpenError::NoWord)), "{unsaid:?}");
+    let until = NOW + APPROVAL_S;
+    assert_eq!(accept("alice").unwrap(), Approval::Waits { until });
+    assert!(is_refused(), "one word is not enough");
+    let same = accept("alice");
+    assert!(matches!(same, Err(OpenError::Vault(VaultError::SameCustodian))), "{same:?}");
+    assert!(is_refused());
+    assert_eq!(accept("bob").unwrap(), Approval::Done { by: "alice, bob".into() });
+    let said = stage.audited("vault.accept-restored");
+    assert_eq!(said.last().unwrap()[1..], ["vault, on the word of alice, bob", "success"]);
+    drop(stage.open());
+    // Their words are used up.
+    assert_eq!(accept("bob").unwrap(), Approval::Waits { until });
+    newer();
+    assert!(is_refused());
 });
 
 on_stage!(1 a_list_of_keys_from_another_past_is_refused(stage) {
@@ -397,7 +436,8 @@ on_stage!(1 a_list_of_keys_from_another_past_is_refused(stage) {
     let one = exchanged(stage.open());
     // The same again from the same beginning: a list that is as new, and another.
     put_back(stage, &before);
-    let other = exchanged(Vault::open_restored(&stage.settings()).unwrap());
+    Vault::accept_restored(&stage.settings(), None, NOW).unwrap();
+    let other = exchanged(stage.open());
     put_back(stage, &one);
     let error = Vault::open(&stage.settings()).expect_err("it is not the list that is remembered");
     let OpenError::RolledBack { found, told } = error else { panic!("{error}") };
