@@ -12,7 +12,8 @@ use crate::wire::{Answer, Body, HeaderText, Request};
 use crate::{CREDENTIALS, Cx, Declines, Found, Gateway, Lost, Provider, Refusal, Step, Validity};
 use answer::Expected;
 use model::{
-    Action, Card, Currency, Find, Gone, Kind, Notice, Operation, Pan, Report,
+    Action, Card, Currency, Find, Gone, Kind, Notice, Operation, Pan, Report, Secret,
+    Tokenization,
 };
 use serde::Serialize;
 
@@ -21,6 +22,7 @@ mod decline;
 mod lost;
 mod notice;
 mod payment;
+mod profile;
 
 pub(crate) static PROVIDER: AuthorizeNet = AuthorizeNet;
 
@@ -118,10 +120,9 @@ impl Provider for AuthorizeNet {
             Action::Status(Find::Reference(payment)) => {
                 return details(transaction_id(payment)?, cx);
             }
-            // There is no search, and cards are not kept for us.
-            Action::Status(Find::MerchantReference(_)) | Action::Tokenize(_) => {
-                return Err(Refusal::Unsupported);
-            }
+            // There is no search.
+            Action::Status(Find::MerchantReference(_)) => return Err(Refusal::Unsupported),
+            Action::Tokenize(tokenization) => return keep(&operation.key, tokenization, cx),
         };
         let merchant_authentication = Merchant::of(cx)?;
         let ref_id = name(&operation.key);
@@ -144,6 +145,15 @@ impl Provider for AuthorizeNet {
     ) -> Step {
         let expected = Expected::of(operation, currency(cx).ok());
         Step::Done(agreed(operation, answer::read(operation.kind(), answer, &expected)))
+    }
+
+    fn token(
+        &self,
+        operation: &Operation<Gone>,
+        _nth: usize,
+        answer: &Answer<'_>,
+    ) -> Option<Secret> {
+        profile::told(operation, answer)
     }
 
     /// Asks for a transaction that nobody made: only who may look at transactions is told so.
@@ -190,6 +200,13 @@ enum Envelope<'a> {
         ref_id: &'a str,
         transaction_request: Box<payment::Transaction<'a>>,
     },
+    #[serde(rename = "createCustomerProfileRequest", rename_all = "camelCase")]
+    Keep {
+        merchant_authentication: Merchant<'a>,
+        ref_id: &'a str,
+        profile: Box<profile::Customer<'a>>,
+        validation_mode: &'static str,
+    },
     #[serde(rename = "getTransactionDetailsRequest", rename_all = "camelCase")]
     Details { merchant_authentication: Merchant<'a>, trans_id: &'a str },
     #[serde(rename = "getUnsettledTransactionListRequest", rename_all = "camelCase")]
@@ -225,6 +242,15 @@ impl<'a> Merchant<'a> {
         // Both are exposed because this is how Authorize.Net is told who asks.
         Ok(Self { name: name.expose(), transaction_key: transaction_key.expose() })
     }
+}
+
+/// Has a card kept, by a customer of its own. The issuer is not asked.
+fn keep(key: &str, tokenization: &Tokenization<Card>, cx: &Cx<'_>) -> Result<Request, Refusal> {
+    let name = name(key);
+    let profile = Box::new(profile::Customer::of(name, tokenization)?);
+    let merchant_authentication = Merchant::of(cx)?;
+    let (ref_id, validation_mode) = (name, "none");
+    post(&Envelope::Keep { merchant_authentication, ref_id, profile, validation_mode }, cx)
 }
 
 fn details(transaction: &str, cx: &Cx<'_>) -> Result<Request, Refusal> {

@@ -5,28 +5,26 @@
 
 use crate::environment::{self, Hosts};
 use crate::credentials::{CredentialSpec, Form, Identity};
-use crate::means;
-use crate::stored;
-use crate::three_ds;
 use crate::webhook::{Delivery, Unproven};
 use crate::wire::{Answer, Body, HeaderText, Method, Request, path, query};
 use crate::{Cx, Declines, Found, Gateway, Lost, Provider, Refusal, Step, Validity};
 use crate::agreed;
 use answer::Expected;
-use kept::{Options, channel};
 use model::{
-    Action, Amount, Authorization, Capture, Card, Find, FollowUp, Gone, Kind, Known, Notice,
-    Operation, Payer, Report,
+    Action, Amount, Card, Find, FollowUp, Gone, Kind, Known, Notice, Operation, Report, Secret,
 };
 use serde::Serialize;
+use payment::{BillTo, Payment};
 use token::Speech;
 
 mod answer;
 mod brand;
 mod decline;
+mod instrument;
 mod kept;
 mod lost;
 mod notice;
+mod payment;
 mod token;
 
 pub(crate) static PROVIDER: CyberSource = CyberSource;
@@ -39,7 +37,14 @@ static GATEWAY: Gateway = Gateway {
     display_name: "CyberSource",
     url: "https://www.cybersource.com",
     description: "Cards through the REST API, authenticated by JWT with a shared secret.",
-    credentials: &[MERCHANT_ID, KEY_ID, SHARED_SECRET, environment::REQUIRED, SIGNATURE_KEY],
+    credentials: &[
+        MERCHANT_ID,
+        KEY_ID,
+        SHARED_SECRET,
+        environment::REQUIRED,
+        CURRENCY,
+        SIGNATURE_KEY,
+    ],
     supports_network_token: false,
 };
 
@@ -71,6 +76,17 @@ const SHARED_SECRET: CredentialSpec = CredentialSpec {
     secret: true,
     form: Form::Visible { min: 16, max: 255 },
     form_text: "must be base64, 16 to 255 characters",
+    identity: Identity::None,
+};
+
+/// What nothing is authorized in, where a card is to be kept without a payment.
+const CURRENCY: CredentialSpec = CredentialSpec {
+    name: "Currency",
+    aliases: &[],
+    required: false,
+    secret: false,
+    form: Form::Visible { min: 3, max: 3 },
+    form_text: "must be the three letters of a currency",
     identity: Identity::None,
 };
 
@@ -125,8 +141,10 @@ impl Provider for CyberSource {
                 get(&path(&["tss", "v2", "transactions", transaction(reference)?]), cx)
             }
             // What is looked for by is our key: a reference that two attempts share finds neither.
-            Action::Status(Find::MerchantReference(_)) | Action::Tokenize(_) => {
-                Err(Refusal::Unsupported)
+            Action::Status(Find::MerchantReference(_)) => Err(Refusal::Unsupported),
+            Action::Tokenize(tokenization) => {
+                let payment = Payment::of_nothing(reference, tokenization, cx)?;
+                post(&["pts", "v2", "payments"], Body::json(&payment), cx)
             }
         }
     }
@@ -144,6 +162,15 @@ impl Provider for CyberSource {
     ) -> Step {
         let report = answer::read(operation.kind(), answer, &Expected::of(operation));
         Step::Done(agreed(operation, report))
+    }
+
+    fn token(
+        &self,
+        operation: &Operation<Gone>,
+        _nth: usize,
+        answer: &Answer<'_>,
+    ) -> Option<Secret> {
+        instrument::told(operation, answer)
     }
 
     /// Searches for nothing: who may read transactions is told so.
@@ -188,46 +215,6 @@ struct ClientReference<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Payment<'a> {
-    client_reference_information: ClientReference<'a>,
-    processing_information: Processing<'a>,
-    payment_information: PaymentInformation<'a>,
-    order_information: Order<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    device_information: Option<Device>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    consumer_authentication_information: Option<Authentication<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Processing<'a> {
-    capture: bool,
-    commerce_indicator: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    authorization_options: Option<Options<'a>>,
-}
-
-#[derive(Serialize)]
-struct PaymentInformation<'a> {
-    card: CardInformation<'a>,
-}
-
-/// A card. It lives as long as it takes to write the body, and borrows all that it names.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct CardInformation<'a> {
-    number: &'a str,
-    expiration_month: String,
-    expiration_year: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    security_code: Option<&'a str>,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    kind: Option<&'static str>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct Order<'a> {
     amount_details: Details,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -239,48 +226,6 @@ struct Order<'a> {
 struct Details {
     total_amount: String,
     currency: String,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct BillTo<'a> {
-    first_name: &'a str,
-    last_name: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    address1: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    address2: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    locality: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    administrative_area: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    postal_code: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    country: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Device {
-    ip_address: std::net::IpAddr,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Authentication<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cavv: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ucaf_authentication_data: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ucaf_collection_indicator: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    directory_server_transaction_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    xid: Option<&'a str>,
-    eci_raw: &'static str,
-    pa_specification_version: &'a str,
 }
 
 /// A capture or a refund.
@@ -323,61 +268,6 @@ impl<'a> ClientReference<'a> {
     }
 }
 
-// === impl Payment ===
-
-impl<'a> Payment<'a> {
-    fn of(
-        reference: ClientReference<'a>,
-        authorization: &'a Authorization<Card>,
-    ) -> Result<Self, Refusal> {
-        if authorization.network_token.is_some() {
-            return Err(refuse("networkTokenBrand", "network tokens are not supported"));
-        }
-        let card = means::only_card(authorization)?;
-        let payer = authorization.payer.as_ref();
-        // The number is exposed for its scheme, by which authentications are named.
-        let brand = brand::of(card.pan.expose());
-        let checked = authorization.three_ds.as_ref().map(three_ds::check).transpose()?;
-        let kept = stored::check(authorization)?;
-        let indicator = checked.as_ref().map(|checked| brand::indicator(brand, checked.eci));
-        if authorization.amount.minor() == 0 && authorization.capture == Capture::Now {
-            return Err(refuse("amount", "must be more than zero"));
-        }
-        Ok(Self {
-            client_reference_information: reference,
-            processing_information: Processing {
-                capture: authorization.capture == Capture::Now,
-                commerce_indicator: indicator.unwrap_or(kept.map_or("internet", channel)),
-                authorization_options: kept.map(Options::of),
-            },
-            payment_information: PaymentInformation { card: CardInformation::of(card, brand) },
-            order_information: Order {
-                amount_details: Details::of(authorization.amount)?,
-                bill_to: Some(BillTo::of(card, payer)),
-            },
-            device_information: payer.map(|payer| Device { ip_address: payer.ip }),
-            consumer_authentication_information: checked
-                .map(|checked| Authentication::of(brand, &checked)),
-        })
-    }
-}
-
-// === impl CardInformation ===
-
-impl<'a> CardInformation<'a> {
-    fn of(card: &'a Card, brand: Option<brand::Brand>) -> Self {
-        Self {
-            // The number is exposed because the provider can only charge a card that it is told.
-            number: card.pan.expose(),
-            expiration_month: format!("{:02}", card.expiry.month()),
-            expiration_year: card.expiry.year().to_string(),
-            // The value is exposed because the issuer checks it; it is in this request and no other.
-            security_code: card.cvv.as_ref().map(model::Cvv::expose),
-            kind: brand.map(brand::Brand::code),
-        }
-    }
-}
-
 // === impl Details ===
 
 impl Details {
@@ -387,51 +277,6 @@ impl Details {
             return Err(refuse("currency", "is not a currency that CyberSource documents"));
         }
         Ok(Self { total_amount: amount.decimal(), currency: currency.code().to_owned() })
-    }
-}
-
-// === impl BillTo ===
-
-impl<'a> BillTo<'a> {
-    /// CyberSource wants two names and has two lines: the last word of the holder's name is the
-    /// last name, and the second and the third line of ours share one.
-    fn of(card: &'a Card, payer: Option<&'a Payer>) -> Self {
-        // The holder is exposed because this request is the one that carries the name.
-        let name = card.holder.expose();
-        let (first_name, last_name) = name.rsplit_once(' ').unwrap_or((name, name));
-        let line = |nth: usize| payer.and_then(|payer| payer.address.get(nth)?.as_deref());
-        let rest: Vec<&str> = [line(1), line(2)].into_iter().flatten().collect();
-        Self {
-            first_name,
-            last_name,
-            address1: line(0),
-            address2: (!rest.is_empty()).then(|| rest.join(", ")),
-            locality: payer.and_then(|payer| payer.city.as_deref()),
-            administrative_area: payer.and_then(|payer| payer.state.as_deref()),
-            postal_code: payer.and_then(|payer| payer.post_code.as_deref()),
-            country: payer.map(|payer| &*payer.country),
-        }
-    }
-}
-
-// === impl Authentication ===
-
-impl<'a> Authentication<'a> {
-    fn of(brand: Option<brand::Brand>, checked: &three_ds::Checked<'a>) -> Self {
-        // The value is exposed because the issuer checks it; the provider passes it on.
-        let value = checked.value.expose();
-        let is_mastercard = brand == Some(brand::Brand::Mastercard);
-        let second = checked.generation == three_ds::Generation::Second;
-        let full = checked.eci == "02";
-        Self {
-            cavv: (!is_mastercard).then_some(value),
-            ucaf_authentication_data: is_mastercard.then_some(value),
-            ucaf_collection_indicator: is_mastercard.then_some(if full { "2" } else { "1" }),
-            directory_server_transaction_id: second.then_some(checked.transaction),
-            xid: (!second).then_some(checked.transaction),
-            eci_raw: checked.eci,
-            pa_specification_version: checked.version,
-        }
     }
 }
 

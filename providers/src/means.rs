@@ -3,22 +3,13 @@
 //! Where a provider needs two of its ids to charge such a card, the name that the merchant is told
 //! is both, with [`BETWEEN`] between them.
 
-use crate::Refusal;
-use model::{Authorization, Means, Secret};
+use model::Secret;
 
 /// The API's name for the field, in refusals.
 pub(crate) const TOKEN: &str = "userToken";
 
 /// What stands between the two ids in a name. The ids that follow it never have one.
 const BETWEEN: &str = "/";
-
-/// The card of a payment at a provider that keeps none for us.
-pub(crate) fn only_card<C>(authorization: &Authorization<C>) -> Result<&C, Refusal> {
-    match &authorization.means {
-        Means::Card(card) if !authorization.generate_token => Ok(card),
-        Means::Card(_) | Means::Token(_) => Err(Refusal::Unsupported),
-    }
-}
 
 /// The name that is made of two ids.
 pub(crate) fn join(owner: &str, card: &str) -> Secret {

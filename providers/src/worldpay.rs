@@ -17,7 +17,7 @@ use change::Change;
 pub(crate) use decline::DECLINES;
 use model::{
     Action, Amount, Card, Currency, Find, FollowUp, Gone, Kind, Notice,
-    Operation, Outcome, Rejected, Report,
+    Operation, Outcome, Rejected, Report, Secret,
 };
 use payment::Payment;
 
@@ -30,6 +30,7 @@ mod lost;
 mod notice;
 mod payment;
 mod queried;
+mod token;
 
 pub(crate) static PROVIDER: Worldpay = Worldpay;
 
@@ -95,7 +96,7 @@ impl Provider for Worldpay {
             }
             Action::Status(Find::Reference(reference)) => by_id(payment_id(reference)?, cx),
             Action::Status(Find::MerchantReference(reference)) => by_key(key(reference)?, cx),
-            Action::Tokenize(_) => Err(Refusal::Unsupported),
+            Action::Tokenize(tokenization) => token::request(&operation.key, tokenization, cx),
         }
     }
 
@@ -125,6 +126,15 @@ impl Provider for Worldpay {
             let report = answer::read(operation.kind(), answer, &Expected::of(operation));
             Step::Done(agreed(operation, report))
         })
+    }
+
+    fn token(
+        &self,
+        operation: &Operation<Gone>,
+        _nth: usize,
+        answer: &Answer<'_>,
+    ) -> Option<Secret> {
+        token::told(Some(&operation.key), answer)
     }
 
     /// Asks for a payment that nobody made, in the name of the entity.

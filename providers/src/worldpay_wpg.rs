@@ -5,7 +5,6 @@
 //! only received. The document type fixes the order of the elements, which is that of the code here.
 
 use crate::environment::{self, Hosts};
-use crate::means;
 use crate::stored::{self, Kept, Usage};
 use crate::three_ds::{self, Checked, Generation};
 use crate::webhook::{Delivery, Receipt, Unproven};
@@ -19,13 +18,15 @@ use answer::Expected;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use model::{
-    Action, Amount, Authorization, Capture, Card, Currency, Find, FollowUp, Gone, Kind, Notice, Operation, Payer, Report, StoredPurpose,
+    Action, Amount, Authorization, Capture, Card, Currency, Find, FollowUp, Gone, Kind, Means, Notice,
+    Operation, Payer, Report, Secret, StoredPurpose,
 };
 
 mod account;
 mod answer;
 mod lost;
 mod notice;
+mod token;
 
 pub(crate) static PROVIDER: WorldpayWpg = WorldpayWpg;
 
@@ -99,7 +100,10 @@ impl Provider for WorldpayWpg {
             }
             Action::Status(Find::Reference(reference)) => asking(order_code(reference)?, cx),
             Action::Status(Find::MerchantReference(reference)) => asking(key(reference)?, cx),
-            Action::Tokenize(_) => Err(Refusal::Unsupported),
+            Action::Tokenize(tokenization) => {
+                let body = token::create(&operation.key, tokenization, cx)?;
+                changing(body, &operation.key, cx)
+            }
         }
     }
 
@@ -116,6 +120,15 @@ impl Provider for WorldpayWpg {
     ) -> Step {
         let report = answer::read(operation.kind(), answer, &Expected::of(operation));
         Step::Done(agreed(operation, report))
+    }
+
+    fn token(
+        &self,
+        operation: &Operation<Gone>,
+        _nth: usize,
+        answer: &Answer<'_>,
+    ) -> Option<Secret> {
+        token::told(operation, answer)
     }
 
     /// Asks for an order that nobody made.
@@ -167,6 +180,13 @@ struct Money {
     exponent: String,
 }
 
+/// What an order is paid with.
+enum Paid<'a> {
+    /// A card, and who is to have its token.
+    Card(&'a Card, Option<&'a str>),
+    Token { shopper: &'a str, token: &'a str },
+}
+
 /// Begins a document in the name of the merchant.
 fn service(cx: &Cx<'_>) -> Result<Xml, Refusal> {
     let code = cx.need(&MERCHANT_CODE, "MerchantCode is missing")?;
@@ -185,7 +205,7 @@ fn order(
     if authorization.network_token.is_some() {
         return Err(refuse("networkTokenBrand", "network tokens are not supported"));
     }
-    let card = means::only_card(authorization)?;
+    let paid = Paid::of(operation, authorization)?;
     let amount = Money::of(authorization.amount)?;
     let checked = authorization.three_ds.as_ref().map(three_ds::check).transpose()?;
     let kept = stored::check(authorization)?;
@@ -200,7 +220,10 @@ fn order(
     xml.text("description", cut(description, DESCRIPTION_CHARS_MAX));
     amount.write(&mut xml);
     xml.open("paymentDetails", &[]);
-    write_card(&mut xml, card, authorization.payer.as_ref());
+    match &paid {
+        Paid::Card(card, _) => write_card(&mut xml, card, authorization.payer.as_ref()),
+        Paid::Token { token, .. } => token::write_token(&mut xml, token),
+    }
     if let Some(kept) = &kept {
         write_stored(&mut xml, kept);
     }
@@ -211,16 +234,27 @@ fn order(
     if let Some(checked) = &checked {
         write_three_ds(&mut xml, checked);
     }
+    xml.close();
+    if let Some(shopper) = paid.shopper() {
+        token::write_shopper(&mut xml, shopper);
+    }
+    if authorization.generate_token {
+        token::write_wish(&mut xml, &operation.key);
+    }
     Ok(xml.into_body())
+}
+
+fn write_expiry(xml: &mut Xml, card: &Card) {
+    xml.open("expiryDate", &[]);
+    let month = format!("{:02}", card.expiry.month());
+    xml.empty("date", &[("month", &month), ("year", &card.expiry.year().to_string())]);
+    xml.close();
 }
 
 fn write_card(xml: &mut Xml, card: &Card, payer: Option<&Payer>) {
     xml.open("CARD-SSL", &[]);
     xml.pan("cardNumber", &card.pan);
-    xml.open("expiryDate", &[]);
-    let month = format!("{:02}", card.expiry.month());
-    xml.empty("date", &[("month", &month), ("year", &card.expiry.year().to_string())]);
-    xml.close();
+    write_expiry(xml, card);
     xml.secret("cardHolderName", &card.holder);
     xml.cvv("cvc", card.cvv.as_ref());
     if let Some(payer) = payer.filter(|payer| has_address(payer)) {
@@ -356,6 +390,30 @@ fn key(text: &str) -> Result<&str, Refusal> {
 
 fn refuse(name: &'static str, problem: &'static str) -> Refusal {
     Refusal::Field { name, problem }
+}
+
+// === impl Paid ===
+
+impl<'a> Paid<'a> {
+    fn of(
+        operation: &'a Operation<Card>,
+        authorization: &'a Authorization<Card>,
+    ) -> Result<Self, Refusal> {
+        let wished = authorization.generate_token.then_some(&*operation.key);
+        match &authorization.means {
+            Means::Card(card) => Ok(Self::Card(card, wished)),
+            Means::Token(token) => {
+                token::of(token).map(|(shopper, token)| Self::Token { shopper, token })
+            }
+        }
+    }
+
+    fn shopper(&self) -> Option<&'a str> {
+        match self {
+            Self::Card(_, shopper) => *shopper,
+            Self::Token { shopper, .. } => Some(shopper),
+        }
+    }
 }
 
 // === impl Money ===

@@ -1,11 +1,12 @@
 //! What Authorize.Net answers, and what it means. Nearly all of it has status 200.
 
 use super::decline::DECLINES;
+use super::profile::{self, Made};
 use super::{is_id, name};
 use crate::wire::{Answer, said};
 use crate::{Validity, checks, doubted};
 use model::{Action, AddressCheck, Amount, Currency, CvvCheck, Decline, Find, FollowUp, Kind};
-use model::{Operation, Outcome, Rejected, Report, State, Unknown};
+use model::{Operation, Outcome, Rejected, Report, Secret, State, Unknown};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -14,8 +15,14 @@ pub(super) const UNREADABLE: Outcome = Outcome::Unknown(Unknown::Unreadable);
 /// What stands before the JSON: the mark of UTF-8.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
+/// What stands in an answer for the digits of a card that are not told.
+const MASK: &str = "XXXX";
+
 /// There is no such transaction.
 const NO_RECORD: &str = "E00040";
+
+/// The account may keep no cards.
+const NO_PROFILES: &str = "E00044";
 
 /// What an answer must speak of, and what it leaves out. Nothing is asked where nothing is given.
 #[derive(Default)]
@@ -28,6 +35,8 @@ pub(super) struct Expected<'a> {
     amount: Option<Amount>,
     /// What the account is kept in.
     currency: Option<Currency>,
+    /// Whether it is paid with a card that only Authorize.Net knows.
+    is_by_token: bool,
 }
 
 impl<'a> Expected<'a> {
@@ -42,7 +51,15 @@ impl<'a> Expected<'a> {
             | Action::Void(FollowUp { reference, .. })
             | Action::Status(Find::Reference(reference)) => Some(reference),
         };
-        Self { name, payment, amount, currency }
+        let is_by_token = match &operation.action {
+            Action::Authorize(authorization) => authorization.is_by_token(),
+            Action::Capture(_)
+            | Action::Refund(_)
+            | Action::Status(_)
+            | Action::Tokenize(_)
+            | Action::Void(_) => false,
+        };
+        Self { name, payment, amount, currency, is_by_token }
     }
 }
 
@@ -52,14 +69,15 @@ pub(super) fn read(kind: Kind, answer: &Answer<'_>, expected: &Expected<'_>) -> 
     }
     let told = if answer.status == 200 { Told::read(answer) } else { None };
     let report = told.map(|told| match told {
-        Told { ref_id: Some(other), .. } if !expected.is_named(&other) => Report::bare(UNREADABLE),
+        told if !expected.is_meant(&told) => Report::bare(UNREADABLE),
         Told { transaction: Some(details), .. } if kind == Kind::Status => details.status(expected),
+        told if kind == Kind::Tokenize && told.is_ok() => told.tokenized(),
         Told { transaction_response: Some(response), .. }
             if kind != Kind::Status && !response.response_code.is_empty() =>
         {
             response.report(kind, expected)
         }
-        Told { messages, .. } => messages.failure(kind),
+        Told { messages, .. } => messages.failure(kind, expected),
     });
     report.unwrap_or(Report::bare(UNREADABLE))
 }
@@ -82,7 +100,11 @@ pub(super) fn validity(answer: &Answer<'_>) -> Validity {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Told {
+    /// The customer who has the card that is kept, and the card.
+    customer_profile_id: Option<String>,
+    customer_payment_profile_id_list: Option<Vec<String>>,
     messages: Messages,
+    pub(super) profile_response: Option<Made>,
     ref_id: Option<String>,
     pub(super) transaction: Option<Details>,
     transaction_response: Option<Response>,
@@ -106,6 +128,8 @@ struct Message {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Response {
+    /// The end of the card's number, behind a mask.
+    account_number: Option<String>,
     auth_code: Option<String>,
     avs_result_code: Option<String>,
     cvv_result_code: Option<String>,
@@ -167,6 +191,7 @@ pub(super) struct Details {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Summary {
+    pub(super) account_number: Option<String>,
     /// What a filter held it for.
     pub(super) fraud_information: Option<serde::de::IgnoredAny>,
     pub(super) invoice_number: Option<String>,
@@ -187,8 +212,10 @@ fn number<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Erro
 // === impl Expected ===
 
 impl Expected<'_> {
-    fn is_named(&self, told: &str) -> bool {
-        told.is_empty() || self.name.is_none_or(|name| name == told)
+    /// Whether an answer is to our request.
+    pub(super) fn is_meant(&self, told: &Told) -> bool {
+        let named = told.ref_id.as_deref().filter(|name| !name.is_empty());
+        named.is_none_or(|named| self.name.is_none_or(|name| name == named))
     }
 }
 
@@ -205,6 +232,17 @@ impl Told {
     pub(super) fn is_ok(&self) -> bool {
         self.messages.result_code == "Ok"
     }
+
+    /// The name of the card that was kept by itself.
+    pub(super) fn kept(&self) -> Option<Secret> {
+        let cards = self.customer_payment_profile_id_list.as_deref();
+        profile::name(self.customer_profile_id.as_deref(), cards).filter(|_| self.is_ok())
+    }
+
+    fn tokenized(&self) -> Report {
+        let kept = self.kept().map_or(UNREADABLE, |_| Outcome::Approved);
+        Report::bare(kept)
+    }
 }
 
 // === impl Messages ===
@@ -215,7 +253,7 @@ impl Messages {
     }
 
     /// The request as a whole was turned away.
-    fn failure(&self, kind: Kind) -> Report {
+    fn failure(&self, kind: Kind, expected: &Expected<'_>) -> Report {
         let pays = matches!(kind, Kind::Authorize | Kind::Charge);
         let outcome = match self.code().unwrap_or_default() {
             "E00001" => Outcome::Unknown(Unknown::UpstreamFailed),
@@ -225,7 +263,9 @@ impl Messages {
             "E00005" | "E00006" | "E00007" | "E00010" | "E00011" => {
                 Outcome::Rejected(Rejected::Credentials)
             }
-            "E00008" | "E00009" => Outcome::Rejected(Rejected::Configuration),
+            "E00008" | "E00009" | NO_PROFILES => Outcome::Rejected(Rejected::Configuration),
+            // There is no such card.
+            NO_RECORD if expected.is_by_token => Outcome::Rejected(Rejected::Malformed),
             NO_RECORD if !pays => Outcome::Rejected(Rejected::NotFound),
             "E00053" => Outcome::Rejected(Rejected::Unavailable),
             _ => UNREADABLE,
@@ -270,6 +310,8 @@ impl Response {
             code: self.code().and_then(said),
             description: text.or(reason.and_then(|r| r.description.as_deref())).and_then(said),
             sub_code: id.filter(|_| kind == Kind::Refund).map(Into::into),
+            // Nobody else knows it, and a refund asks for it.
+            memo: self.ending().filter(|_| expected.is_by_token).map(Into::into),
             ..Report::bare(outcome)
         };
         let report = if changes { report } else { self.checked(report) };
@@ -289,6 +331,11 @@ impl Response {
             (Kind::Authorize | Kind::Charge, None) => told.is_none(),
             (_, None) => true,
         }
+    }
+
+    /// The last four digits of the card.
+    fn ending(&self) -> Option<&str> {
+        ending(self.account_number.as_deref()?)
     }
 
     fn code(&self) -> Option<&str> {
@@ -340,6 +387,12 @@ impl Response {
             ..report
         }
     }
+}
+
+/// The last four digits, of a number behind a mask.
+pub(super) fn ending(masked: &str) -> Option<&str> {
+    let digits = masked.strip_prefix(MASK)?;
+    (digits.len() == 4 && digits.bytes().all(|b| b.is_ascii_digit())).then_some(digits)
 }
 
 /// The state of a payment to which this was done.
@@ -444,7 +497,7 @@ fn cvv(letter: &str) -> CvvCheck {
 
 #[cfg(test)]
 mod tests {
-    use super::{address, cvv, wrong};
+    use super::{address, cvv, ending, wrong};
     use model::{AddressCheck, CvvCheck, Outcome, Rejected, Unknown};
 
     #[test]
@@ -462,6 +515,14 @@ mod tests {
         assert_eq!((cvv("M"), cvv("N")), (CvvCheck::Match, CvvCheck::NoMatch));
         for letter in ["P", "S", "U", "", "m"] {
             assert_eq!(cvv(letter), CvvCheck::NotChecked, "{letter}");
+        }
+    }
+
+    #[test]
+    fn no_more_than_the_end_of_a_card_is_taken() {
+        assert_eq!(ending("XXXX1111"), Some("1111"));
+        for text in ["", "XXXX", "1111", "XXXX111", "XXXX11111", "XXXX111a", "XXXXXXXX"] {
+            assert_eq!(ending(text), None, "{text}");
         }
     }
 

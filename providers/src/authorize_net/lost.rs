@@ -3,7 +3,7 @@
 //! A new payment and a refund have a number of ours, and are in the list of what is not settled yet.
 //! A capture and a void have none: the payment itself shows them.
 
-use super::answer::{Details, Summary, Told, UNREADABLE, done};
+use super::answer::{Details, Summary, Told, UNREADABLE, done, ending};
 use super::{invoice, is_id};
 use crate::wire::{Answer, said};
 use crate::{Found, Lost, settled};
@@ -76,12 +76,14 @@ impl Summary {
         let (outcome, state) = self.outcome(lost.kind);
         let id = is_id(&self.trans_id).then_some(&*self.trans_id);
         let amount = self.settle_amount.as_deref();
+        let ending = self.account_number.as_deref().and_then(ending);
         Report {
             state,
             amount: amount.and_then(|text| Amount::parse(text, lost.amount.currency()).ok()),
             reference: lost.payment.or(id).map(Into::into),
             code: said(&self.transaction_status),
             sub_code: id.filter(|_| lost.payment.is_some()).map(Into::into),
+            memo: ending.filter(|_| lost.payment.is_none()).map(Into::into),
             ..Report::bare(if id.is_some() { outcome } else { UNREADABLE })
         }
     }

@@ -1,12 +1,12 @@
 //! What is asked for: a payment, or a change of one. The members stand in the order of the schema.
 
-use super::{DUPLICATE_WINDOW_SECS, invoice, refuse, transaction_id};
-use crate::means;
+use super::profile::Profile;
+use super::{DUPLICATE_WINDOW_SECS, invoice, name, refuse, transaction_id};
 use crate::stored::{self, Kept, Usage};
 use crate::three_ds;
 use crate::Refusal;
 use crate::wire::cut;
-use model::{Amount, Authorization, Capture, Card, Currency, FollowUp, Kind, Payer};
+use model::{Amount, Authorization, Capture, Card, Currency, FollowUp, Kind, Known, Means, Payer};
 use serde::Serialize;
 
 /// How long the parts of an address may be, in characters.
@@ -30,9 +30,13 @@ pub(super) struct Transaction<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     payment: Option<Payment<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<Profile<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     ref_trans_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     order: Option<Order<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    customer: Option<Customer<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bill_to: Option<BillTo<'a>>,
     #[serde(rename = "customerIP", skip_serializing_if = "Option::is_none")]
@@ -67,9 +71,15 @@ struct Subsequent<'a> {
     original_network_trans_id: &'a str,
 }
 
+/// Whom a profile is made for.
+#[derive(Serialize)]
+struct Customer<'a> {
+    id: &'a str,
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Payment<'a> {
+pub(super) struct Payment<'a> {
     credit_card: CreditCard<'a>,
 }
 
@@ -93,7 +103,7 @@ struct Order<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct BillTo<'a> {
+pub(super) struct BillTo<'a> {
     first_name: &'a str,
     last_name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,6 +149,15 @@ struct UserField<'a> {
     value: &'a str,
 }
 
+/// What a payment says of its card, and of who keeps it.
+#[derive(Default)]
+struct Paying<'a> {
+    payment: Option<Payment<'a>>,
+    profile: Option<Profile<'a>>,
+    customer: Option<Customer<'a>>,
+    bill_to: Option<BillTo<'a>>,
+}
+
 /// Nothing is approved in part, and the very same request is not done twice.
 const PAYING: &[Setting] = &[
     Setting { setting_name: "allowPartialAuth", setting_value: "false" },
@@ -148,7 +167,7 @@ const REFUNDING: &[Setting] =
     &[Setting { setting_name: "duplicateWindow", setting_value: DUPLICATE_WINDOW_SECS }];
 
 pub(super) fn paid<'a>(
-    key: &str,
+    key: &'a str,
     reference: &'a str,
     authorization: &'a Authorization<Card>,
     currency: Currency,
@@ -156,7 +175,6 @@ pub(super) fn paid<'a>(
     if authorization.network_token.is_some() {
         return Err(refuse("networkTokenBrand", "network tokens are not supported"));
     }
-    let card = means::only_card(authorization)?;
     let (transaction_type, kind) = match authorization.capture {
         Capture::Now => ("authCaptureTransaction", Kind::Charge),
         Capture::Later => ("authOnlyTransaction", Kind::Authorize),
@@ -168,13 +186,16 @@ pub(super) fn paid<'a>(
     let checked = authorization.three_ds.as_ref().map(three_ds::check).transpose()?;
     let description = authorization.description.as_deref();
     let kept = stored::check(authorization)?;
+    let Paying { payment, profile, customer, bill_to } = Paying::of(key, authorization)?;
     Ok(Transaction {
-        payment: Some(Payment { credit_card: CreditCard::of(card) }),
+        payment,
+        profile,
         order: Some(Order {
             invoice_number: invoice(kind, key),
             description: description.map(|text| cut(text, DESCRIPTION_CHARS_MAX)),
         }),
-        bill_to: Some(BillTo::of(card, payer)),
+        customer,
+        bill_to,
         customer_ip: payer.map(|payer| payer.ip),
         cardholder_authentication: checked.as_ref().map(Authentication::of),
         transaction_settings: Some(Settings { setting: PAYING }),
@@ -209,7 +230,9 @@ pub(super) fn refunded<'a>(
     currency: Currency,
 ) -> Result<Transaction<'a>, Refusal> {
     let id = transaction_id(&earlier.reference)?;
-    let last_four = earlier.known.as_ref().and_then(|known| known.last_four.as_deref());
+    // Of a card that Authorize.Net keeps, its own answer told it.
+    let ending = |known: &'a Known| known.last_four.as_deref().or(known.memo.as_deref());
+    let last_four = earlier.known.as_ref().and_then(ending);
     let unknown = refuse(
         "refTransId",
         "was not made here, and Authorize.Net refunds only who knows the end of the card number",
@@ -246,6 +269,32 @@ fn moved<'a>(
         currency_code: Some(currency.code().to_owned()),
         ..Transaction::default()
     })
+}
+
+// === impl Paying ===
+
+impl<'a> Paying<'a> {
+    fn of(key: &'a str, authorization: &'a Authorization<Card>) -> Result<Self, Refusal> {
+        Ok(match &authorization.means {
+            Means::Card(card) => Self {
+                payment: Some(Payment { credit_card: CreditCard::of(card) }),
+                profile: authorization.generate_token.then(Profile::new),
+                customer: authorization.generate_token.then(|| Customer { id: name(key) }),
+                bill_to: Some(BillTo::of(card, authorization.payer.as_ref())),
+            },
+            // Who pays is in the profile, and has no place beside it.
+            Means::Token(token) => Self { profile: Some(Profile::of(token)?), ..Self::default() },
+        })
+    }
+}
+
+// === impl Payment ===
+
+impl<'a> Payment<'a> {
+    /// A card that is only to be kept: its verification value is for a payment.
+    pub(super) fn unverified(card: &'a Card) -> Self {
+        Self { credit_card: CreditCard { card_code: None, ..CreditCard::of(card) } }
+    }
 }
 
 // === impl CreditCard ===
@@ -285,7 +334,7 @@ impl ProcessingOptions {
 impl<'a> BillTo<'a> {
     /// Authorize.Net wants two names and has one line: the last word of the holder's name is the
     /// last name, and our three lines share the one.
-    fn of(card: &'a Card, payer: Option<&'a Payer>) -> Self {
+    pub(super) fn of(card: &'a Card, payer: Option<&'a Payer>) -> Self {
         // The holder is exposed because this request is the one that carries the name.
         let name = card.holder.expose();
         let (first_name, last_name) = name.rsplit_once(' ').unwrap_or((name, name));

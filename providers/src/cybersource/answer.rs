@@ -1,6 +1,7 @@
 //! What CyberSource answers, and what it means.
 
 use super::decline::DECLINES;
+use super::instrument::Kept;
 use super::is_id;
 use super::lost::{SearchResult, Summary};
 use crate::wire::{Answer, said};
@@ -24,14 +25,14 @@ impl<'a> Expected<'a> {
     pub(super) fn of<C>(operation: &'a Operation<C>) -> Self {
         let key = Some(&*operation.key);
         match &operation.action {
-            Action::Authorize(_) => Self { key, payment: None },
+            Action::Authorize(_) | Action::Tokenize(_) => Self { key, payment: None },
             Action::Capture(FollowUp { reference, .. })
             | Action::Refund(FollowUp { reference, .. })
             | Action::Void(FollowUp { reference, .. }) => Self { key, payment: Some(reference) },
             Action::Status(Find::Reference(reference)) => {
                 Self { key: None, payment: Some(reference) }
             }
-            Action::Status(Find::MerchantReference(_)) | Action::Tokenize(_) => Self::default(),
+            Action::Status(Find::MerchantReference(_)) => Self::default(),
         }
     }
 }
@@ -46,6 +47,7 @@ pub(super) fn read(kind: Kind, answer: &Answer<'_>, expected: &Expected<'_>) -> 
             let outcome = Outcome::Rejected(Rejected::NotFound);
             Some(Report { state: Some(State::Unknown), ..Report::bare(outcome) })
         }
+        (Kind::Tokenize, 200 | 201) => answer.json().map(|made: Made| made.kept(expected)),
         (_, 200 | 201) => answer.json().map(|made: Made| made.report(kind, expected)),
         (_, 0..400) => None,
         (_, 400..) => Some(failure(kind, answer)),
@@ -92,6 +94,7 @@ struct Made {
     refund_amount_details: Option<AmountDetails>,
     reversal_amount_details: Option<AmountDetails>,
     status: String,
+    token_information: Option<Kept>,
     void_amount_details: Option<AmountDetails>,
 }
 
@@ -153,6 +156,16 @@ struct Failure {
 // === impl Made ===
 
 impl Made {
+    /// A card that is kept: that nothing was authorized for it is nothing to be told.
+    fn kept(self, expected: &Expected<'_>) -> Report {
+        let is_kept = self.token_information.as_ref().is_some_and(|kept| kept.name().is_some());
+        let report = self.report(Kind::Tokenize, expected);
+        if report.outcome == Outcome::Approved && !is_kept {
+            return Report::bare(UNREADABLE);
+        }
+        Report { amount: None, reference: None, network_transaction_id: None, ..report }
+    }
+
     fn report(self, kind: Kind, expected: &Expected<'_>) -> Report {
         let told = self.client_reference_information.as_ref().and_then(|r| r.code.as_deref());
         // Nothing of another's payment is passed on, its name least of all.
@@ -178,13 +191,14 @@ impl Made {
             Some(processor) => processor.told(report),
             None => report,
         };
-        let declined = matches!(outcome, Outcome::Declined(_));
+        let moves = kind != Kind::Tokenize && !matches!(outcome, Outcome::Declined(_));
         // An approval of nobody knows what is no approval.
-        if id.is_some() && (report.amount.is_some() || declined) { report } else { doubted(report) }
+        if id.is_some() && (report.amount.is_some() || !moves) { report } else { doubted(report) }
     }
 
     fn outcome(&self, kind: Kind) -> (Outcome, Option<State>) {
         match (kind, &*self.status) {
+            (Kind::Tokenize, "AUTHORIZED") => (Outcome::Approved, None),
             (Kind::Authorize, "AUTHORIZED") => (Outcome::Approved, Some(State::Authorized)),
             (Kind::Charge, "AUTHORIZED" | "PENDING" | "TRANSMITTED")
             | (Kind::Capture, "PENDING" | "TRANSMITTED") => {
@@ -203,10 +217,10 @@ impl Made {
                 (Outcome::Pending, Some(State::Pending))
             }
             // The cardholder would have to act, and is not with us.
-            (Kind::Authorize | Kind::Charge, "PENDING_AUTHENTICATION") => {
+            (Kind::Authorize | Kind::Charge | Kind::Tokenize, "PENDING_AUTHENTICATION") => {
                 (Outcome::Declined(Decline::AuthenticationRequired), Some(State::Declined))
             }
-            (Kind::Authorize | Kind::Charge, "DECLINED") => {
+            (Kind::Authorize | Kind::Charge | Kind::Tokenize, "DECLINED") => {
                 (Outcome::Declined(self.decline()), Some(State::Declined))
             }
             // The change is dead; the payment is what it was before.
@@ -296,10 +310,10 @@ fn cvv(code: &str) -> CvvCheck {
 fn failure(kind: Kind, answer: &Answer<'_>) -> Report {
     let failure = answer.json::<Failure>();
     let reason = failure.as_ref().and_then(|failure| failure.reason.as_deref());
-    let pays = matches!(kind, Kind::Authorize | Kind::Charge);
+    let is_new = matches!(kind, Kind::Authorize | Kind::Charge | Kind::Tokenize);
     let outcome = match (answer.status, reason) {
-        (400, Some(reason)) => invalid(reason, pays),
-        (404, _) if !pays => Outcome::Rejected(Rejected::NotFound),
+        (400, Some(reason)) => invalid(reason, is_new),
+        (404, _) if !is_new => Outcome::Rejected(Rejected::NotFound),
         _ => answer.by_status().unwrap_or(UNREADABLE),
     };
     let declined = matches!(outcome, Outcome::Declined(_));
@@ -315,22 +329,22 @@ fn failure(kind: Kind, answer: &Answer<'_>) -> Report {
 }
 
 /// The reasons of `INVALID_REQUEST`.
-fn invalid(reason: &str, pays: bool) -> Outcome {
+fn invalid(reason: &str, is_new: bool) -> Outcome {
     match reason {
         "DUPLICATE_REQUEST" => Outcome::Rejected(Rejected::Duplicate),
-        "INVALID_CARD" if pays => Outcome::Declined(Decline::IncorrectNumber),
-        "CARD_TYPE_NOT_ACCEPTED" | "INVALID_CARD_TYPE" if pays => {
+        "INVALID_CARD" if is_new => Outcome::Declined(Decline::IncorrectNumber),
+        "CARD_TYPE_NOT_ACCEPTED" | "INVALID_CARD_TYPE" if is_new => {
             Outcome::Declined(Decline::CardNotSupported)
         }
-        "DEBIT_CARD_USEAGE_EXCEEDD_LIMIT" if pays => Outcome::Declined(Decline::LimitExceeded),
+        "DEBIT_CARD_USEAGE_EXCEEDD_LIMIT" if is_new => Outcome::Declined(Decline::LimitExceeded),
         INVALID_MERCHANT => Outcome::Rejected(Rejected::Configuration),
-        "INVALID_PAYMENT_ID" | "MISSING_AUTH" if !pays => Outcome::Rejected(Rejected::NotFound),
+        "INVALID_PAYMENT_ID" | "MISSING_AUTH" if !is_new => Outcome::Rejected(Rejected::NotFound),
         "AUTH_ALREADY_REVERSED"
         | "EXCEEDS_AUTH_AMOUNT"
         | "NOT_VOIDABLE"
         | "TRANSACTION_ALREADY_REVERSED_OR_SETTLED"
         | "TRANSACTION_ALREADY_SETTLED"
-            if !pays =>
+            if !is_new =>
         {
             Outcome::Rejected(Rejected::State)
         }

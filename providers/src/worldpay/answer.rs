@@ -1,7 +1,7 @@
 //! What Worldpay answers, and what it means.
 
 use super::decline::DECLINES;
-use super::is_payment_id;
+use super::{is_payment_id, token};
 use super::links::Links;
 use super::queried::{Issuer, List, Queried, Scheme, Told};
 use crate::wire::{Answer, said};
@@ -12,6 +12,9 @@ use serde::Deserialize;
 
 /// What Worldpay answers when the credentials may not use the entity, or there is none of the name.
 pub(super) const ENTITY_UNKNOWN: &str = "entityIsNotConfigured";
+
+/// Worldpay keeps no cards of this brand.
+const BRAND_UNKNOWN: &str = "unrecognizedCardBrand";
 
 const ENDPOINT_UNKNOWN: &str = "endpointNotFound";
 
@@ -45,7 +48,7 @@ impl<'a> Expected<'a> {
             Action::Status(model::Find::MerchantReference(key)) => {
                 Self { key: Some(key), payment: None, amount: None }
             }
-            Action::Tokenize(_) => Self::default(),
+            Action::Tokenize(_) => Self { key: Some(&operation.key), ..Self::default() },
         }
     }
 }
@@ -59,6 +62,9 @@ pub(super) fn read(kind: Kind, answer: &Answer<'_>, expected: &Expected<'_>) -> 
             answer.json().map(|receipt: Receipt| receipt.report(expected))
         }
         (Kind::Status, 200) => answer.json().map(|queried: Queried| status(&queried, expected)),
+        (Kind::Tokenize, 200 | 201) => {
+            token::told(expected.key, answer).map(|_| Report::bare(Outcome::Approved))
+        }
         (_, 0..400) => None,
         (_, 400..) => Some(failed(kind, answer)),
     };
@@ -321,7 +327,14 @@ impl Failure {
         let outcome = self.outcome(kind, answer);
         let invalid = self.validation_errors.first();
         let report = Report {
-            state: (outcome == Outcome::Rejected(Rejected::NotFound)).then_some(State::Unknown),
+            state: match outcome {
+                Outcome::Declined(_) => Some(State::Declined),
+                Outcome::Rejected(Rejected::NotFound) => Some(State::Unknown),
+                Outcome::Approved
+                | Outcome::Pending
+                | Outcome::Rejected(_)
+                | Outcome::Unknown(_) => None,
+            },
             code: said(&self.error_name),
             ..Report::bare(outcome)
         };
@@ -339,14 +352,15 @@ impl Failure {
 
     /// <https://docs.worldpay.com/access/products/reference/worldpay-error-responses>
     fn outcome(&self, kind: Kind, answer: &Answer<'_>) -> Outcome {
-        let pays = matches!(kind, Kind::Authorize | Kind::Charge);
+        let is_new = matches!(kind, Kind::Authorize | Kind::Charge | Kind::Tokenize);
         match (answer.status, &*self.error_name) {
             (500.., _) => Outcome::Unknown(Unknown::UpstreamFailed),
             // The same request was there before: what became of that is not in this answer.
             _ if self.is_duplicate() => Outcome::Unknown(Unknown::Interrupted),
             (400 | 403, ENTITY_UNKNOWN) => Outcome::Rejected(Rejected::Configuration),
+            (422, BRAND_UNKNOWN) => Outcome::Declined(Decline::CardNotSupported),
             (401 | 403 | 429, _) => answer.by_status().unwrap_or(UNREADABLE),
-            (404, _) if !pays => Outcome::Rejected(Rejected::NotFound),
+            (404, _) if !is_new => Outcome::Rejected(Rejected::NotFound),
             (409, _) => Outcome::Unknown(Unknown::Interrupted),
             // Nothing was done: it may be corrected and sent again.
             (400..=499, _) => Outcome::Rejected(Rejected::Malformed),

@@ -1,13 +1,12 @@
 //! A payment, as Worldpay wants it written.
 
 use super::account::{ENTITY, NARRATIVE};
-use super::{refuse, units};
-use crate::means;
+use super::{refuse, token, units};
 use crate::stored::{self, Kept, Usage};
 use crate::three_ds::{self, Checked, Generation};
 use crate::{Cx, Refusal};
-use model::{Amount, Authorization, Capture, Card, Operation, Payer, StoredPurpose, StoredUsage};
-use model::ThreeDs;
+use model::{Amount, Authorization, Capture, Card, Means, Operation, Payer, StoredPurpose};
+use model::{StoredUsage, ThreeDs};
 use serde::Serialize;
 
 /// How long the merchant's name for an order may be, in characters.
@@ -32,8 +31,8 @@ pub(super) struct Payment<'a> {
 }
 
 #[derive(Serialize)]
-struct Merchant<'a> {
-    entity: &'a str,
+pub(super) struct Merchant<'a> {
+    pub(super) entity: &'a str,
 }
 
 #[derive(Serialize)]
@@ -42,7 +41,7 @@ struct Instruction<'a> {
     request_auto_settlement: AutoSettlement,
     narrative: Narrative<'a>,
     value: Money,
-    payment_instrument: Plain<'a>,
+    payment_instrument: Instrument<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     customer_agreement: Option<Agreement<'a>>,
 }
@@ -74,11 +73,20 @@ pub(super) struct Money {
     amount: u64,
 }
 
+/// What is paid with.
+#[derive(Serialize)]
+#[serde(tag = "type")]
+enum Instrument<'a> {
+    #[serde(rename = "card/plain")]
+    Plain(Plain<'a>),
+    #[serde(rename = "card/token")]
+    Token { href: &'a str },
+}
+
 /// A card. It lives as long as it takes to write the body, and borrows all that it names.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Plain<'a> {
-    r#type: &'static str,
     card_holder_name: &'a str,
     card_number: &'a str,
     expiry_date: Expiry,
@@ -89,14 +97,14 @@ struct Plain<'a> {
 }
 
 #[derive(Serialize)]
-struct Expiry {
+pub(super) struct Expiry {
     month: u8,
     year: u16,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Address<'a> {
+pub(super) struct Address<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     address1: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -186,7 +194,7 @@ impl<'a> Instruction<'a> {
             // The narrative is exposed because the cardholder is to read it.
             narrative: Narrative { line1: narrative.expose() },
             value: Money::of(authorization.amount)?,
-            payment_instrument: Plain::of(means::only_card(authorization)?, authorization),
+            payment_instrument: Instrument::of(authorization, cx)?,
             customer_agreement: stored::check(authorization)?.map(Agreement::of).transpose()?,
         })
     }
@@ -222,6 +230,19 @@ impl Money {
     }
 }
 
+// === impl Instrument ===
+
+impl<'a> Instrument<'a> {
+    /// A payment keeps no card, and by the time that one is kept its verification value is gone.
+    fn of(authorization: &'a Authorization<Card>, cx: &Cx<'_>) -> Result<Self, Refusal> {
+        match &authorization.means {
+            Means::Card(_) if authorization.generate_token => Err(Refusal::Unsupported),
+            Means::Card(card) => Ok(Self::Plain(Plain::of(card, authorization))),
+            Means::Token(token) => Ok(Self::Token { href: token::link(token, cx)? }),
+        }
+    }
+}
+
 // === impl Plain ===
 
 impl<'a> Plain<'a> {
@@ -229,16 +250,23 @@ impl<'a> Plain<'a> {
         // What the merchant takes has none.
         let cvv = card.cvv.as_ref().filter(|_| !is_by_merchant(authorization));
         Self {
-            r#type: "card/plain",
             // The holder is exposed because this request is the one that carries the name.
             card_holder_name: card.holder.expose(),
             // The number is exposed because the provider can only charge a card that it is told.
             card_number: card.pan.expose(),
-            expiry_date: Expiry { month: card.expiry.month(), year: card.expiry.year() },
+            expiry_date: Expiry::of(card),
             // The value is exposed because the issuer checks it; it is in this request and no other.
             cvc: cvv.map(model::Cvv::expose),
             billing_address: authorization.payer.as_ref().and_then(Address::of),
         }
+    }
+}
+
+// === impl Expiry ===
+
+impl Expiry {
+    pub(super) fn of(card: &Card) -> Self {
+        Self { month: card.expiry.month(), year: card.expiry.year() }
     }
 }
 
@@ -259,6 +287,11 @@ impl<'a> Address<'a> {
             postal_code: payer.post_code.as_deref()?,
             country_code: &payer.country,
         })
+    }
+
+    /// The address as it is kept: not without a line, a city and a post code.
+    pub(super) fn whole(payer: &'a Payer) -> Option<Self> {
+        Self::of(payer).filter(|address| address.address1.is_some())
     }
 }
 

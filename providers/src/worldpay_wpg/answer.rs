@@ -1,6 +1,6 @@
 //! What WPG answers, and what it means.
 
-use super::is_order_code;
+use super::{is_order_code, token};
 use crate::wire::xml::Element;
 use crate::wire::{Answer, said};
 use crate::worldpay::DECLINES;
@@ -22,6 +22,8 @@ const SECURITY: &str = "4";
 #[derive(Default)]
 pub(super) struct Expected<'a> {
     order: Option<&'a str>,
+    /// Who is to have the card that is kept.
+    shopper: Option<&'a str>,
 }
 
 impl<'a> Expected<'a> {
@@ -34,14 +36,16 @@ impl<'a> Expected<'a> {
             | Action::Status(Find::Reference(reference) | Find::MerchantReference(reference)) => {
                 reference
             }
-            Action::Tokenize(_) => return Self::default(),
+            Action::Tokenize(_) => {
+                return Self { shopper: Some(&operation.key), ..Self::default() };
+            }
         };
-        Self { order: Some(order) }
+        Self::to(order)
     }
 
     /// An answer that speaks of this order.
     pub(super) fn to(order: &'a str) -> Self {
-        Self { order: Some(order) }
+        Self { order: Some(order), ..Self::default() }
     }
 
     fn is_met(&self, code: &str) -> bool {
@@ -57,6 +61,8 @@ pub(super) enum Reply<'a> {
     Payment { order: &'a str, payment: &'a Element },
     /// A change was received: how that is called, for which order.
     Received { word: &'a str, order: &'a str, amount: Option<Amount> },
+    /// A card was kept.
+    Token(&'a Element),
 }
 
 /// Finds what a document says. An order that is not the one that was meant is nothing.
@@ -70,6 +76,9 @@ pub(super) fn reply<'a>(document: &'a Element, expected: &Expected<'_>) -> Optio
         let order = received.attribute("orderCode").filter(|code| expected.is_met(code))?;
         let amount = received.child("amount").and_then(amount);
         return Some(Reply::Received { word: received.name(), order, amount });
+    }
+    if let Some(token) = reply.child("token") {
+        return Some(Reply::Token(token));
     }
     let status = reply.child("orderStatus")?;
     let order = status.attribute("orderCode").filter(|code| expected.is_met(code))?;
@@ -103,7 +112,8 @@ pub(super) fn read(kind: Kind, answer: &Answer<'_>, expected: &Expected<'_>) -> 
             (Reply::Received { word, order, amount }, _) => {
                 return received(kind, word, order, amount);
             }
-            (Reply::Challenge | Reply::Payment { .. }, _) => return None,
+            (Reply::Token(token), Kind::Tokenize) => token::read(token, expected.shopper),
+            (Reply::Challenge | Reply::Payment { .. } | Reply::Token(_), _) => return None,
         };
         Some(report)
     });
@@ -279,7 +289,7 @@ fn failed(kind: Kind, error: &Element) -> Report {
 }
 
 fn failure(kind: Kind, error: &Element) -> Outcome {
-    let pays = matches!(kind, Kind::Authorize | Kind::Charge);
+    let is_new = matches!(kind, Kind::Authorize | Kind::Charge | Kind::Tokenize);
     match error.attribute("code") {
         // The same request was there before: what became of that is not in this answer.
         _ if speaks(error, "duplicate") => Outcome::Unknown(Unknown::Interrupted),
@@ -288,9 +298,9 @@ fn failure(kind: Kind, error: &Element) -> Outcome {
         Some("2" | "3" | "6") => Outcome::Rejected(Rejected::Malformed),
         Some(SECURITY) => Outcome::Rejected(Rejected::Configuration),
         Some("5") if is_absent(error) => Outcome::Rejected(Rejected::NotFound),
-        Some("5") if pays => Outcome::Rejected(Rejected::Malformed),
+        Some("5") if is_new => Outcome::Rejected(Rejected::Malformed),
         Some("5") => Outcome::Rejected(Rejected::State),
-        Some("7") if pays => details(error),
+        Some("7") if is_new => details(error),
         Some("7") => Outcome::Rejected(Rejected::Malformed),
         _ => UNREADABLE,
     }
@@ -334,6 +344,8 @@ pub(super) fn validity(answer: &Answer<'_>) -> Validity {
             Some("1" | "8") => Validity::ProviderUnavailable,
             _ => Validity::NotUnderstood,
         },
-        Some(Reply::Challenge | Reply::Received { .. }) | None => Validity::NotUnderstood,
+        Some(Reply::Challenge | Reply::Received { .. } | Reply::Token(_)) | None => {
+            Validity::NotUnderstood
+        }
     }
 }

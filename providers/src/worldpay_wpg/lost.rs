@@ -20,7 +20,7 @@ fn among(lost: &Lost<'_>, document: &Element) -> Option<Found> {
         Reply::Error(error) => (new && is_absent(error)).then_some(Found::Absent),
         Reply::Payment { order, payment } if new => paid(lost, order, payment),
         Reply::Payment { order, payment } => changed(lost, order, payment),
-        Reply::Challenge | Reply::Received { .. } => None,
+        Reply::Challenge | Reply::Received { .. } | Reply::Token(_) => None,
     }
 }
 

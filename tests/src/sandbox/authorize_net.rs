@@ -3,6 +3,7 @@
 mod order;
 mod parameters;
 mod payment;
+mod profile;
 
 use super::fault::Operation;
 use super::idempotency::Claim;
@@ -25,6 +26,8 @@ const MARK: &str = "\u{feff}";
 #[derive(Debug)]
 pub(super) struct AuthorizeNet {
     transactions: Recent<String, Transaction>,
+    /// By the name of the card.
+    profiles: Recent<String, profile::Profile>,
 }
 
 /// A request that was understood.
@@ -39,6 +42,7 @@ pub(super) struct Order {
 enum Route {
     Create,
     Details,
+    Keep,
     Unsettled,
 }
 
@@ -94,7 +98,9 @@ pub(super) fn key(received: &Received) -> &str {
 
 impl Default for AuthorizeNet {
     fn default() -> Self {
-        Self { transactions: Recent::new(TRANSACTIONS_MAX) }
+        let (transactions, profiles) =
+            (Recent::new(TRANSACTIONS_MAX), Recent::new(TRANSACTIONS_MAX));
+        Self { transactions, profiles }
     }
 }
 
@@ -123,6 +129,7 @@ impl AuthorizeNet {
         match order.route {
             Route::Create => self.create(&order.parameters, books),
             Route::Details => self.details(&order.parameters),
+            Route::Keep => self.keep_card(&order.parameters),
             Route::Unsettled => self.unsettled(&order.parameters),
         }
     }
@@ -153,8 +160,10 @@ impl Order {
     }
 
     fn operation(&self) -> Operation {
-        if self.route != Route::Create {
-            return Operation::Read;
+        match self.route {
+            Route::Create => {}
+            Route::Details | Route::Unsettled => return Operation::Read,
+            Route::Keep => return Operation::Keep,
         }
         match text(&self.parameters, "/transactionRequest/transactionType").unwrap_or_default() {
             "authCaptureTransaction" => Operation::Charge,
@@ -171,6 +180,7 @@ impl Order {
 impl Route {
     fn named(name: &str) -> Option<Self> {
         match name {
+            "createCustomerProfileRequest" => Some(Self::Keep),
             "createTransactionRequest" => Some(Self::Create),
             "getTransactionDetailsRequest" => Some(Self::Details),
             "getUnsettledTransactionListRequest" => Some(Self::Unsettled),
@@ -182,6 +192,7 @@ impl Route {
         match self {
             Self::Create => parameters::CREATE,
             Self::Details => parameters::DETAILS,
+            Self::Keep => parameters::KEEP,
             Self::Unsettled => parameters::UNSETTLED,
         }
     }

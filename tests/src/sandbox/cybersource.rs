@@ -1,5 +1,6 @@
 //! CyberSource's payments, as its REST reference describes them.
 
+mod instrument;
 mod parameters;
 mod payment;
 mod token;
@@ -22,6 +23,8 @@ const TRANSACTIONS_MAX: usize = 50_000;
 #[derive(Debug)]
 pub(super) struct Cybersource {
     transactions: Recent<String, Transaction>,
+    /// The cards that are kept.
+    instruments: Recent<String, Value>,
 }
 
 /// A request that was understood.
@@ -114,7 +117,9 @@ pub(super) fn key(received: &Received) -> &str {
 
 impl Default for Cybersource {
     fn default() -> Self {
-        Self { transactions: Recent::new(TRANSACTIONS_MAX) }
+        let (transactions, instruments) =
+            (Recent::new(TRANSACTIONS_MAX), Recent::new(TRANSACTIONS_MAX));
+        Self { transactions, instruments }
     }
 }
 
@@ -199,6 +204,7 @@ impl Route {
             {
                 Operation::Charge
             }
+            Self::Pay if payment::is_nothing(parameters) => Operation::Keep,
             Self::Pay => Operation::Authorize,
             Self::RefundCapture | Self::RefundPayment => Operation::Refund,
             Self::Reverse | Self::Void => Operation::Void,

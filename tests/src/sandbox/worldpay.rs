@@ -6,6 +6,7 @@ mod parameters;
 mod payment;
 pub(super) mod refusal;
 mod shown;
+mod token;
 
 use super::fault::Operation;
 use super::idempotency::Claim;
@@ -25,6 +26,7 @@ pub(super) const PAYMENTS_MAX: usize = 50_000;
 const PASSWORD_BYTES_MIN: usize = 8;
 
 const PAYMENTS: &str = "application/vnd.worldpay.payments-v7+json";
+const TOKENS: &str = "application/vnd.worldpay.tokens-v3.hal+json";
 const QUERIES: &str = "application/vnd.worldpay.payment-queries-v1.hal+json";
 
 /// Everything that Worldpay remembers.
@@ -33,6 +35,8 @@ pub(super) struct Worldpay {
     payments: Recent<String, Payment>,
     /// The payment that a merchant means by its own reference, by entity and reference.
     references: Recent<(String, String), String>,
+    /// Cards, by their links.
+    tokens: Recent<String, Value>,
 }
 
 /// A request that was understood.
@@ -49,6 +53,7 @@ enum Route {
     Change(Change),
     Event,
     EventByReference,
+    Keep,
     Pay,
     /// The same, where the merchant takes what was agreed on.
     PayAgreed,
@@ -72,6 +77,7 @@ fn route(received: &Received) -> Option<(Route, String)> {
     let (route, name) = match (received.method.as_str(), segments.as_slice()) {
         ("POST", ["cardPayments", "customerInitiatedTransactions"]) => (Route::Pay, ""),
         ("POST", ["cardPayments", "merchantInitiatedTransactions"]) => (Route::PayAgreed, ""),
+        ("POST", ["tokens"]) => (Route::Keep, ""),
         ("POST", ["payments", rest @ .., link]) => (Route::Change(Change::at(rest)?), *link),
         ("GET", ["payments", "events"]) => (Route::EventByReference, ""),
         ("GET", ["payments", "events", link]) => (Route::Event, *link),
@@ -148,7 +154,11 @@ fn structure(problem: &Problem) -> Answer {
 
 impl Default for Worldpay {
     fn default() -> Self {
-        Self { payments: Recent::new(PAYMENTS_MAX), references: Recent::new(PAYMENTS_MAX) }
+        Self {
+            payments: Recent::new(PAYMENTS_MAX),
+            references: Recent::new(PAYMENTS_MAX),
+            tokens: Recent::new(PAYMENTS_MAX),
+        }
     }
 }
 
@@ -173,6 +183,7 @@ impl Worldpay {
             Route::Change(change) => self.change(change, &order, books),
             Route::Event => self.event(&order.name),
             Route::EventByReference => self.event_by_reference(&order.parameters),
+            Route::Keep => self.keep(&order.parameters),
             Route::Pay | Route::PayAgreed => self.pay(&order.parameters, books),
             Route::Query => self.query(&order.name),
             Route::QueryByReference => self.query_by_reference(&order.parameters),
@@ -202,6 +213,7 @@ fn authenticate(received: &Received) -> Result<(), Answer> {
 /// Both headers are required, of every request.
 fn media(received: &Received, route: Route) -> Result<(), Answer> {
     let wanted = match route {
+        Route::Keep => TOKENS,
         Route::Query | Route::QueryByReference => QUERIES,
         Route::Change(_)
         | Route::Event
@@ -260,6 +272,7 @@ impl Route {
             | Self::Event
             | Self::Query => parameters::NOTHING,
             Self::EventByReference => parameters::EVENT,
+            Self::Keep => parameters::TOKEN,
             Self::Pay => parameters::PAYMENT,
             Self::PayAgreed => parameters::AGREED,
             Self::QueryByReference => parameters::QUERY,
@@ -274,6 +287,7 @@ impl Route {
             Self::Event | Self::EventByReference | Self::Query | Self::QueryByReference => {
                 Operation::Read
             }
+            Self::Keep => Operation::Keep,
             Self::Pay | Self::PayAgreed if payment::is_sale(parameters) => Operation::Charge,
             Self::Pay | Self::PayAgreed => Operation::Authorize,
         }

@@ -5,6 +5,7 @@
 
 mod element;
 mod payment;
+mod token;
 
 use super::fault::Operation;
 use super::idempotency::Claim;
@@ -30,6 +31,8 @@ const DOCUMENT_TYPE: &str = "<!DOCTYPE paymentService PUBLIC \"-//WorldPay//DTD 
 pub(super) struct WorldpayWpg {
     /// By merchant code and order code.
     orders: Recent<(String, String), Payment>,
+    /// The cards that are kept.
+    tokens: Recent<token::Names, Element>,
 }
 
 /// A document that was understood.
@@ -85,7 +88,7 @@ fn order_error(order: &str, code: u8, text: &str) -> Answer {
 
 impl Default for WorldpayWpg {
     fn default() -> Self {
-        Self { orders: Recent::new(ORDERS_MAX) }
+        Self { orders: Recent::new(ORDERS_MAX), tokens: Recent::new(ORDERS_MAX) }
     }
 }
 
@@ -122,6 +125,7 @@ impl WorldpayWpg {
         let name = (merchant, part.attribute("orderCode").unwrap_or_default().to_owned());
         let served = match &*part.name {
             "order" => self.pay(name, &part, books),
+            "paymentTokenCreate" => self.keep(&name.0, &part),
             "orderInquiry" => self.orders.get(&name).map(Payment::shown).ok_or_else(|| absent(&name.1)),
             _ => self.change(&name, &part, books),
         };
@@ -140,9 +144,11 @@ impl WorldpayWpg {
         if self.orders.get(&name).is_some() {
             return Err(order_error(&name.1, 5, "Duplicate Order"));
         }
-        let payment = Payment::of(&name.1, order)?;
+        let order = self.with_card(&name, order)?;
+        let payment = Payment::of(&name.1, &order)?;
         payment.write(books, payment.verb(), payment.authorised, None, None);
-        let shown = payment.shown();
+        let kept = payment.is_good().then(|| self.keep_paid(&name.0, &order)).flatten();
+        let shown = payment.shown_with(&kept.unwrap_or_default());
         self.orders.insert(name, payment);
         Ok(shown)
     }
@@ -178,6 +184,7 @@ fn operation(part: &Element) -> Operation {
         ("order", _) if part.attribute("captureDelay") == Some("0") => Operation::Charge,
         ("order", _) => Operation::Authorize,
         ("orderInquiry", _) => Operation::Read,
+        ("paymentTokenCreate", _) => Operation::Keep,
         (_, Some("capture")) => Operation::Capture,
         (_, Some("refund")) => Operation::Refund,
         (_, _) => Operation::Void,

@@ -1,8 +1,8 @@
 //! Authorize.Net from beginning to end, with every line of the ledger.
 
 use super::journey::{NOT_ASKED, SOLD, Sale, doubts, lives, sells};
-use super::order::{Order, account, text, verdict};
-use serde_json::json;
+use super::order::{Order, account, ledger, text, verdict};
+use serde_json::{Value, json};
 use std::time::Duration;
 use tests::net::Net;
 use tests::sandbox::Provider;
@@ -59,6 +59,27 @@ async fn authorize_net_charges_and_declines_in_the_currency_of_the_account() {
 #[tokio::test]
 async fn authorize_net_holds_captures_refunds_voids_and_tells() {
     lives(&net().await, ACCOUNT, "1.00", NOT_ASKED).await;
+}
+
+#[tokio::test]
+async fn what_was_paid_with_a_card_that_authorize_net_keeps_is_refunded() {
+    let net = net().await;
+    let order = Order::new(ACCOUNT, "10.50", "USD");
+    let mut body: Value = serde_json::from_str(&order.body()).unwrap();
+    body["generateToken"] = true.into();
+    let kept = net.send("POST", "/PaymentGateway/authorize", Some(&body)).await.unwrap();
+    let token = text(&kept, "gatewayToken");
+    body.as_object_mut().unwrap().remove("card");
+    body.as_object_mut().unwrap().remove("generateToken");
+    body["userToken"] = token.into();
+    let paid = net.send("POST", "/PaymentGateway/charge", Some(&body)).await.unwrap();
+    assert_eq!(verdict(&paid), "200 Success Captured null false", "{}", paid.text());
+    // The end of the card's number, which a refund asks for, is known by that answer only.
+    let refunded = order.of(&text(&paid, "gatewayReference")).refund(&net).await;
+    assert_eq!(verdict(&refunded), "200 Success Refunded null false", "{}", refunded.text());
+    let expected =
+        ["authorize Approved 1050 USD", "charge Approved 1050 USD", "refund Approved 1050 USD"];
+    assert_eq!(ledger(&net), expected);
 }
 
 #[tokio::test]

@@ -14,8 +14,19 @@ const BUSY: &str = "503 TemporaryFailure null null true";
 const DECLINED: &str = "4000000000000002";
 
 /// A gateway that keeps cards, by an account and a currency that it has there.
-const GATEWAYS: [(&str, &str); 4] =
-    [("stripe-primary", "EUR"), ("adyen-backup", "EUR"), ("checkout", "EUR"), ("braintree", "EUR")];
+const GATEWAYS: [(&str, &str); 8] = [
+    ("stripe-primary", "EUR"),
+    ("adyen-backup", "EUR"),
+    ("checkout", "EUR"),
+    ("braintree", "EUR"),
+    ("cybersource", "EUR"),
+    ("authorize-net", "USD"),
+    ("worldpay-wpg", "EUR"),
+    // Without a payment only, which is why it is the last.
+    (WORLDPAY, "EUR"),
+];
+
+const WORLDPAY: &str = "worldpay";
 
 async fn net() -> Net {
     // The faults of a test are more than an account is usually left alone for.
@@ -38,7 +49,28 @@ async fn net() -> Net {
         {"key": "Username", "value": "exampleuser"}, {"key": "Password", "value": "example-password"},
         {"key": "Entity", "value": "default"}, {"key": "Narrative", "value": "Example Shop"},
     ]);
-    account(&net, "worldpay", "Worldpay", &credentials).await;
+    account(&net, WORLDPAY, "Worldpay", &credentials).await;
+    let credentials = json!([
+        {"key": "Username", "value": "exampleuser"}, {"key": "Password", "value": "example-password"},
+        {"key": "MerchantCode", "value": "SHOP"},
+    ]);
+    account(&net, "worldpay-wpg", "WorldpayWPG", &credentials).await;
+    let credentials = json!([
+        {"key": "ApiLoginId", "value": "5KP3u95bQpv"},
+        {"key": "TransactionKey", "value": "346HZ32z3fP4hTG2"},
+        {"key": "Currency", "value": "USD"},
+        {"key": "Environment", "value": "Test"},
+    ]);
+    account(&net, "authorize-net", "AuthorizeNet", &credentials).await;
+    let credentials = json!([
+        {"key": "MerchantId", "value": "testrest"},
+        {"key": "KeyId", "value": "08c94330-f618-42a3-b09d-e1e43be5efda"},
+        {"key": "SharedSecret", "value": "c2FuZGJveC1zaGFyZWQtc2VjcmV0LTAxMjM0NTY3ODk="},
+        {"key": "Currency", "value": "EUR"},
+        {"key": "Environment", "value": "Test"},
+    ]);
+    account(&net, "cybersource", "CyberSource", &credentials).await;
+    account(&net, "nobody", "NULLSuccess", &json!([])).await;
     net
 }
 
@@ -100,7 +132,7 @@ async fn a_gateway_keeps_a_card_and_is_paid_with_its_name() {
 #[tokio::test]
 async fn a_payment_that_keeps_its_card_names_it_and_says_so_again() {
     let net = net().await;
-    for (name, currency) in GATEWAYS {
+    for (name, currency) in GATEWAYS.into_iter().filter(|(name, _)| *name != WORLDPAY) {
         let order = Order::new(name, "10.50", currency);
         let mut body: Value = serde_json::from_str(&order.body()).unwrap();
         body["generateToken"] = true.into();
@@ -124,17 +156,22 @@ async fn a_payment_that_keeps_its_card_names_it_and_says_so_again() {
 #[tokio::test]
 async fn a_gateway_that_keeps_no_cards_is_sent_nothing() {
     let net = net().await;
-    let order = Order::new("worldpay", "10.50", "EUR");
     let refused = "409 NotImplemented null null false";
+    let order = Order::new("nobody", "10.50", "EUR");
     let answer = tokenize(&net, &card_at(&order, &[])).await;
     assert_eq!(verdict(&answer), refused, "{}", answer.text());
-    let answer = pay(&net, "charge", &order, "cus_1/pm_1").await;
+    // One that keeps cards may keep none on the way.
+    let order = Order::new(WORLDPAY, "10.50", "EUR");
+    let mut body: Value = serde_json::from_str(&order.body()).unwrap();
+    body["generateToken"] = true.into();
+    let answer = net.send("POST", "/PaymentGateway/charge", Some(&body)).await.unwrap();
     assert_eq!(verdict(&answer), refused, "{}", answer.text());
     assert_eq!(net.sandbox.requests(), 0);
     // The next one may.
+    let order = Order::new("nobody", "10.50", "EUR");
     let answer = tokenize(&net, &card_at(&order, &["adyen-backup"])).await;
     assert_eq!(verdict(&answer), KEPT, "{}", answer.text());
-    assert_eq!(attempts(&answer), ["worldpay NotImplemented", "adyen-backup Success"]);
+    assert_eq!(attempts(&answer), ["nobody NotImplemented", "adyen-backup Success"]);
 }
 
 #[tokio::test]
@@ -144,7 +181,9 @@ async fn the_name_of_a_card_is_sent_to_nobody_but_its_gateway() {
     let token = text(&tokenize(&net, &card_at(&order, &[])).await, "gatewayToken");
     net.sandbox.reset();
     let before = net.sandbox.requests();
-    for name in ["adyen-backup", "checkout", "braintree"] {
+    let others =
+        ["adyen-backup", "checkout", "braintree", "cybersource", "authorize-net", WORLDPAY];
+    for name in others {
         let answer = pay(&net, "charge", &Order::new(name, "10.50", "EUR"), &token).await;
         let said = answer.json().unwrap();
         assert_eq!((answer.status, &said["fieldName"]), (400, &"userToken".into()), "{name}");
@@ -200,8 +239,9 @@ async fn the_name_of_a_card_is_in_no_log() {
         let token = text(&tokenize(&net, &card_at(&order, &[])).await, "gatewayToken");
         assert_eq!(verdict(&pay(&net, "charge", &order, &token).await), CHARGED);
         // A request that is refused may be told of, but not so.
-        let wrong = pay(&net, "charge", &Order::new("worldpay", "1.00", "EUR"), &token).await;
-        assert_eq!(wrong.status, 409);
+        let other = if name == "checkout" { "stripe-primary" } else { "checkout" };
+        let wrong = pay(&net, "charge", &Order::new(other, "1.00", "EUR"), &token).await;
+        assert_eq!(wrong.status, 400);
         tokens.push(token);
     }
     while net.access_log().unwrap().len() < 3 * tokens.len() {

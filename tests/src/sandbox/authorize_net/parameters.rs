@@ -44,6 +44,21 @@ const TRANSACTION: &[Field] = &[
     optional("amount", Shape::Text(15)),
     optional("currencyCode", Shape::Text(3)),
     optional("payment", Shape::Object(&[required("creditCard", Shape::Object(CARD))])),
+    optional(
+        "profile",
+        Shape::Object(&[
+            optional("createProfile", Shape::Boolean),
+            optional("customerProfileId", Shape::Text(20)),
+            optional(
+                "paymentProfile",
+                Shape::Object(&[
+                    required("paymentProfileId", Shape::Text(20)),
+                    optional("cardCode", Shape::Text(4)),
+                ]),
+            ),
+            optional("shippingProfileId", Shape::Text(20)),
+        ]),
+    ),
     optional("solution", Shape::Map),
     optional("authCode", Shape::Text(6)),
     optional("refTransId", Shape::Text(20)),
@@ -54,7 +69,14 @@ const TRANSACTION: &[Field] = &[
     optional("shipping", Shape::Map),
     optional("taxExempt", Shape::Boolean),
     optional("poNumber", Shape::Text(25)),
-    optional("customer", Shape::Map),
+    optional(
+        "customer",
+        Shape::Object(&[
+            optional("type", Shape::Word(&["individual", "business"])),
+            optional("id", Shape::Text(20)),
+            optional("email", LONG),
+        ]),
+    ),
     optional("billTo", Shape::Object(BILL_TO)),
     optional("shipTo", Shape::Map),
     optional("customerIP", Shape::Text(45)),
@@ -96,6 +118,39 @@ pub(super) const CREATE: &[Field] = &[
     optional("clientId", Shape::Text(30)),
     optional("refId", Shape::Text(20)),
     required("transactionRequest", Shape::Object(TRANSACTION)),
+];
+
+/// A card to be kept, of which no verification value is.
+const KEPT_CARD: &[Field] = &[
+    required("cardNumber", Shape::Text(16)),
+    required("expirationDate", Shape::Text(7)),
+];
+
+/// `createCustomerProfileRequest`
+pub(super) const KEEP: &[Field] = &[
+    required("merchantAuthentication", Shape::Object(MERCHANT)),
+    optional("clientId", Shape::Text(30)),
+    optional("refId", Shape::Text(20)),
+    required(
+        "profile",
+        Shape::Object(&[
+            required("merchantCustomerId", Shape::Text(20)),
+            optional("description", LONG),
+            optional("email", LONG),
+            required(
+                "paymentProfiles",
+                Shape::Object(&[
+                    optional("customerType", Shape::Word(&["individual", "business"])),
+                    optional("billTo", Shape::Object(BILL_TO)),
+                    required(
+                        "payment",
+                        Shape::Object(&[required("creditCard", Shape::Object(KEPT_CARD))]),
+                    ),
+                ]),
+            ),
+        ]),
+    ),
+    required("validationMode", Shape::Word(&["none"])),
 ];
 
 /// `getTransactionDetailsRequest`

@@ -68,7 +68,11 @@ const DECLINED_ZIP: &str = "46282";
 
 impl AuthorizeNet {
     pub(super) fn create(&mut self, parameters: &Value, books: &Books) -> Answer {
-        let request = parameters.get("transactionRequest").unwrap_or(&Value::Null);
+        let sent = parameters.get("transactionRequest").unwrap_or(&Value::Null);
+        let request = &match self.with_card(sent) {
+            Ok(request) => request,
+            Err(refused) => return refused,
+        };
         let done = match text(request, "/transactionType").unwrap_or_default() {
             "authCaptureTransaction" => self.pay(request, Kind::Charge, books),
             "authOnlyTransaction" => self.pay(request, Kind::Hold, books),
@@ -83,8 +87,19 @@ impl AuthorizeNet {
         } else {
             messages("Ok", "I00001", "Successful.")
         };
+        let approved = response.get("responseCode") == Some(&json!("1"));
         let mut body = json!({"transactionResponse": response, "messages": told});
-        if let (Some(name), Some(object)) = (text(parameters, "/refId"), body.as_object_mut()) {
+        let kept = approved.then(|| self.keep_paid(request)).flatten();
+        let Some(object) = body.as_object_mut() else { return answer(&body) };
+        if let Some((customer, payment)) = kept {
+            let profile = json!({
+                "messages": messages("Ok", "I00001", "Successful."),
+                "customerProfileId": customer, "customerPaymentProfileIdList": [payment],
+                "customerShippingAddressIdList": [],
+            });
+            object.insert("profileResponse".into(), profile);
+        }
+        if let Some(name) = text(parameters, "/refId") {
             object.insert("refId".into(), name.into());
         }
         answer(&body)

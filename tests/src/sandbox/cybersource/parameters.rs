@@ -15,7 +15,8 @@ const REFERENCE: &[Field] = &[
 ];
 
 const PROCESSING: &[Field] = &[
-    optional("actionList", Shape::List),
+    optional("actionList", Shape::Words(&["TOKEN_CREATE"])),
+    optional("actionTokenTypes", Shape::Words(&["paymentInstrument"])),
     optional("authorizationOptions", Shape::Map),
     optional("capture", Shape::Boolean),
     optional("captureOptions", Shape::Map),
@@ -95,7 +96,10 @@ pub(super) const PAYMENT: &[Field] = &[
     required("orderInformation", Shape::Object(ORDER)),
     required(
         "paymentInformation",
-        Shape::Object(&[required("card", Shape::Object(CARD))]),
+        Shape::Object(&[
+            optional("card", Shape::Object(CARD)),
+            optional("paymentInstrument", Shape::Object(&[required("id", Shape::Text(32))])),
+        ]),
     ),
     required("processingInformation", Shape::Object(PROCESSING)),
 ];

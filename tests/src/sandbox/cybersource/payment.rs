@@ -1,6 +1,6 @@
 //! Payments, what is done to them, and what is shown of them.
 
-use super::{Cybersource, Order, Route, invalid, new_id, not_found};
+use super::{Cybersource, Order, Route, instrument, invalid, new_id, not_found};
 use crate::sandbox::balance::Balance;
 use crate::sandbox::ledger::{Entry, Outcome};
 use crate::sandbox::shape::text;
@@ -53,14 +53,22 @@ const NOT_A_TEST_CARD: Reason = (231, "INVALID_ACCOUNT", "Decline - Invalid acco
 
 impl Cybersource {
     pub(super) fn pay(&mut self, order: &Order, books: &Books) -> Result<Answer, Answer> {
-        let mut made = Transaction::from_parameters(&order.parameters)?;
+        let parameters = self.with_card(&order.parameters)?;
+        let mut made = Transaction::from_parameters(&parameters)?;
         made.declined = made.reason();
-        let sale = is_sale(&order.parameters);
+        let sale = is_sale(&parameters);
         if made.declined.is_some() {
             made.balance = Balance::default();
         }
-        made.write(if sale { "charge" } else { "authorize" }, books);
-        let shown = made.answer();
+        // Nothing moves where nothing is authorized.
+        if !is_nothing(&parameters) {
+            made.write(if sale { "charge" } else { "authorize" }, books);
+        }
+        let mut shown = made.answer();
+        let keeps = made.declined.is_none() && instrument::is_wanted(&parameters);
+        if let Some(object) = shown.as_object_mut().filter(|_| keeps) {
+            object.insert("tokenInformation".into(), self.keep(&parameters));
+        }
         self.transactions.insert(made.id.clone(), made);
         Ok(Answer::json(201, &shown))
     }
@@ -124,6 +132,13 @@ impl Cybersource {
 
 fn is_sale(parameters: &Value) -> bool {
     parameters.pointer("/processingInformation/capture") == Some(&Value::Bool(true))
+}
+
+/// Whether a card is only looked at, and kept.
+pub(super) fn is_nothing(parameters: &Value) -> bool {
+    let details = parameters.pointer("/orderInformation/amountDetails");
+    let nothing = details.and_then(|details| amount(details).ok()).is_some_and(|a| a.minor() == 0);
+    nothing && instrument::is_wanted(parameters)
 }
 
 fn code(parameters: &Value) -> String {

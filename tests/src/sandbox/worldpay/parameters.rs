@@ -21,16 +21,19 @@ const ADDRESS: Shape = Shape::Object(&[
     optional("phoneNumber", Shape::Text(20)),
 ]);
 
+const DATE: Shape =
+    Shape::Object(&[required("month", Shape::Integer), required("year", Shape::Integer)]);
+const INSTRUMENTS: Shape = Shape::Word(&["card/plain", "card/token"]);
+
+/// A card, or the link of one that is kept: which of them must be there goes by the type.
 const INSTRUMENT: Shape = Shape::Object(&[
     optional("billingAddress", ADDRESS),
     optional("cardHolderName", Shape::Text(255)),
-    required("cardNumber", Shape::Text(19)),
+    optional("cardNumber", Shape::Text(19)),
     optional("cvc", Shape::Text(4)),
-    required(
-        "expiryDate",
-        Shape::Object(&[required("month", Shape::Integer), required("year", Shape::Integer)]),
-    ),
-    required("type", Shape::Word(&["card/plain"])),
+    optional("expiryDate", DATE),
+    optional("href", Shape::Text(2_048)),
+    required("type", INSTRUMENTS),
 ]);
 
 const AGREEMENT: &[Field] = &[
@@ -43,12 +46,10 @@ const AGREEMENT: &[Field] = &[
 const AGREED_INSTRUMENT: Shape = Shape::Object(&[
     optional("billingAddress", ADDRESS),
     optional("cardHolderName", Shape::Text(255)),
-    required("cardNumber", Shape::Text(19)),
-    required(
-        "expiryDate",
-        Shape::Object(&[required("month", Shape::Integer), required("year", Shape::Integer)]),
-    ),
-    required("type", Shape::Word(&["card/plain"])),
+    optional("cardNumber", Shape::Text(19)),
+    optional("expiryDate", DATE),
+    optional("href", Shape::Text(2_048)),
+    required("type", INSTRUMENTS),
 ]);
 
 const AGREED_INSTRUCTION: Shape = Shape::Object(&[
@@ -82,7 +83,7 @@ const THREE_DS: Shape = Shape::Object(&[
     required("version", Shape::Text(10)),
 ]);
 
-/// A card payment. What the sandbox does not play (tokens, wallets, facilitators) is not known.
+/// A card payment. What the sandbox does not play (wallets, facilitators) is not known.
 pub(super) const PAYMENT: &[Field] = &[
     optional("authentication", Shape::Object(&[optional("threeDS", THREE_DS)])),
     required("channel", Shape::Word(&["ecom", "moto"])),
@@ -97,6 +98,35 @@ pub(super) const AGREED: &[Field] = &[
     required("merchant", Shape::Object(&[required("entity", Shape::Text(32))])),
     optional("orderReference", Shape::Text(64)),
     required("transactionReference", Shape::Text(64)),
+];
+
+/// An address as it is kept: whole.
+const WHOLE_ADDRESS: Shape = Shape::Object(&[
+    required("address1", Shape::Text(80)),
+    optional("address2", Shape::Text(80)),
+    optional("address3", Shape::Text(80)),
+    required("city", Shape::Text(50)),
+    required("countryCode", Shape::Text(2)),
+    required("postalCode", Shape::Text(15)),
+    optional("state", Shape::Text(30)),
+]);
+
+/// A card to be kept.
+pub(super) const TOKEN: &[Field] = &[
+    optional("description", Shape::Text(255)),
+    required("merchant", Shape::Object(&[required("entity", Shape::Text(32))])),
+    optional("namespace", Shape::Text(64)),
+    required(
+        "paymentInstrument",
+        Shape::Object(&[
+            optional("billingAddress", WHOLE_ADDRESS),
+            required("cardExpiryDate", DATE),
+            required("cardHolderName", Shape::Text(255)),
+            required("cardNumber", Shape::Text(19)),
+            required("type", Shape::Word(&["card/front"])),
+        ]),
+    ),
+    optional("tokenExpiryDateTime", Shape::Text(40)),
 ];
 
 pub(super) const SETTLE: &[Field] = &[optional("reference", REFERENCE)];

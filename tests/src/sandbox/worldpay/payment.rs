@@ -58,6 +58,7 @@ pub(super) fn amount(parameters: &Value, at: &str) -> Result<(String, u64), Answ
 
 impl Worldpay {
     pub(super) fn pay(&mut self, parameters: &Value, books: &Books) -> Result<Answer, Answer> {
+        let parameters = &self.with_card(parameters)?;
         let mut payment = Payment::from_parameters(parameters)?;
         if of_card(parameters, "cardHolderName") == Some("ERROR") {
             return Err(failure(500));

@@ -33,14 +33,28 @@ const fn rule(
 /// From the documents that public integrations send. Whatever is not here has a text and nothing else.
 const RULES: &[Rule] = &[
     rule("paymentService", &["version!", "merchantCode!"], &["submit", "modify", "inquiry"]),
-    rule("submit", &[], &["order!"]),
+    rule("submit", &[], &["order", "paymentTokenCreate"]),
     rule(
         "order",
         &["orderCode!", "captureDelay"],
-        &["description!", "amount!", "paymentDetails!", "shopper"],
+        &["description!", "amount!", "paymentDetails!", "shopper", "createToken"],
     ),
     rule("amount", &["value!", "currencyCode!", "exponent!"], &[]),
-    rule("paymentDetails", &[], &["CARD-SSL!", "storedCredentials", "session", "info3DSecure"]),
+    rule(
+        "paymentDetails",
+        &[],
+        &["CARD-SSL", "TOKEN-SSL", "storedCredentials", "session", "info3DSecure"],
+    ),
+    rule("TOKEN-SSL", &["tokenScope!"], &["paymentTokenID!"]),
+    rule("shopper", &[], &["authenticatedShopperID!"]),
+    rule("createToken", &["tokenScope!"], &["tokenEventReference!"]),
+    rule(
+        "paymentTokenCreate",
+        &[],
+        &["authenticatedShopperID!", "createToken!", "paymentInstrument!"],
+    ),
+    rule("paymentInstrument", &[], &["cardDetails!"]),
+    rule("cardDetails", &[], &["cardNumber!", "expiryDate!", "cardHolderName!", "cardAddress"]),
     rule(
         "storedCredentials",
         &["usage!", "customerInitiatedReason", "merchantInitiatedReason"],
@@ -73,7 +87,8 @@ const RULES: &[Rule] = &[
 const LEAVES: &[&str] = &[
     "description", "cardNumber", "cardHolderName", "cvc", "address1", "address2", "address3",
     "postalCode", "city", "state", "countryCode", "threeDSVersion", "dsTransactionId", "xid", "cavv",
-    "eci", "schemeTransactionIdentifier",
+    "eci", "schemeTransactionIdentifier", "paymentTokenID", "authenticatedShopperID",
+    "tokenEventReference",
 ];
 
 // === impl Element ===
@@ -148,7 +163,14 @@ impl Element {
         let known = names.iter().all(|name| rule.attributes.iter().any(|a| bare(a) == *name));
         let complete = rule.attributes.iter().all(|a| !a.ends_with('!') || names.contains(&bare(a)));
         let blank = self.text.trim().is_empty();
-        known && complete && blank && self.has(rule.children) && self.children.iter().all(Self::is_in_order)
+        let one = rule.name != "paymentDetails" || self.is_paid_once();
+        known && complete && blank && one && self.has(rule.children) && self.children.iter().all(Self::is_in_order)
+    }
+
+    /// With a card or with a token, and with one of them only.
+    fn is_paid_once(&self) -> bool {
+        let paid = |child: &&Self| matches!(&*child.name, "CARD-SSL" | "TOKEN-SSL");
+        self.children.iter().filter(paid).count() == 1
     }
 
     fn has(&self, rule: &[&str]) -> bool {

@@ -45,10 +45,7 @@ impl Payment {
         let (authorised, currency, exponent) = amount(element.find("amount"))
             .ok_or_else(|| order_error(order, 5, "Order has invalid attributes"))?;
         let number = element.words("cardNumber");
-        if !cards::is_number(number) {
-            return Err(wrong("Invalid payment details : Card number"));
-        }
-        check(element).map_err(wrong)?;
+        check_card(element).map_err(wrong)?;
         let holder = element.words("cardHolderName");
         if holder == "ERROR" {
             return Err(failure(500));
@@ -76,8 +73,18 @@ impl Payment {
         if self.sale { "charge" } else { "authorize" }
     }
 
+    /// Whether it was not refused.
+    pub(super) fn is_good(&self) -> bool {
+        self.refused.is_none()
+    }
+
     /// The order as replies show it.
     pub(super) fn shown(&self) -> Answer {
+        self.shown_with("")
+    }
+
+    /// The same, with what stands beside the payment.
+    pub(super) fn shown_with(&self, beside: &str) -> Answer {
         let Self { order, event, checks: (cvc, avs), .. } = self;
         let outcome = match self.refused {
             Some(Refusal { code, description }) => {
@@ -92,7 +99,7 @@ impl Payment {
              <lastEvent>{event}</lastEvent>{}{outcome}<CVCResultCode description=\"{cvc}\"/>\
              <AVSResultCode description=\"{avs}\"/><schemeResponse>\
              <transactionIdentifier>060720116005060</transactionIdentifier></schemeResponse>\
-             </payment></orderStatus>",
+             </payment>{beside}</orderStatus>",
             self.amount(self.authorised),
             reference.unwrap_or_default(),
         ))
@@ -176,7 +183,11 @@ fn new_id() -> String {
     crate::sandbox::worldpay::new_id("wpg")
 }
 
-fn check(element: &Element) -> Result<(), &'static str> {
+/// What WPG looks at before it asks anybody.
+pub(super) fn check_card(element: &Element) -> Result<(), &'static str> {
+    if !cards::is_number(element.words("cardNumber")) {
+        return Err("Invalid payment details : Card number");
+    }
     let date = element.find("date");
     let part = |name: &str| date.and_then(|date| date.attribute(name)).unwrap_or_default();
     let expiry = part("month").parse().ok().zip(part("year").parse().ok());
