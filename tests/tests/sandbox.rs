@@ -10,6 +10,7 @@
 /// The parts live in the folder of the same name.
 mod sandbox {
     pub(crate) mod adyen;
+    pub(crate) mod authorize_net;
     pub(crate) mod checkout;
     pub(crate) mod cybersource;
     pub(crate) mod faults;

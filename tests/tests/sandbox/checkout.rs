@@ -1,6 +1,6 @@
 //! Checkout.com: what is refused, what is kept, and what may follow what.
 
-use super::talk::{Talk, read};
+use super::talk::{Talk, read, replaced};
 use serde_json::{Value, json};
 use tests::net::client::{Client, Http};
 
@@ -26,15 +26,7 @@ fn payment() -> Value {
 
 /// The payment with the value at a pointer replaced, or removed when it is null.
 fn payment_with(pointer: &str, value: &Value) -> Value {
-    let mut payment = payment();
-    let (parent, name) = pointer.rsplit_once('/').unwrap();
-    let parent = payment.pointer_mut(parent).unwrap().as_object_mut().unwrap();
-    if value.is_null() {
-        parent.remove(name);
-    } else {
-        parent.insert(name.to_owned(), value.clone());
-    }
-    payment
+    replaced(payment(), pointer, value)
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! CyberSource: which tokens are believed, what is refused, and what may follow what.
 
-use super::talk::{Talk, read};
+use super::talk::{Talk, read, replaced};
 use boring::hash::hmac_sha256;
 use boring::{base64, sha};
 use serde_json::{Value, json};
@@ -24,15 +24,7 @@ fn payment() -> Value {
 
 /// The payment with the value at a pointer replaced, or removed when it is null.
 fn payment_with(pointer: &str, value: &Value) -> Value {
-    let mut payment = payment();
-    let (parent, name) = pointer.rsplit_once('/').unwrap();
-    let parent = payment.pointer_mut(parent).unwrap().as_object_mut().unwrap();
-    if value.is_null() {
-        parent.remove(name);
-    } else {
-        parent.insert(name.to_owned(), value.clone());
-    }
-    payment
+    replaced(payment(), pointer, value)
 }
 
 fn now() -> u64 {
@@ -158,4 +150,30 @@ async fn changes_are_taken_where_the_payment_allows_them() {
     let lines =
         ["authorize Approved 1099 USD", "capture Approved 600 USD", "refund Approved 200 USD"];
     assert_eq!(talk.lines(), lines);
+}
+
+#[tokio::test]
+async fn a_card_is_kept_by_a_payment_of_nothing_and_charged_by_its_name() {
+    let talk = Talk::start();
+    let wish = json!({
+        "capture": false, "commerceIndicator": "internet", "actionList": ["TOKEN_CREATE"],
+        "actionTokenTypes": ["paymentInstrument"],
+    });
+    let keeping = replaced(payment(), "/processingInformation", &wish);
+    let nothing = replaced(keeping, "/orderInformation/amountDetails/totalAmount", &json!("0.00"));
+    let (status, kept) = ask(&talk, PAYMENTS, &nothing).await;
+    assert_eq!(status, 201, "{kept}");
+    assert_eq!(talk.lines(), Vec::<String>::new());
+    let id = &kept["tokenInformation"]["paymentInstrument"]["id"];
+    let card = payment()["paymentInformation"]["card"].clone();
+    for (paid, expected) in [
+        (json!({"paymentInstrument": {"id": id}}), Value::Null),
+        (json!({"paymentInstrument": {"id": "0".repeat(32)}}), json!("INVALID_DATA")),
+        (json!({"paymentInstrument": {"id": id}, "card": card}), json!("INVALID_DATA")),
+        (json!({}), json!("MISSING_FIELD")),
+    ] {
+        let body = payment_with("/paymentInformation", &paid);
+        assert_eq!(ask(&talk, PAYMENTS, &body).await.1["reason"], expected, "{paid}");
+    }
+    assert_eq!(talk.lines(), ["authorize Approved 1099 USD"]);
 }

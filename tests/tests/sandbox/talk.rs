@@ -72,6 +72,7 @@ impl Talk {
         let path = path.strip_prefix("https://try.access.worldpay.com").unwrap_or(path);
         let media = match path.starts_with("/paymentQueries") {
             true => "application/vnd.worldpay.payment-queries-v1.hal+json",
+            false if path == "/tokens" => "application/vnd.worldpay.tokens-v3.hal+json",
             false => "application/vnd.worldpay.payments-v7+json",
         };
         read(self.worldpay(media).send(method, &format!("/worldpay{path}"), body).await)
@@ -120,4 +121,16 @@ impl Talk {
 pub(crate) fn read(answer: Result<Answer>) -> (u16, Value) {
     let answer = answer.unwrap();
     (answer.status, answer.json().unwrap())
+}
+
+/// The request with the value at a pointer replaced, or removed when it is null.
+pub(crate) fn replaced(mut request: Value, pointer: &str, value: &Value) -> Value {
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    let parent = request.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+    if value.is_null() {
+        parent.remove(name);
+    } else {
+        parent.insert(name.to_owned(), value.clone());
+    }
+    request
 }

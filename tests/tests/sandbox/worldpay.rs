@@ -1,6 +1,6 @@
 //! Worldpay: what is refused, what is declined, and what may follow what.
 
-use super::talk::{Talk, read};
+use super::talk::{Talk, read, replaced};
 use serde_json::{Value, json};
 
 const PAY: &str = "/cardPayments/customerInitiatedTransactions";
@@ -25,15 +25,7 @@ fn payment(reference: &str) -> Value {
 
 /// The payment with the value at a pointer replaced, or removed when it is null.
 fn payment_with(pointer: &str, value: Value) -> Value {
-    let mut payment = payment("ORD-1");
-    let (parent, name) = pointer.rsplit_once('/').unwrap();
-    let parent = payment.pointer_mut(parent).unwrap().as_object_mut().unwrap();
-    if value.is_null() {
-        parent.remove(name);
-    } else {
-        parent.insert(name.to_owned(), value);
-    }
-    payment
+    replaced(payment("ORD-1"), pointer, &value)
 }
 
 #[tokio::test]
@@ -161,4 +153,42 @@ async fn changes_are_received_at_links_that_change_and_decided_in_the_ledger() {
     let c2 = events.iter().find(|e| e["settlementReference"] == "c2").unwrap();
     let failed = events.iter().find(|e| e["eventName"] == "settlementRequestSubmissionFailed");
     assert_eq!(failed.unwrap()["commandId"], c2["commandId"]);
+}
+
+#[tokio::test]
+async fn a_card_is_kept_and_charged_by_its_link() {
+    let talk = Talk::start();
+    let card = json!({
+        "merchant": {"entity": "default"}, "namespace": "ns-1",
+        "paymentInstrument": {
+            "type": "card/front", "cardHolderName": "Ann Example",
+            "cardNumber": "4444333322221111", "cardExpiryDate": {"month": 5, "year": 2035},
+        },
+    });
+    for (pointer, value) in [
+        ("/paymentInstrument/cardNumber", json!("4444333322221112")),
+        ("/paymentInstrument/cardExpiryDate/month", json!(13)),
+        ("/paymentInstrument/type", json!("card/plain")),
+        ("/paymentInstrument/cvc", json!("555")),
+        ("/paymentInstrument/billingAddress", json!({"postalCode": "1", "countryCode": "GB"})),
+    ] {
+        let body = replaced(card.clone(), pointer, &value);
+        assert_eq!(talk.ask_worldpay("POST", "/tokens", Some(&body)).await.0, 400, "{pointer}");
+    }
+    let (status, kept) = talk.ask_worldpay("POST", "/tokens", Some(&card)).await;
+    let href = &kept["tokenPaymentInstrument"]["href"];
+    assert_eq!((status, &kept["namespace"]), (201, &json!("ns-1")), "{kept}");
+    let at = "/instruction/paymentInstrument";
+    for (instrument, expected) in [
+        (json!({"type": "card/token", "href": href, "cvc": "555"}), 201),
+        (json!({"type": "card/token", "href": format!("{}x", href.as_str().unwrap())}), 400),
+        (json!({"type": "card/plain", "href": href}), 400),
+        (json!({"type": "card/token", "href": href, "cardHolderName": "Ann Example"}), 400),
+        (json!({"type": "card/token"}), 400),
+    ] {
+        let (status, answer) =
+            talk.ask_worldpay("POST", PAY, Some(&payment_with(at, instrument))).await;
+        assert_eq!(status, expected, "{answer}");
+    }
+    assert_eq!(talk.lines(), ["authorize Approved 1099 GBP"]);
 }

@@ -102,3 +102,43 @@ async fn changes_are_received_where_the_order_allows_them() {
         ["authorize Approved 1099 GBP", "capture Approved 500 GBP", "refund Approved 200 GBP"];
     assert_eq!(talk.lines(), lines);
 }
+
+#[tokio::test]
+async fn a_card_is_kept_for_a_shopper_and_charged_in_his_name() {
+    let talk = Talk::start();
+    let card = CARD.replace("<cvc>123</cvc>", "");
+    let create = document(&format!(
+        "<submit><paymentTokenCreate><authenticatedShopperID>cust-77</authenticatedShopperID>\
+         <createToken tokenScope=\"shopper\"><tokenEventReference>e</tokenEventReference>\
+         </createToken><paymentInstrument><cardDetails>{card}</cardDetails></paymentInstrument>\
+         </paymentTokenCreate></submit>"
+    ));
+    for (from, to, expected) in [
+        ("4444333322221111", "4444333322221112", "<error code=\"7\">"),
+        ("</cardHolderName>", "</cardHolderName><cvc>123</cvc>", "<error code=\"2\">"),
+        (" tokenScope=\"shopper\"", "", "<error code=\"2\">"),
+    ] {
+        let (_, text) = ask(&talk, create.replace(from, to)).await;
+        assert!(text.contains(expected), "{from}: {text}");
+    }
+    let (_, kept) = ask(&talk, create).await;
+    let (_, rest) = kept.split_once("<paymentTokenID>").unwrap();
+    let (token, _) = rest.split_once('<').unwrap();
+    let paid = |code: &str, shopper: &str| {
+        let token = format!(
+            "<TOKEN-SSL tokenScope=\"shopper\"><paymentTokenID>{token}</paymentTokenID></TOKEN-SSL>"
+        );
+        let shopper = format!(
+            "</paymentDetails><shopper><authenticatedShopperID>{shopper}</authenticatedShopperID>\
+             </shopper>"
+        );
+        let card = format!("<CARD-SSL>{CARD}</CARD-SSL>");
+        order(code).replace(&card, &token).replace("</paymentDetails>", &shopper)
+    };
+    assert!(ask(&talk, paid("ORD-1", "cust-77")).await.1.contains("AUTHORISED"));
+    assert!(ask(&talk, paid("ORD-2", "cust-78")).await.1.contains("<error code=\"5\">"));
+    let both = format!("<CARD-SSL>{CARD}</CARD-SSL><TOKEN-SSL");
+    let both = paid("ORD-3", "cust-77").replace("<TOKEN-SSL", &both);
+    assert!(ask(&talk, both).await.1.contains("<error code=\"2\">"));
+    assert_eq!(talk.lines(), ["authorize Approved 1099 GBP"]);
+}
