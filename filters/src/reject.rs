@@ -257,7 +257,9 @@ impl Reject {
             Self::IdempotencyMismatch { .. } => {
                 "Send a new key for a new request; the member field names what differs."
             }
-            Self::IdempotencyMissing => "Send Idempotency-Key with every request that moves money.",
+            Self::IdempotencyMissing => {
+                "Send Idempotency-Key with every request that moves money or has a card kept."
+            }
             Self::Internal => {
                 "Before a payment is sent again, ask for its status. Tell support the request id."
             }

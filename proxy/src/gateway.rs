@@ -213,12 +213,12 @@ impl Gateway {
         Ok(body)
     }
 
-    /// The idempotency key of a request that moves money. There is at most one such header.
+    /// The idempotency key of a request that does something. There is at most one such header.
     fn idempotency_key(&self, kind: Kind, session: &Session) -> Result<Option<Box<str>>, Reject> {
         let header = session.req_header().headers.get("idempotency-key");
         match header {
-            // Neither moves money.
-            _ if matches!(kind, Kind::Status | Kind::Tokenize) => Ok(None),
+            // To ask does nothing.
+            _ if kind == Kind::Status => Ok(None),
             Some(value) => payment::check_key(value.as_bytes()).map(Some),
             None if self.0.payments.idempotency_required => Err(Reject::IdempotencyMissing),
             None => Ok(None),

@@ -189,7 +189,8 @@ async fn carry_out(
             return make::make(case, wanted, replay).await;
         }
         Action::Tokenize(tokenization) => {
-            return tokenize::tokenize(case, tokenization, account, fallbacks).await;
+            let wanted = tokenize::Wanted { tokenization, account, fallbacks };
+            return tokenize::tokenize(case, wanted, replay).await;
         }
         Action::Capture(earlier) => (ChangeKind::Capture, earlier),
         Action::Refund(earlier) => (ChangeKind::Refund, earlier),

@@ -1,12 +1,13 @@
 //! The merchant's idempotency keys.
 
-use super::{Case, Stop};
+use super::{Case, Done, Stop, nameless};
 use crate::clock;
 use crate::reply::Reply;
-use crate::result::Finished;
+use crate::result::{Ending, Finished};
 use filters::PaymentRequest;
 use filters::decode::compare;
 use filters::reject::Reject;
+use model::{Kind, Outcome, Report, Unknown};
 use vault::payments::{Claimed, Replay, ReplayClaim};
 
 /// How long a key may be, in characters.
@@ -41,15 +42,23 @@ pub(super) async fn claim(
             let field = compare::name_of(&field);
             return Err(Stop::Refused(Reject::IdempotencyMismatch { field }));
         }
+        Claimed::Lost(claim) => return Err(lost(case, claim).await?),
         Claimed::Cut { payment, change, claim } => (payment, change, claim),
     };
     // The process ended before the merchant was told: it is told what is known now.
     let found = vault.payment(case.merchant, &payment)?.ok_or(Stop::Failed)?;
     let finished = Finished::of_journal(&found, change.as_ref()).ok_or(Stop::Failed)?;
-    let reply = finished.reply();
-    let answer = Replay { status: reply.status, body: reply.body.as_ref().into() };
+    let answer = Done::of(finished).replay();
     vault.answer_cut(claim, &payment, change.as_ref(), &answer).await?;
     Err(Stop::Replayed(replayed(answer)))
+}
+
+/// Answers what only a tokenization leaves: nobody can be asked whether the gateway keeps the card.
+async fn lost(case: &Case<'_>, claim: ReplayClaim) -> Result<Stop, Stop> {
+    let unknown = Ending::Reported(Report::bare(Outcome::Unknown(Unknown::Interrupted)));
+    let answer = Done::of(Finished::new(nameless(), Kind::Tokenize, None, unknown)).replay();
+    case.shared.vault.answer_replay(claim, &answer).await?;
+    Ok(Stop::Replayed(replayed(answer)))
 }
 
 fn replayed(Replay { status, body }: Replay) -> Reply {

@@ -73,7 +73,7 @@ impl Ending {
             }
             // Nobody is charged by what is kept, least of all under a name that nobody knows.
             Outcome::Unknown(_) if kind == Kind::Tokenize => {
-                let why = "It is not known whether the gateway keeps the card. No money can have moved: it may be tried again, and the card may be kept twice then.";
+                let why = "It is not known whether the gateway keeps the card. No money can have moved: it may be tried again, with another Idempotency-Key if there is one, and the card may be kept twice then.";
                 new(Code::TemporaryFailure, why, true, None)
             }
             Outcome::Unknown(_) => {

@@ -85,6 +85,11 @@ fn card_at(order: &Order, others: &[&str]) -> Value {
     })
 }
 
+async fn tokenize_once(net: &Net, key: &str, body: &Value) -> Answer {
+    let client = net.client(Http::One).with_header("idempotency-key", key);
+    client.send("POST", "/PaymentGateway/tokenize", Some(body)).await.unwrap()
+}
+
 async fn tokenize(net: &Net, body: &Value) -> Answer {
     net.send("POST", "/PaymentGateway/tokenize", Some(body)).await.unwrap()
 }
@@ -277,4 +282,63 @@ async fn a_name_is_told_of_the_account_that_the_payment_ended_at() {
             "{said}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_card_is_kept_once_for_each_idempotency_key() {
+    let net = net().await;
+    for (name, currency) in GATEWAYS {
+        let order = Order::new(name, "10.50", currency);
+        let body = card_at(&order, &[]);
+        let kept = tokenize_once(&net, name, &body).await;
+        assert_eq!(verdict(&kept), KEPT, "{name}: {}", kept.text());
+        let requests = net.sandbox.requests();
+        let again = tokenize_once(&net, name, &body).await;
+        assert_eq!((again.status, again.header("idempotency-replayed")), (200, "true"), "{name}");
+        assert_eq!(again.text(), kept.text());
+        let other = card_at(&order.number("5555555555554444"), &[]);
+        let answer = tokenize_once(&net, name, &other).await;
+        let said = answer.json().unwrap();
+        let told = (answer.status, &said["code"], &said["field"]);
+        assert_eq!(told, (422, &"idempotency-mismatch".into(), &"card.cardNumber".into()));
+        assert_eq!(net.sandbox.requests(), requests, "{name} was asked again");
+    }
+}
+
+#[tokio::test]
+async fn what_may_be_kept_is_not_kept_again_with_the_same_idempotency_key() {
+    let mut net = net().await;
+    let body = card_at(&Order::new("stripe-primary", "10.50", "EUR"), &[]);
+    let at_stripe = |effect| Fault::once(effect).at(Provider::Stripe).on(Operation::Keep);
+    net.sandbox.fault(at_stripe(Effect::Cut)).unwrap();
+    let lost = tokenize_once(&net, "cut", &body).await;
+    assert_eq!(verdict(&lost), BUSY, "{}", lost.text());
+    let requests = net.sandbox.requests();
+    assert_eq!(tokenize_once(&net, "cut", &body).await.text(), lost.text());
+    // What was refused before anything was sent leaves the key free.
+    let nobody = card_at(&Order::new("nobody", "10.50", "EUR"), &[]);
+    assert_eq!(tokenize_once(&net, "free", &nobody).await.status, 409);
+    assert_eq!(net.sandbox.requests(), requests);
+    assert_eq!(verdict(&tokenize_once(&net, "free", &body).await), KEPT);
+    // Killed while nobody knows: it stays so.
+    net.sandbox.fault(at_stripe(Effect::Hang)).unwrap();
+    let requests = net.sandbox.requests();
+    let client = net.client(Http::One).with_header("idempotency-key", "killed");
+    let sent = tokio::spawn({
+        let body = body.clone();
+        async move { client.send("POST", "/PaymentGateway/tokenize", Some(&body)).await }
+    });
+    while net.sandbox.requests() < requests + 2 {
+        tokio::time::sleep(tests::net::PAUSE).await;
+    }
+    net.kill().unwrap();
+    assert!(sent.await.unwrap().is_err());
+    net.serve().await.unwrap();
+    let requests = net.sandbox.requests();
+    for _ in 0..2 {
+        let answer = tokenize_once(&net, "killed", &body).await;
+        assert_eq!(verdict(&answer), BUSY, "{}", answer.text());
+        assert_eq!(answer.header("idempotency-replayed"), "true");
+    }
+    assert_eq!(net.sandbox.requests(), requests, "asked again after the kill");
 }

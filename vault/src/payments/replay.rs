@@ -63,10 +63,13 @@ pub enum Claimed {
     /// What it asked for was begun, and no answer was kept: the process ended. The answer follows
     /// from how the payment, or this change of it, stands now.
     Cut { payment: TransactionId, change: Option<TransactionId>, claim: ReplayClaim },
+    /// What it asked for was begun, and no answer was kept; nothing else is in the journal of it.
+    Lost(ReplayClaim),
 }
 
 struct Row {
-    payment: TransactionId,
+    /// None, where the request leaves nothing in the journal but this row.
+    payment: Option<TransactionId>,
     change: Option<TransactionId>,
     now: UnixMillis,
     tags: Vec<FieldTag>,
@@ -83,7 +86,8 @@ impl Row {
     fn write(&self) -> Vec<u8> {
         let mut out = Framer::default();
         out.put(FORM);
-        out.put(self.payment.as_str().as_bytes());
+        let payment = self.payment.as_ref().map_or("", TransactionId::as_str);
+        out.put(payment.as_bytes());
         out.text(self.change.as_ref().map(TransactionId::as_str));
         out.number(self.now);
         out.number(u64::try_from(self.tags.len()).unwrap_or(u64::MAX));
@@ -101,7 +105,10 @@ impl Row {
     fn read(text: &[u8]) -> Option<Self> {
         let mut fields = Framed::new(text);
         (fields.bytes()? == FORM).then_some(())?;
-        let payment = TransactionId::parse(fields.text()?).ok()?;
+        let payment = match fields.text()? {
+            "" => None,
+            id => Some(TransactionId::parse(id).ok()?),
+        };
         let change = fields.optional()?.map(TransactionId::parse).transpose().ok()?;
         let (now, count) = (fields.number()?, usize::try_from(fields.number()?).ok()?);
         (count <= FIELDS_MAX).then_some(())?;
@@ -157,12 +164,12 @@ impl ReplayClaim {
 
     fn row(
         &self,
-        payment: &TransactionId,
+        payment: Option<&TransactionId>,
         change: Option<&TransactionId>,
         answer: Option<&Replay>,
     ) -> Row {
         Row {
-            payment: payment.clone(),
+            payment: payment.cloned(),
             change: change.cloned(),
             now: self.now,
             tags: self.tags.clone(),
@@ -220,7 +227,10 @@ impl Vault {
         }
         let Some(mut claim) = claim else { return Ok(Claimed::InFlight) };
         claim.stored = Some(sealed);
-        self.cut(merchant, found.payment, found.change, claim)
+        match found.payment {
+            Some(payment) => self.cut(merchant, payment, found.change, claim),
+            None => Ok(Claimed::Lost(claim)),
+        }
     }
 
     /// What became of the request of a key that has no answer and that nobody answers. Its row was
@@ -248,14 +258,40 @@ impl Vault {
         answer: &Replay,
     ) -> Result<(), VaultError> {
         let mut claim = claim;
+        self.write_claim(&mut claim, (Some(payment), change), Some(answer)).await
+    }
+
+    /// Writes that a request of this key has begun which leaves nothing else in the journal.
+    pub async fn begin_replay(&self, claim: &mut ReplayClaim) -> Result<(), VaultError> {
+        self.write_claim(claim, (None, None), None).await
+    }
+
+    /// Keeps the answer to such a request.
+    pub async fn answer_replay(
+        &self,
+        claim: ReplayClaim,
+        answer: &Replay,
+    ) -> Result<(), VaultError> {
+        let mut claim = claim;
+        self.write_claim(&mut claim, (None, None), Some(answer)).await
+    }
+
+    /// Writes the row of a key by itself.
+    async fn write_claim(
+        &self,
+        claim: &mut ReplayClaim,
+        (payment, change): (Option<&TransactionId>, Option<&TransactionId>),
+        answer: Option<&Replay>,
+    ) -> Result<(), VaultError> {
         let merchant = claim.name.0.clone();
         let seal = self.claim(Some(&merchant), Purpose::Payment, 1).await?;
         for _ in 0..TRIES_MAX {
-            let swap = self.answer_swap(&seal, &mut claim, payment, change, answer);
+            let text = claim.row(payment, change, answer).write();
+            let swap = self.row_swap(&seal, claim, &text);
             if self.store.swap_all(vec![swap]).await? {
                 return Ok(());
             }
-            self.read_claim_anew(Some(&mut claim))?;
+            self.read_claim_anew(Some(claim))?;
         }
         Err(VaultError::Store(StoreError::Unavailable))
     }
@@ -269,11 +305,8 @@ impl Vault {
         change: Option<&TransactionId>,
     ) -> Option<Swap> {
         let replay = replay?;
-        let (merchant, record) = &replay.name;
-        let text = replay.row(payment, change, None).write();
-        let sealed = self.seal_record(seal, merchant, record, &text);
-        let old = replay.stored.replace(sealed.clone());
-        Some(super::swap(row(merchant, record), old, Some(sealed)))
+        let text = replay.row(Some(payment), change, None).write();
+        Some(self.row_swap(seal, replay, &text))
     }
 
     /// Writes how a request of this key was answered.
@@ -285,9 +318,13 @@ impl Vault {
         change: Option<&TransactionId>,
         answer: &Replay,
     ) -> Swap {
+        let text = replay.row(Some(payment), change, Some(answer)).write();
+        self.row_swap(seal, replay, &text)
+    }
+
+    fn row_swap(&self, seal: &Claim, replay: &mut ReplayClaim, text: &[u8]) -> Swap {
         let (merchant, record) = &replay.name;
-        let text = replay.row(payment, change, Some(answer)).write();
-        let sealed = self.seal_record(seal, merchant, record, &text);
+        let sealed = self.seal_record(seal, merchant, record, text);
         let old = replay.stored.replace(sealed.clone());
         super::swap(row(merchant, record), old, Some(sealed))
     }

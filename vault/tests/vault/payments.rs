@@ -325,6 +325,38 @@ on_stage!(2 a_request_that_was_cut_short_is_not_done_again(stage) {
     assert_eq!(again, answer);
 });
 
+on_stage!(2 a_request_that_leaves_nothing_else_is_answered_once_too(stage) {
+    let (vault, shop) = two(stage);
+    let fields = [("card", "4242")];
+    let answer = Replay { status: 200, body: Box::from(&b"{\"gatewayToken\": 1}"[..]) };
+    if stage.act == 1 {
+        let mut mine = new(claim(&vault, &shop, "cut", &fields));
+        wait(vault.begin_replay(&mut mine)).unwrap();
+        assert!(matches!(claim(&vault, &shop, "cut", &fields), Claimed::InFlight));
+        drop(mine);
+        let mut mine = new(claim(&vault, &shop, "key", &fields));
+        wait(vault.begin_replay(&mut mine)).unwrap();
+        wait(vault.answer_replay(mine, &answer)).unwrap();
+    }
+    let Claimed::Answered(again) = claim(&vault, &shop, "key", &fields) else { panic!() };
+    assert_eq!(again, answer);
+    for key in ["key", "cut"] {
+        let found = claim(&vault, &shop, key, &[("card", "5555")]);
+        assert!(matches!(found, Claimed::Differs(_)), "{key} {found:?}");
+    }
+    // It was begun, and nobody knows more.
+    let Claimed::Lost(mine) = claim(&vault, &shop, "cut", &fields) else { panic!() };
+    if stage.act == 2 {
+        wait(vault.answer_replay(mine, &answer)).unwrap();
+        let found = claim(&vault, &shop, "cut", &fields);
+        assert!(matches!(found, Claimed::Answered(again) if again == answer));
+        let mut cursor = SweepCursor::default();
+        assert_eq!(wait(vault.sweep_replays(&mut cursor, NOW_MS + 1)), Ok((2, false)));
+        new(claim(&vault, &shop, "key", &fields));
+    }
+    vault.close();
+});
+
 /// How many writes of the store this takes.
 fn writes(vault: &Vault, act: impl FnOnce()) -> u64 {
     let before = vault.figures().commits;

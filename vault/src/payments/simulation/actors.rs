@@ -206,6 +206,10 @@ impl Process<'_> {
                 world.scene.breaks(format_args!("a request differs in {field}"));
                 None
             }
+            Claimed::Lost(_) => {
+                world.scene.breaks(format_args!("a request is not in the journal: {key}"));
+                None
+            }
             Claimed::Cut { payment, change, claim } => {
                 world.see("cut");
                 let found = vault.payment(&world.shop, &payment).unwrap().unwrap();
