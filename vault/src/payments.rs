@@ -177,11 +177,8 @@ impl Journal {
     }
 
     fn turn(&self, id: &TransactionId) -> &tokio::sync::Mutex<()> {
-        self.turn_of(id.as_str())
-    }
-
-    fn turn_of(&self, name: &str) -> &tokio::sync::Mutex<()> {
-        let sum = name
+        let sum = id
+            .as_str()
             .bytes()
             .fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
         let nth = sum.checked_rem(TURNS).unwrap_or_default();
@@ -319,7 +316,7 @@ impl Vault {
         let new = self.seal_record(&claim, merchant, id.as_str(), &record::write(payment));
         let mut swaps = vec![swap(row(merchant, id.as_str()), None, Some(new.clone()))];
         swaps.extend(self.claim_swap(&claim, replay, id, None));
-        swaps.extend(self.reference_swap(&claim, merchant, id, payment.reference())?);
+        swaps.extend(self.new_reference_swap(&claim, merchant, id, payment.reference())?);
         Ok(self.store.swap_all(swaps).await?.then_some(new))
     }
 
@@ -333,7 +330,6 @@ impl Vault {
         now: UnixMillis,
     ) -> Result<Payment, VaultError> {
         let (provider, reference) = draft.reference().ok_or_else(|| self.refused(WHAT))?;
-        let _one_at_a_time = self.journal.turn_of(&reference).lock().await;
         // It is over when it is written: nothing of it is left in doubt.
         let name = self.journal.begin(merchant, None, now)?;
         let adopted = Payment { id: name.id.clone(), ..draft };
