@@ -86,6 +86,8 @@ struct Open {
     busy: bool,
     /// It has a row of its own, by which it is found after a crash.
     set_aside: bool,
+    /// Whether its row was written is not known. It counts as in doubt once the row was seen.
+    unseen: bool,
 }
 
 /// A payment or a change in doubt, whose provider is to be asked.
@@ -114,7 +116,7 @@ pub struct Ongoing {
 #[derive(Debug)]
 struct Held {
     id: TransactionId,
-    begun: bool,
+    begun: Begun,
     journal: std::sync::Arc<Journal>,
 }
 
@@ -130,6 +132,15 @@ pub enum ChangeError {
     /// The vault failed.
     #[error(transparent)]
     Vault(#[from] VaultError),
+}
+
+/// Whether there is a row of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Begun {
+    No,
+    /// It was being written, and nobody knows how that ended.
+    Perhaps,
+    Yes,
 }
 
 fn row(merchant: &MerchantId, record: &str) -> Vec<u8> {
@@ -201,17 +212,17 @@ impl Journal {
         let random = u128::from_be_bytes((self.chance)());
         let id = TransactionId::new(inner.millis, random);
         let merchant = merchant.clone();
-        let open = Open { merchant, payment, busy: true, set_aside: false };
+        let open = Open { busy: true, ..Open::new(merchant, payment) };
         inner.open.insert(id.clone(), open);
-        Ok(Held { id, begun: false, journal: self.clone() })
+        Ok(Held { id, begun: Begun::No, journal: self.clone() })
     }
 
     /// Takes something in doubt into hand. None: it has ended, or somebody has it.
     fn take(self: &std::sync::Arc<Self>, id: &TransactionId) -> Option<Held> {
         let mut inner = self.lock();
-        let open = inner.open.get_mut(id).filter(|open| !open.busy)?;
+        let open = inner.open.get_mut(id).filter(|open| open.is_doubt())?;
         open.busy = true;
-        Some(Held { id: id.clone(), begun: true, journal: self.clone() })
+        Some(Held { id: id.clone(), begun: Begun::Yes, journal: self.clone() })
     }
 
     fn end(&self, id: &TransactionId) -> Option<Open> {
@@ -251,10 +262,11 @@ impl Journal {
 impl Drop for Held {
     fn drop(&mut self) {
         let mut inner = self.journal.lock();
-        if !self.begun {
+        if self.begun == Begun::No {
             inner.open.remove(&self.id);
         } else if let Some(open) = inner.open.get_mut(&self.id) {
             open.busy = false;
+            open.unseen = self.begun == Begun::Perhaps;
         }
     }
 }
@@ -262,6 +274,16 @@ impl Drop for Held {
 // === impl Open ===
 
 impl Open {
+    /// Something that was begun by somebody who has gone.
+    fn new(merchant: MerchantId, payment: Option<TransactionId>) -> Self {
+        Self { merchant, payment, busy: false, set_aside: false, unseen: false }
+    }
+
+    /// Whether it is in doubt, and in nobody's hands.
+    fn is_doubt(&self) -> bool {
+        !self.busy && !self.unseen
+    }
+
     fn doubt(&self, id: &TransactionId) -> Doubt {
         let merchant = self.merchant.clone();
         match &self.payment {
@@ -295,10 +317,17 @@ impl Vault {
         let NewName(mut held) = name;
         let mut replay = replay;
         let payment = Payment { id: held.id.clone(), ..payment };
-        let stored = self.write_new(merchant, &payment, replay.as_mut()).await?;
+        held.begun = Begun::Perhaps;
+        // Whoever goes away from here on leaves a row, or none.
+        held.begun = Begun::Perhaps;
+        let written = self.write_new(merchant, &payment, replay.as_mut()).await;
+        held.begun = match &written {
+            Ok(Some(_)) => Begun::Yes,
+            Err(VaultError::Store(StoreError::Unavailable)) => Begun::Perhaps,
+            Ok(None) | Err(_) => Begun::No,
+        };
         // 80 random bits within a millisecond do not meet twice.
-        let stored = Some(stored.ok_or(VaultError::Store(StoreError::Corrupt))?);
-        held.begun = true;
+        let stored = Some(written?.ok_or(VaultError::Store(StoreError::Corrupt))?);
         let merchant = merchant.clone();
         Ok(Ongoing { merchant, payment, change: None, replay, stored, held })
     }
@@ -377,7 +406,7 @@ impl Vault {
             let (payment, old) = self.read_with(merchant, payment, &new)?;
             let written = self.write_begun(merchant, &payment, old, replay.as_mut()).await?;
             if let Some(stored) = written {
-                held.begun = true;
+                held.begun = Begun::Yes;
                 let (merchant, change, stored) = (merchant.clone(), Some(new.id), Some(stored));
                 return Ok(Ongoing { merchant, payment, change, replay, stored, held });
             }
@@ -486,14 +515,15 @@ impl Vault {
     /// What is in doubt and in nobody's hands, the oldest first, at most `max`.
     pub fn doubts(&self, max: usize) -> Vec<Doubt> {
         let inner = self.journal.lock();
-        let open = inner.open.iter().filter(|(_, open)| !open.busy).take(max);
+        let open = inner.open.iter().filter(|(_, open)| open.is_doubt()).take(max);
         open.map(|(id, open)| open.doubt(id)).collect()
     }
 
     /// All that has not ended, the oldest first, at most `max`, and whether somebody has it in hand.
     pub fn undecided(&self, max: usize) -> Vec<(Doubt, bool)> {
         let inner = self.journal.lock();
-        inner.open.iter().take(max).map(|(id, open)| (open.doubt(id), open.busy)).collect()
+        let open = inner.open.iter().filter(|(_, open)| !open.unseen).take(max);
+        open.map(|(id, open)| (open.doubt(id), open.busy)).collect()
     }
 
     /// Takes something in doubt into hand. None: it has ended, or somebody has it.

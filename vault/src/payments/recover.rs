@@ -118,15 +118,13 @@ impl Vault {
             let payment = record::read(id.clone(), &text).ok_or_else(|| self.refused(WHAT))?;
             let last = payment.last_attempt().map(|attempt| attempt.standing);
             let open = last.is_some_and(model::Standing::is_open);
-            let found = open
-                .then_some((id, Open { merchant, payment: None, busy: false, set_aside: false }));
+            let found = open.then(|| (id, Open::new(merchant, None)));
             return Ok(found.into_iter().collect());
         };
         let payment = self.read_payment(&merchant, &of)?;
         let change = payment.as_ref().and_then(|(payment, _)| payment.change(&id));
         if change.is_some_and(|change| change.standing.is_open()) {
-            let open = Open { merchant, payment: Some(of), busy: false, set_aside: false };
-            return Ok(vec![(id, open)]);
+            return Ok(vec![(id, Open::new(merchant, Some(of)))]);
         }
         if change.is_some_and(|change| !change.standing.is_final()) {
             // Its provider took it upon itself, and will tell of it.
@@ -145,10 +143,23 @@ impl Vault {
     /// Remembers a moment before which nothing is in doubt, so that the next process need not look
     /// there. Called now and then.
     pub async fn remember_low_water(&self, now: UnixMillis) -> Result<(), VaultError> {
+        self.look_for_unseen().await?;
         self.set_aside(now).await?;
         let value = self.journal.low_water(now).to_be_bytes().to_vec();
         let write = Write::Put { collection: Collection::Meta, key: LOW_WATER_ROW.to_vec(), value };
         Ok(self.store.batch(vec![write]).await?)
+    }
+
+    /// Looks whether what somebody was about to write down is there. If not, it was never begun.
+    async fn look_for_unseen(&self) -> Result<(), VaultError> {
+        for (id, merchant) in self.journal.unseen() {
+            let key = row(&merchant, id.as_str());
+            // Writes are made in their order: what was on its way before this has come.
+            let is_there =
+                !self.store.compare_and_swap(Collection::Payments, key, None, None).await?;
+            self.journal.saw(&id, is_there);
+        }
+        Ok(())
     }
 
     /// Gives what has been in doubt for long rows of its own.
@@ -179,9 +190,25 @@ impl super::Journal {
         let inner = self.lock();
         let before = now.saturating_sub(SET_ASIDE_AFTER_MS);
         let old = inner.open.iter().take_while(|(id, _)| id.millis() < before);
-        let left = old.filter(|(_, open)| !open.busy && !open.set_aside);
+        let left = old.filter(|(_, open)| open.is_doubt() && !open.set_aside);
         let named = left.map(|(id, open)| (id.clone(), open.merchant.clone()));
         named.take(SET_ASIDE_MAX).collect()
+    }
+
+    /// What nobody knows of whether it was written.
+    fn unseen(&self) -> Vec<(TransactionId, MerchantId)> {
+        let inner = self.lock();
+        let unseen = inner.open.iter().filter(|(_, open)| open.unseen);
+        unseen.map(|(id, open)| (id.clone(), open.merchant.clone())).collect()
+    }
+
+    /// Notes that it is in doubt, since its row is there, or forgets it.
+    fn saw(&self, id: &TransactionId, is_there: bool) {
+        let mut inner = self.lock();
+        match inner.open.get_mut(id) {
+            Some(open) if is_there => open.unseen = false,
+            _ => drop(inner.open.remove(id)),
+        }
     }
 
     /// Whether it is still open, and so needs its row.

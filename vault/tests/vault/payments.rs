@@ -212,6 +212,43 @@ on_stage!(2 what_was_given_up_before_it_was_sent_holds_nothing_back(stage) {
     assert_eq!(rows.len(), 4, "two payments and their names");
 });
 
+on_stage!(1 a_payment_that_was_given_up_while_it_was_written_is_found_by_the_same_process(stage) {
+    let (vault, shop) = two(stage);
+    // Seals are reserved with this one, so that the next write is the payment.
+    authorized(&vault, &shop, "zero");
+    let begin = |reference: &str| {
+        let name = vault.name_payment(&shop, NOW_MS).unwrap();
+        let id = name.id().clone();
+        (id, vault.begin_payment(&shop, draft(Capture::Later, reference), None, name))
+    };
+    let (id, given_up) = begin("one");
+    let mut given_up = Box::pin(given_up);
+    assert!(given_up.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    drop(given_up);
+    // This one is not even polled: it is not written.
+    let (never, not_begun) = begin("two");
+    drop(not_begun);
+    assert!(vault.doubts(10).is_empty(), "nobody has looked yet");
+    wait(vault.remember_low_water(NOW_MS + 60_000)).unwrap();
+    let doubts = vault.doubts(10);
+    assert_eq!(doubts.iter().map(|doubt| doubt.id()).collect::<Vec<_>>(), [&id]);
+    assert_eq!(vault.undecided(10).len(), 1);
+    assert_eq!(vault.payment(&shop, &never), Ok(None));
+    let ongoing = vault.take_doubt(&doubts[0]).unwrap().unwrap();
+    wait(vault.settle(ended(ongoing, Standing::NotDone, None), None)).unwrap();
+    assert_eq!(vault.payment(&shop, &id).unwrap().unwrap().state(), State::Failed);
+    assert!(vault.doubts(10).is_empty());
+});
+
+on_stage!(1 what_cannot_be_written_down_is_not_in_doubt(stage) {
+    let (vault, shop) = two(stage);
+    let name = vault.name_payment(&shop, NOW_MS).unwrap();
+    vault.close();
+    let begun = vault.begin_payment(&shop, draft(Capture::Later, "one"), None, name);
+    assert!(wait(begun).is_err());
+    assert!(vault.doubts(10).is_empty() && vault.undecided(10).is_empty());
+});
+
 on_stage!(1 captures_at_the_same_time_never_exceed_what_was_authorized(stage) {
     let (vault, shop) = two(stage);
     let id = authorized(&vault, &shop, "one");
