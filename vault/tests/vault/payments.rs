@@ -557,6 +557,8 @@ on_stage!(3 what_stays_in_doubt_does_not_hold_back_where_the_next_process_looks(
         vault.close();
         drop(vault);
         assert_eq!(aside_rows(stage), 2, "each has a row of its own");
+        let from = stage.store().get(Collection::Meta, b"journal").unwrap();
+        assert_eq!(from, Some((LATER + 1).to_be_bytes().to_vec()), "the others are over");
         return;
     }
     // They are found although the process looks from a later moment on.
