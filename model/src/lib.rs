@@ -27,7 +27,7 @@ pub use operation::{
 pub use outcome::{AddressCheck, CvvCheck, Decline, Outcome, Rejected, Report, State, Unknown};
 pub use payment::{
     About, Attempt, Change, ChangeKind, Evidence, Learnt, Lesson, NotAllowed, Notice, Payment,
-    Standing, Subject, Sums, Teller, TransactionId,
+    Standing, Subject, Sums, Teller, TransactionId, Undo,
 };
 pub use secret::Secret;
 pub use wiped::Wiped;

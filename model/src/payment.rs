@@ -11,9 +11,11 @@ use crate::{
 use std::fmt;
 
 mod notice;
+mod stray;
 mod sums;
 
 pub use notice::{About, Learnt, Lesson, Notice, Subject, Teller};
+pub use stray::Undo;
 pub use sums::Sums;
 
 /// The name of a payment or of something done to one: 32 digits `[0-9a-f]`, of which the first
@@ -193,6 +195,11 @@ impl Payment {
     /// The attempt that counts: the last.
     pub fn last_attempt(&self) -> Option<&Attempt> {
         self.attempts.last()
+    }
+
+    /// Whether this is the number of the attempt that counts.
+    pub fn is_last_attempt(&self, nth: usize) -> bool {
+        nth.saturating_add(1) == self.attempts.len()
     }
 
     /// Whether every attempt before the last certainly did nothing. It must always be so: then no
@@ -460,10 +467,12 @@ impl Standing {
 
     /// Whether `next` may follow. What is certain stays: no late word takes it back. But a success
     /// may turn out to be none: a capture that the scheme sends back, a refund that does not arrive.
+    /// What was done was not nothing, whoever says so.
     pub fn may_become(self, next: Self) -> bool {
         match (self, next) {
             (_, Self::Sending) | (Self::NotDone, _) => false,
             (Self::Sending | Self::Ended(Outcome::Unknown(_)), _) => true,
+            (_, nothing) if nothing.is_nothing() => false,
             (Self::Ended(Outcome::Pending), Self::Ended(next)) => {
                 !matches!(next, Outcome::Pending | Outcome::Unknown(_))
             }

@@ -34,6 +34,7 @@ mod rotation;
 pub mod serve;
 mod shared;
 mod socket;
+mod stray;
 mod sweep;
 mod transactions;
 mod undying;

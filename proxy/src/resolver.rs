@@ -1,12 +1,14 @@
 //! Asks providers what became of payments whose answer was lost, until it is known.
 //!
 //! It can ask as often as it likes: what it sends moves no money, or is known to the provider by its key.
+//! What turns out to stand where it must not, [`Undoer`] undoes.
 //! What is in doubt is in the journal, so that it goes on after a crash. Nobody gets another answer
 //! than the one that was given: what is found out is told at `/Transactions`.
 
 use crate::clock;
 use crate::inquiry::{Answered, Asker, conclude, lag_of};
 use crate::shared::Shared;
+use crate::stray::Undoer;
 use async_trait::async_trait;
 use model::{AccountName, MerchantId, TransactionId};
 use pingora::server::ShutdownWatch;
@@ -36,7 +38,10 @@ const UNDER_WAY_MAX: usize = 32;
 const UNDER_WAY_PER_ACCOUNT_MAX: usize = 4;
 
 /// The service.
-pub(crate) struct Resolver(Arc<Inner>);
+pub(crate) struct Resolver {
+    inner: Arc<Inner>,
+    undoer: Arc<Undoer>,
+}
 
 struct Inner {
     shared: Arc<Shared>,
@@ -100,7 +105,8 @@ impl Drop for Turn {
 
 impl Resolver {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self(Arc::new(Inner { shared, under_way: Mutex::default() }))
+        let undoer = Arc::new(Undoer::new(shared.clone()));
+        Self { inner: Arc::new(Inner { shared, under_way: Mutex::default() }), undoer }
     }
 }
 
@@ -235,8 +241,9 @@ impl BackgroundService for Resolver {
                 _ = shutdown.changed() => return,
                 () = tokio::time::sleep(LOOK_PERIOD) => {}
             }
-            let inner = &self.0;
+            let inner = &self.inner;
             inner.look();
+            self.undoer.look();
             let now = Instant::now();
             if now >= low_water {
                 low_water = now.checked_add(LOW_WATER_PERIOD).unwrap_or(now);

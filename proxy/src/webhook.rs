@@ -116,7 +116,7 @@ fn told(learnt: Learnt, payment: Option<&TransactionId>) -> &'static str {
     match learnt {
         Learnt::Differs => log::error!("transaction {id}: its provider tells another amount"),
         Learnt::Moved => log::info!("transaction {id}: its provider told how it stands"),
-        Learnt::Stray => log::error!("transaction {id}: an attempt that was given up stands"),
+        Learnt::Stray => log::error!("transaction {id}: what was told not to be done stands"),
         Learnt::Foreign | Learnt::Known => {}
     }
     match learnt {
@@ -147,6 +147,9 @@ async fn ask(
         None => None,
     };
     let Some(payment) = payment else { return Ok("unknown") };
+    // It may be about one from which the payment went on.
+    let last = payment.attempts.len().saturating_sub(1);
+    let payment = payment.until(payment.attempt_told(teller, &notice.about).unwrap_or(last));
     if !payment.last_attempt().is_some_and(|attempt| attempt.is_of(teller)) {
         return Ok("foreign");
     }
@@ -156,22 +159,32 @@ async fn ask(
     for change in unsettled(&payment).into_iter().take(QUESTIONS_MAX) {
         let answered = asker.inquire(merchant, &payment, change.as_ref()).await;
         let Answered::Known(Standing::Ended(_), Some(report)) = answered else {
+            if change.is_none() && did_nothing(&payment) {
+                continue;
+            }
             return Ok(UNDECIDED);
         };
         let about = about(&payment, change.as_ref());
-        let told = (&about, &report);
-        let lesson = shared.vault.learn(merchant, &payment.id, teller, told).await?;
-        if lesson.is_some_and(|lesson| lesson.learnt == Learnt::Moved) {
-            word = "moved";
+        let said = (&about, &report);
+        let lesson = shared.vault.learn(merchant, &payment.id, teller, said).await?;
+        let learnt = lesson.map(|lesson| lesson.learnt);
+        if let Some(learnt @ (Learnt::Moved | Learnt::Stray)) = learnt {
+            word = told(learnt, Some(&payment.id));
         }
     }
     Ok(word)
 }
 
+/// Whether it is certain that a payment was not made, unless its provider says that it was.
+fn did_nothing(payment: &Payment) -> bool {
+    payment.last_attempt().is_some_and(|attempt| attempt.standing.is_nothing())
+}
+
 /// What of a payment may still change: itself (none), or these changes.
 fn unsettled(payment: &Payment) -> Vec<Option<TransactionId>> {
     let open = |standing: Standing| !standing.is_final();
-    let itself = payment.last_attempt().filter(|attempt| open(attempt.standing)).map(|_| None);
+    let itself = payment.last_attempt().is_some_and(|attempt| open(attempt.standing));
+    let itself = (itself || did_nothing(payment)).then_some(None);
     let changes = payment.changes.iter().filter(|change| open(change.standing));
     itself.into_iter().chain(changes.map(|change| Some(change.id.clone()))).collect()
 }

@@ -41,6 +41,7 @@ mod e2e {
     pub(crate) mod routes;
     pub(crate) mod start;
     pub(crate) mod stored;
+    pub(crate) mod strays;
     pub(crate) mod tokenize;
     pub(crate) mod transactions;
     pub(crate) mod upstream;

@@ -38,6 +38,8 @@ pub struct Figures {
     /// Payments and changes of payments that are under way, and that are in doubt.
     pub payments_open: u64,
     pub payments_in_doubt: u64,
+    /// Payments that must not stand, and are not undone yet.
+    pub payments_stray: u64,
     /// Keys by state, those of the token among them.
     pub keys_pre_active: u64,
     pub keys_active: u64,

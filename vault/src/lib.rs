@@ -328,6 +328,7 @@ impl Vault {
             ..Figures::default()
         };
         (figures.payments_open, figures.payments_in_doubt) = self.journal.counts();
+        figures.payments_stray = self.journal.strays();
         (figures.custodians, figures.custodians_new) = self.custodian_figures(key_life::now());
         self.key_figures(&mut figures);
         self.rotation_figures(&mut figures);

@@ -8,6 +8,7 @@
 //! * a row for each idempotency key of the merchant ([`replay`](self::replay));
 //! * a row for each name that a provider gave to a payment, which says whose it is;
 //! * rows for what providers told of their own accord ([`hear`](self::hear));
+//! * a row for each payment that must not stand ([`stray`](self::stray));
 //! * a row for what has been in doubt for long ([`recover`](self::recover)).
 //!
 //! Those of a step are written at once, all or none. One rule is above that: **nothing is sent before
@@ -23,6 +24,7 @@ mod read;
 mod record;
 mod recover;
 mod replay;
+mod stray;
 mod write;
 
 #[cfg(test)]
@@ -33,6 +35,7 @@ pub use course::{Course, Told};
 pub use hear::Heard;
 pub use read::{Filter, Page};
 pub use replay::{Claimed, FieldTag, Fields as ReplayFields, Replay, ReplayClaim};
+pub use stray::Stray;
 
 use crate::seal::{Claim, DekId, Deks, Place, Purpose, key_of};
 use crate::store::{Collection, Entry, Store};
@@ -74,6 +77,7 @@ struct Inner {
     millis: UnixMillis,
     /// The idempotency keys whose requests are being answered.
     claims: HashSet<replay::Name>,
+    strays: BTreeMap<TransactionId, Stray>,
 }
 
 /// A payment or a change of one that has not ended.
@@ -341,11 +345,8 @@ impl Vault {
         replay: Option<&mut ReplayClaim>,
     ) -> Result<Option<Vec<u8>>, VaultError> {
         let claim = self.claim(Some(merchant), Purpose::Payment, 2).await?;
-        let id = &payment.id;
-        let new = self.seal_record(&claim, merchant, id.as_str(), &record::write(payment));
-        let mut swaps = vec![swap(row(merchant, id.as_str()), None, Some(new.clone()))];
-        swaps.extend(self.claim_swap(&claim, replay, id, None));
-        swaps.extend(self.new_reference_swap(&claim, merchant, id, payment.reference())?);
+        let (new, mut swaps) = self.new_swaps(&claim, merchant, payment)?;
+        swaps.extend(self.claim_swap(&claim, replay, &payment.id, None));
         Ok(self.store.swap_all(swaps).await?.then_some(new))
     }
 
@@ -471,8 +472,10 @@ impl Vault {
     ) -> Result<Payment, VaultError> {
         let (merchant, id) = (ongoing.merchant.clone(), ongoing.payment.id.clone());
         let _keys = self.keys_of(&merchant)?;
-        let claim = self.claim(Some(&merchant), Purpose::Payment, 3).await?;
+        let claim = self.claim(Some(&merchant), Purpose::Payment, 4).await?;
         let (mut replay, change) = (ongoing.replay.take(), ongoing.change.clone());
+        let nothing = change.is_none() && ongoing.standing().is_some_and(Standing::is_nothing);
+        let told_nothing = answer.is_some() && nothing;
         // Held until it is written: others change the payment too.
         let turn = change.as_ref().map(|_| self.journal.turn(&id));
         let _one_at_a_time = match turn {
@@ -491,7 +494,12 @@ impl Vault {
                 0 => self.new_reference_swap(&claim, &merchant, &id, name)?,
                 _ => self.reference_swap(&claim, &merchant, &id, name)?,
             });
+            let stray = told_nothing.then(|| Stray::itself(&ongoing)).flatten();
+            if let Some(stray) = &stray {
+                swaps.extend(self.stray_swap(&claim, stray)?);
+            }
             if self.store.swap_all(swaps).await? {
+                self.journal.keep_strays(stray);
                 if !ongoing.is_open() {
                     self.end_open(&merchant, &ongoing.held.id).await?;
                 }

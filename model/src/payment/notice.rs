@@ -60,7 +60,7 @@ pub enum Learnt {
     Known,
     /// How something stands has changed.
     Moved,
-    /// An attempt that was given up stands at the provider, where it should not.
+    /// An attempt of which it was certain that it did nothing stands at the provider.
     Stray,
 }
 
@@ -70,6 +70,8 @@ pub struct Lesson {
     pub learnt: Learnt,
     /// None: the payment itself.
     pub change: Option<TransactionId>,
+    /// Which attempt stands where it must not.
+    pub stray: Option<usize>,
 }
 
 /// How something stands after one more word about it; the words may come in any order. Says whether
@@ -95,9 +97,9 @@ fn learn(
 impl Attempt {
     /// Takes one more word about it in, and says whether that changed how it stands.
     ///
-    /// That nothing was done is a conclusion of ours. A provider that says otherwise knows better.
+    /// That nothing was done is believed until a provider says that it was.
     pub fn learn(&mut self, next: Standing, told: &Evidence) -> bool {
-        if self.standing == Standing::NotDone && next.is_accepted() {
+        if self.standing.is_nothing() && next.is_accepted() {
             self.standing = Standing::Sending;
         }
         learn((&mut self.standing, &mut self.evidence), next, told)
@@ -110,7 +112,7 @@ impl Change {
     /// Takes one more word about it in, and says whether that changed how it stands. As of an attempt,
     /// its provider knows better that it was done.
     pub fn learn(&mut self, next: Standing, told: &Evidence) -> bool {
-        if self.standing == Standing::NotDone && next.is_accepted() {
+        if self.standing.is_nothing() && next.is_accepted() {
             self.standing = Standing::Sending;
         }
         learn((&mut self.standing, &mut self.evidence), next, told)
@@ -143,9 +145,7 @@ impl Payment {
             Subject::Payment | Subject::Change(_) => about.subject,
         };
         match subject {
-            Subject::Payment => {
-                Lesson { learnt: self.hear_of_attempt(teller, about, report), change: None }
-            }
+            Subject::Payment => self.hear_of_attempt(teller, about, report),
             Subject::Change(kind) => self.hear_of_change(teller, kind, about, report),
         }
     }
@@ -165,24 +165,27 @@ impl Payment {
         }
     }
 
-    fn hear_of_attempt(&mut self, teller: &Teller, about: &About, report: &Report) -> Learnt {
-        let Some(nth) = self.attempt_told(teller, about) else { return Learnt::Foreign };
-        let is_last = nth.saturating_add(1) == self.attempts.len();
-        let Some(attempt) = self.attempts.get_mut(nth) else { return Learnt::Foreign };
+    fn hear_of_attempt(&mut self, teller: &Teller, about: &About, report: &Report) -> Lesson {
+        let of = |learnt| Lesson { learnt, change: None, stray: None };
+        let Some(nth) = self.attempt_told(teller, about) else { return of(Learnt::Foreign) };
+        let is_last = self.is_last_attempt(nth);
+        let Some(attempt) = self.attempts.get_mut(nth) else { return of(Learnt::Foreign) };
         let next = Standing::Ended(report.outcome);
         if next.is_accepted() && report.amount.is_some_and(|told| told != self.amount) {
-            return Learnt::Differs;
+            return of(Learnt::Differs);
         }
-        if next.is_accepted() && !is_last {
-            return Learnt::Stray;
+        let stray = (next.is_accepted() && attempt.standing.is_nothing()).then_some(nth);
+        if stray.is_some() && !is_last {
+            return Lesson { stray, ..of(Learnt::Stray) };
         }
         let moved = attempt.learn(next, &Evidence::from(report));
         self.remember(report);
-        if moved { Learnt::Moved } else { Learnt::Known }
+        let told = if moved { Learnt::Moved } else { Learnt::Known };
+        Lesson { stray, ..of(stray.map_or(told, |_| Learnt::Stray)) }
     }
 
     /// The attempt that a notice is about: by our key, by the provider's name, or else the last.
-    fn attempt_told(&self, teller: &Teller, about: &About) -> Option<usize> {
+    pub fn attempt_told(&self, teller: &Teller, about: &About) -> Option<usize> {
         let key = about.key.as_deref();
         let keyed = |nth: &usize| key == Some(&*self.id.attempt_key(*nth));
         let named = |nth: &usize| {
@@ -203,7 +206,7 @@ impl Payment {
         about: &About,
         report: &Report,
     ) -> Lesson {
-        let foreign = Lesson { learnt: Learnt::Foreign, change: None };
+        let foreign = Lesson { learnt: Learnt::Foreign, change: None, stray: None };
         if !self.last_attempt().is_some_and(|attempt| attempt.is_of(teller)) {
             return foreign;
         }
@@ -213,14 +216,15 @@ impl Payment {
         let next = Standing::Ended(report.outcome);
         let told = report.amount.filter(|_| kind != ChangeKind::Void);
         if next.is_accepted() && told.is_some_and(|told| told != change.amount) {
-            return Lesson { learnt: Learnt::Differs, change: id };
+            return Lesson { learnt: Learnt::Differs, change: id, stray: None };
         }
         let mut told = Evidence::brief(report);
         if told.reference != about.action {
             told.sub_code.clone_from(&about.action);
         }
         let moved = change.learn(next, &told);
-        Lesson { learnt: if moved { Learnt::Moved } else { Learnt::Known }, change: id }
+        let learnt = if moved { Learnt::Moved } else { Learnt::Known };
+        Lesson { learnt, change: id, stray: None }
     }
 
     /// The change that a notice is about: by our key, by the provider's name, or else the first of

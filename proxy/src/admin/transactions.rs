@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use vault::audit::{Action, Who};
-use vault::payments::{Doubt, Filter, Ongoing};
+use vault::payments::{Doubt, Filter, Ongoing, Stray};
 use vault::{VaultError, is_card_like};
 
 /// How much in doubt is looked through.
@@ -373,6 +373,9 @@ impl Counter {
         if let Value::Object(fields) = &mut whole {
             fields.insert("merchant".to_owned(), json!(merchant.as_str()));
             fields.insert("inDoubt".to_owned(), json!(lines));
+            if self.stray(&payment.id).is_some() {
+                fields.insert("mustNotStand".to_owned(), json!(true));
+            }
         }
         Answer::Transaction(Box::new(WholeTransaction(whole)))
     }
@@ -383,6 +386,9 @@ impl Counter {
             statement.check()?;
         }
         let Some(doubt) = self.doubts().into_iter().find(|doubt| *doubt.id() == id) else {
+            if let Some(stray) = self.stray(&id) {
+                return self.let_stand(who, &stray, statement).await;
+            }
             let (_, payment) = self.find(&id)?;
             let state = payment.state().word();
             return Err(Refusal::of(format!("nothing is in doubt under this name: it is {state}")));
@@ -393,6 +399,31 @@ impl Counter {
         };
         let event = who.event(Action::TransactionResolve, Some(&doubt.merchant), object);
         self.vault.audit().act(event, self.settle(&doubt, statement)).await
+    }
+
+    /// The payment of this name, if it must not stand.
+    fn stray(&self, id: &TransactionId) -> Option<Stray> {
+        self.vault.strays(DOUBTS_MAX).into_iter().find(|stray| stray.payment == *id)
+    }
+
+    /// Lets a payment stand that would be undone, if that is what is said.
+    async fn let_stand(
+        &self,
+        who: &Who,
+        stray: &Stray,
+        statement: Option<Statement>,
+    ) -> Result<Answer, Refusal> {
+        let Some(Statement { verdict: Verdict::Succeeded, by, .. }) = statement else {
+            return Err(Refusal::new(
+                "its merchant was told that nothing was done, and it is being undone: `--as succeeded` lets it stand",
+            ));
+        };
+        let object = format!("{} {} by {by}", stray.payment, Verdict::Succeeded.word());
+        let event = who.event(Action::TransactionResolve, Some(&stray.merchant), object);
+        let let_go = async { Ok::<_, Refusal>(self.vault.let_stand(stray).await?) };
+        self.vault.audit().act(event, let_go).await?;
+        let (merchant, payment) = self.find(&stray.payment)?;
+        Ok(self.whole(&merchant, &payment))
     }
 
     async fn settle(&self, doubt: &Doubt, statement: Option<Statement>) -> Result<Answer, Refusal> {

@@ -10,7 +10,7 @@ use tests::sandbox::fault::{Effect, Fault, Operation};
 use tests::sandbox::webhook::{Hook, Moment};
 
 /// How long what is told after an answer may take to be there.
-const WITHIN: Duration = Duration::from_secs(30);
+pub(crate) const WITHIN: Duration = Duration::from_secs(30);
 const STRIPE_SECRET: &str = "whsec_netOfTheTests0123456789";
 const ADYEN_SECRET: &str = "44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056";
 const AUTHORIZE_NET_SECRET: &str = "0f1e2d3c4b5a69780f1e2d3c4b5a69780f1e2d3c4b5a69780f1e2d3c4b5a6978\
@@ -94,7 +94,7 @@ async fn store(net: &Net, provider: Provider) {
 }
 
 /// A net whose accounts have the secrets of their webhooks.
-async fn net() -> Net {
+pub(crate) async fn net() -> Net {
     let options = Options { exchange_timeout_ms: 1_000, ..Options::default() };
     let net = Net::with(options).await.unwrap();
     for (provider, ..) in ALL {
@@ -104,7 +104,7 @@ async fn net() -> Net {
 }
 
 /// The usual way to hear of a provider's doings.
-fn hook(net: &Net, provider: Provider, when: Moment) -> Hook {
+pub(crate) fn hook(net: &Net, provider: Provider, when: Moment) -> Hook {
     let (_, account, secret, merchant) =
         ALL.into_iter().find(|(one, ..)| *one == provider).unwrap();
     Hook {
@@ -125,14 +125,14 @@ fn account_of(provider: Provider) -> &'static str {
     ALL.into_iter().find(|(one, ..)| *one == provider).unwrap().1
 }
 
-async fn transaction(net: &Net, id: &str) -> Value {
+pub(crate) async fn transaction(net: &Net, id: &str) -> Value {
     let answer = net.send("GET", &format!("/Transactions/{id}"), None).await.unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json().unwrap()
 }
 
 /// Waits until the payment looks as it should.
-async fn until(net: &Net, id: &str, holds: impl Fn(&Value) -> bool) -> Value {
+pub(crate) async fn until(net: &Net, id: &str, holds: impl Fn(&Value) -> bool) -> Value {
     let began = Instant::now();
     loop {
         let found = transaction(net, id).await;

@@ -7,7 +7,7 @@
 //! twice.
 
 use super::read::pointer;
-use super::{TRIES_MAX, WHAT, place, record, row, swap};
+use super::{Stray, TRIES_MAX, WHAT, place, record, row, swap};
 use crate::frame::{Fields, frame};
 use crate::seal::Purpose;
 use crate::store::{Collection, Store, Write};
@@ -170,6 +170,9 @@ impl Vault {
             let mut payment = before.clone();
             self.heal(&mut payment);
             let lesson = payment.hear(teller, about, report);
+            if let Some(nth) = lesson.stray.filter(|nth| !payment.is_last_attempt(*nth)) {
+                self.keep_stray(merchant, &payment, (nth, report)).await?;
+            }
             if payment == before {
                 self.store.durable().await?;
                 return Ok(Some(lesson));
@@ -190,14 +193,22 @@ impl Vault {
         lesson: &Lesson,
         old: Vec<u8>,
     ) -> Result<bool, VaultError> {
-        let claim = self.claim(Some(merchant), Purpose::Payment, 2).await?;
+        let claim = self.claim(Some(merchant), Purpose::Payment, 3).await?;
         let id = payment.id.as_str();
         let new = Some(self.seal_record(&claim, merchant, id, &record::write(payment)));
         let mut swaps = vec![swap(row(merchant, id), Some(old), new)];
         swaps.extend(self.pointer_swap(merchant, payment, lesson.change.as_ref())?);
         let name = payment.reference();
         swaps.extend(self.reference_swap(&claim, merchant, &payment.id, name)?);
-        Ok(self.store.swap_all(swaps).await?)
+        let (merchant, of) = (merchant.clone(), payment.id.clone());
+        let stray = lesson.stray.filter(|nth| payment.is_last_attempt(*nth));
+        let stray = stray.map(|_| Stray { merchant, payment: of.clone(), of });
+        if let Some(stray) = &stray {
+            swaps.extend(self.stray_swap(&claim, stray)?);
+        }
+        let written = self.store.swap_all(swaps).await?;
+        self.journal.keep_strays(stray.filter(|_| written));
+        Ok(written)
     }
 
     /// Takes off the list what is not in doubt any more. Whoever has it in hand does that itself.

@@ -125,7 +125,7 @@ impl Vault {
             let text = self.unseal(WHAT, &keys.payment, place(&merchant, name), sealed).ok()?;
             match TransactionId::parse(name) {
                 Ok(id) => record::read(id, &text).map(drop).or_else(|| pointer(&text).map(drop)),
-                Err(_) if name.starts_with(['r', 'o']) => pointer(&text).map(drop),
+                Err(_) if name.starts_with(['r', 'o', 'v']) => pointer(&text).map(drop),
                 Err(_) if name.starts_with('w') => hear::holds(&text).then_some(()),
                 Err(_) => replay::holds(&text).then_some(()),
             }

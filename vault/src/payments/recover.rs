@@ -44,6 +44,7 @@ impl Vault {
                 Ok(_keys) => {
                     self.find_open_of(&merchant.id, from).map_err(failed)?;
                     self.find_aside_of(&merchant.id).map_err(failed)?;
+                    self.find_strays_of(&merchant.id).map_err(failed)?;
                 }
             }
         }

@@ -14,6 +14,20 @@ pub(super) fn swap(key: Vec<u8>, old: Option<Vec<u8>>, new: Option<Vec<u8>>) -> 
 // === impl Vault ===
 
 impl Vault {
+    /// The rows of a payment that is new to the journal, the first of which is the payment.
+    pub(super) fn new_swaps(
+        &self,
+        claim: &Claim,
+        merchant: &MerchantId,
+        payment: &Payment,
+    ) -> Result<(Vec<u8>, Vec<Swap>), VaultError> {
+        let id = &payment.id;
+        let new = self.seal_record(claim, merchant, id.as_str(), &record::write(payment));
+        let mut swaps = vec![swap(row(merchant, id.as_str()), None, Some(new.clone()))];
+        swaps.extend(self.new_reference_swap(claim, merchant, id, payment.reference())?);
+        Ok((new, swaps))
+    }
+
     /// Removes the row that leads from a change to its payment, when nothing more is expected of it.
     pub(super) fn pointer_swap(
         &self,
@@ -38,7 +52,8 @@ impl Vault {
         if change.is_some() {
             return Ok(());
         }
-        if newest.attempts.len() < payment.attempts.len() && newest.reference().is_some() {
+        let stands = newest.last_attempt().is_some_and(|last| last.standing.is_accepted());
+        if newest.attempts.len() < payment.attempts.len() && stands {
             // What was given up stands, so that nobody else may be asked.
             return Err(VaultError::Store(StoreError::Unavailable));
         }

@@ -6,17 +6,18 @@ use crate::payments::{
 use crate::stage::{NOW_MS, on_stage};
 use model::{
     About, AccountName, Capture, ChangeKind, Decline, Learnt, MerchantId, Notice, Outcome, Payment,
-    Report, Standing, State, Subject, Teller, TransactionId,
+    Rejected, Report, Standing, State, Subject, Teller, TransactionId, Undo,
 };
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
-use vault::payments::{Heard, Ongoing};
+use vault::payments::{Heard, Ongoing, Replay, Stray};
 use vault::store::{Collection, Store};
 use vault::{Vault, wait};
 
 const PENDING: Standing = Standing::Ended(Outcome::Pending);
 const MOVED: Heard = Heard::Learnt(Learnt::Moved);
+const STRAY: Heard = Heard::Learnt(Learnt::Stray);
 const KNOWN: Heard = Heard::Learnt(Learnt::Known);
 
 fn teller() -> Teller {
@@ -202,6 +203,95 @@ on_stage!(1 a_payment_that_was_given_up_and_stands_is_not_made_again(stage) {
     drop(ongoing);
     let found = read(&vault, &shop, &id);
     assert_eq!((found.attempts.len(), found.state()), (1, State::Captured));
+});
+
+on_stage!(2 what_was_told_not_to_be_done_and_stands_is_noted_until_it_does_not(stage) {
+    let (vault, shop) = two(stage);
+    let told = |id: &TransactionId| keyed(&format!("evt-{id}"), id);
+    if stage.act == 1 {
+        let busy = Standing::Ended(Outcome::Rejected(Rejected::RateLimited));
+        let answer = Replay { status: 503, body: Box::from(&b"busy"[..]) };
+        let mut all = Vec::new();
+        for (standing, first) in [(Standing::NotDone, false), (busy, false), (busy, true)] {
+            let ongoing = begun(&vault, &shop, draft(Capture::Later, "told"), None);
+            let id = ongoing.payment.id.clone();
+            // The word may come before the answer that says otherwise is kept.
+            if first {
+                assert_eq!(hear(&vault, &shop, &told(&id), Outcome::Approved, 1_000), MOVED);
+            }
+            wait(vault.settle(ended(ongoing, standing, None), Some(&answer))).unwrap();
+            if !first {
+                assert_eq!(hear(&vault, &shop, &told(&id), Outcome::Approved, 1_000), STRAY);
+            }
+            assert_eq!(hear(&vault, &shop, &keyed(id.as_str(), &id), Outcome::Approved, 1_000), KNOWN);
+            assert_eq!(read(&vault, &shop, &id).state(), State::Authorized);
+            all.push(id);
+        }
+        // Nobody was answered yet: nobody was told that it was not done.
+        let ongoing = begun(&vault, &shop, draft(Capture::Later, "untold"), None);
+        let id = ongoing.payment.id.clone();
+        assert_eq!(hear(&vault, &shop, &told(&id), Outcome::Approved, 1_000), MOVED);
+        wait(vault.settle(ended(ongoing, Standing::NotDone, None), None)).unwrap();
+        let strays = vault.strays(10).into_iter().map(|stray| stray.payment);
+        assert_eq!(strays.collect::<Vec<_>>(), all);
+        assert_eq!(vault.strays(1).len(), 1);
+        return vault.close();
+    }
+    assert!(vault.verify(|_| {}).unwrap().is_whole());
+    let undo = |stray: &Stray| vault.undo(stray).unwrap().unwrap().1;
+    assert_eq!((vault.strays(10).len(), vault.figures().payments_stray), (3, 3));
+    for stray in vault.strays(10) {
+        assert_eq!((&stray.payment, undo(&stray)), (&stray.of, Undo::Do(ChangeKind::Void)));
+        let void = change(&vault, &shop, &stray.payment, ChangeKind::Void, 1_000).unwrap();
+        assert_eq!(undo(&stray), Undo::Wait);
+        settled(&vault, void, APPROVED, "void");
+        assert_eq!(undo(&stray), Undo::Nothing);
+        wait(vault.let_stand(&stray)).unwrap();
+    }
+    assert!(vault.strays(10).is_empty());
+    vault.close();
+    drop(vault);
+    let rows = stage.store().page(Collection::Payments, None, b"shop\0v", 10).unwrap();
+    assert!(rows.is_empty());
+});
+
+on_stage!(2 an_attempt_that_was_given_up_and_stands_is_a_payment_of_its_own(stage) {
+    let (vault, shop) = two(stage);
+    if stage.act == 1 {
+        let mut ongoing = begun(&vault, &shop, draft(Capture::Now, "twice"), None);
+        let id = ongoing.payment.id.clone();
+        ongoing.payment.attempts[0].standing = Standing::NotDone;
+        let second = draft(Capture::Now, "twice").attempts.remove(0);
+        ongoing.payment.attempts.push(second);
+        wait(vault.go_on(&mut ongoing)).unwrap();
+        let before = read(&vault, &shop, &id);
+        // The name is needed to undo it.
+        let mut nameless = keyed("evt_0", &id);
+        nameless.about.payment = None;
+        assert_eq!(hear(&vault, &shop, &nameless, Outcome::Approved, 1_000), STRAY);
+        assert!(vault.strays(10).is_empty());
+        for name in ["evt_1", "evt_2"] {
+            assert_eq!(hear(&vault, &shop, &keyed(name, &id), Outcome::Approved, 1_000), STRAY);
+            let stray = vault.strays(10).remove(0);
+            assert_eq!(vault.undo(&stray).unwrap().unwrap().0.captured(), 1_000);
+            assert_eq!((vault.strays(10).len(), &stray.of), (1, &id));
+        }
+        assert_eq!(read(&vault, &shop, &id), before);
+        settled(&vault, ongoing, APPROVED, "pi_second");
+        return vault.close();
+    }
+    let stray = vault.strays(10).remove(0);
+    let found = vault.payment_by_reference(&shop, "stripe", "pi_told").unwrap();
+    assert_eq!(found.as_ref(), Some(&stray.payment));
+    let undo = || vault.undo(&stray).unwrap().unwrap().1;
+    assert_eq!(undo(), Undo::Do(ChangeKind::Void));
+    let void = change(&vault, &shop, &stray.payment, ChangeKind::Void, 1_000).unwrap();
+    settled(&vault, void, Standing::Ended(Outcome::Rejected(Rejected::State)), "void");
+    assert_eq!(undo(), Undo::Do(ChangeKind::Refund), "it was paid for twice");
+    // What was paid for elsewhere was given back by the merchant meanwhile.
+    let refund = change(&vault, &shop, &stray.of, ChangeKind::Refund, 1_000).unwrap();
+    settled(&vault, refund, APPROVED, "refund");
+    assert_eq!(undo(), Undo::Person);
 });
 
 on_stage!(1 the_merchants_reference_leads_to_the_only_payment_in_doubt_that_fits(stage) {

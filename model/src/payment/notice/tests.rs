@@ -144,8 +144,16 @@ fn a_late_authorization_is_believed_unless_the_payment_went_on() {
     let mut late = payment(Capture::Now, Standing::NotDone);
     assert_eq!(learnt(&mut late, &keyed(0), &told(DECLINED, 1_000)), Learnt::Known);
     assert_eq!(late.state(), State::Failed);
-    assert_eq!(learnt(&mut late, &keyed(0), &told(APPROVED, 1_000)), Learnt::Moved);
+    assert_eq!(learnt(&mut late, &keyed(0), &told(APPROVED, 1_000)), Learnt::Stray);
     assert_eq!(late.state(), State::Captured);
+    assert_eq!(learnt(&mut late, &keyed(0), &told(APPROVED, 1_000)), Learnt::Known);
+    // Whoever was too busy, and is done all the same.
+    let busy = ended(Outcome::Rejected(Rejected::RateLimited));
+    let mut refused = payment(Capture::Now, busy);
+    assert_eq!(learnt(&mut refused, &keyed(0), &told(APPROVED, 1_000)), Learnt::Stray);
+    assert_eq!(refused.state(), State::Captured);
+    assert!(!refused.attempts[0].learn(busy, &Evidence::default()));
+    assert_eq!(refused.state(), State::Captured);
     let mut went_on = payment(Capture::Now, Standing::NotDone);
     let second = Attempt { standing: ended(APPROVED), ..went_on.attempts[0].clone() };
     went_on.attempts.push(second);

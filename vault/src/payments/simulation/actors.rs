@@ -1,6 +1,6 @@
 //! Who acts in a history: merchants who ask and ask again, the resolver, and providers who tell.
 
-use super::provider::{Asked, Back, LAG_MS, Letter, Truth, teller};
+use super::provider::{Asked, Back, Deed, LAG_MS, Letter, Truth, teller};
 use super::steps::Scene;
 use crate::payments::{
     ChangeError, Claimed, Course, Doubt, Heard as HeardOf, Ongoing, Replay, ReplayClaim, Told,
@@ -10,7 +10,7 @@ use crate::{Vault, wait};
 use model::doubt::{Belief, Doubt as Lost, Heard};
 use model::{
     AccountName, Amount, Attempt, Capture, ChangeKind, Currency, Evidence, Kind, Learnt,
-    MerchantId, NotAllowed, Outcome, Payment, Report, Standing, TransactionId,
+    MerchantId, NotAllowed, Outcome, Payment, Report, Standing, TransactionId, Undo,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -234,6 +234,7 @@ impl Process<'_> {
                 payment: course.payment().id.clone(),
                 amount: course.payment().amount,
                 account: account.clone(),
+                of: None,
             };
             if !course.payment().attempts.is_empty() {
                 world.see("another account");
@@ -284,15 +285,60 @@ impl Process<'_> {
         };
         let id = ongoing.change.clone().unwrap();
         world.names.borrow_mut().insert(id.clone(), order.nth);
-        let account = ongoing.payment.last_attempt().unwrap().account.clone().unwrap();
-        let (kind, amount) = (wish.kind.kind(), euros(wish.amount));
-        let key = id.attempt_key(0);
-        let order = order.nth;
-        let back = self.send(Asked { order, key, kind, payment, amount, account }).await;
-        ongoing.note(back.standing(), back.report());
+        self.carry_out(order.nth, &mut ongoing).await;
         let told = answer(&ongoing.payment, Some(&id));
         vault.settle(ongoing, Some(&told)).await.unwrap();
         Some(told)
+    }
+
+    /// Has a provider make a change that has begun.
+    async fn carry_out(self, order: usize, ongoing: &mut Ongoing) {
+        let payment = &ongoing.payment;
+        let change = payment.change(ongoing.change.as_ref().unwrap()).unwrap();
+        let last = payment.last_attempt().unwrap();
+        let asked = Asked {
+            order,
+            key: change.id.attempt_key(0),
+            kind: change.kind.kind(),
+            payment: payment.id.clone(),
+            amount: change.amount,
+            account: last.account.clone().unwrap(),
+            of: last.evidence.reference.clone(),
+        };
+        let back = self.send(asked).await;
+        ongoing.note(back.standing(), back.report());
+    }
+
+    // === what must not stand ===
+
+    /// As `proxy/src/stray.rs`.
+    pub(super) async fn undoer(self) {
+        let Self { world, vault } = self;
+        loop {
+            world.scene.pause(20_000).await;
+            for stray in vault.strays(100) {
+                let order = world.called(&stray.of);
+                world.names.borrow_mut().insert(stray.payment.clone(), order);
+                match vault.undo(&stray).unwrap().unwrap().1 {
+                    Undo::Nothing => vault.let_stand(&stray).await.unwrap(),
+                    Undo::Wait | Undo::Person => {}
+                    Undo::Do(kind) => self.undo(&stray.payment, kind, order).await,
+                }
+            }
+        }
+    }
+
+    async fn undo(self, id: &TransactionId, kind: ChangeKind, order: usize) {
+        let Self { world, vault } = self;
+        let payment = vault.payment(&world.shop, id).unwrap().unwrap();
+        let (what, now) = ((kind, payment.amount), world.scene.moment());
+        let begun = vault.begin_change(&world.shop, id, what, None, now).await;
+        // Its merchant may have been faster.
+        let Ok(mut ongoing) = begun else { return };
+        world.names.borrow_mut().insert(ongoing.change.clone().unwrap(), order);
+        world.see(if kind == ChangeKind::Void { "voided" } else { "given back" });
+        self.carry_out(order, &mut ongoing).await;
+        vault.settle(ongoing, None).await.unwrap();
     }
 
     /// The wire: slow on both ways.
@@ -321,9 +367,8 @@ impl Process<'_> {
         });
         let deeds = world.truth.deeds.borrow();
         let makes = |kind| matches!(kind, Kind::Authorize | Kind::Charge);
-        let another = deeds
-            .values()
-            .find(|one| makes(*kind) && makes(one.kind) && one.order == *order && one.stands());
+        let stands = |one: &&Deed| one.order == *order && one.stands() && !one.denied;
+        let another = deeds.values().find(|one| makes(*kind) && makes(one.kind) && stands(one));
         world.scene.check(another.is_none(), || {
             format!("order {order} is asked for again, while another attempt stands")
         });
@@ -420,7 +465,7 @@ impl Process<'_> {
     async fn deliver(self, letter: &Letter) {
         let Self { world, vault } = self;
         let deed = world.truth.deeds.borrow().get(&letter.key).cloned().unwrap();
-        let payment = world.truth.name_of_payment(&deed);
+        let payment = Truth::name_of_payment(&deed);
         let (notice, report) = (deed.notice(letter, payment), deed.report(letter.outcome));
         let now = world.scene.now();
         let heard = vault.hear(&world.shop, &deed.teller, (&notice, &report), now).await.unwrap().0;
@@ -428,7 +473,8 @@ impl Process<'_> {
             .scene
             .tell(format_args!("{:?} of order {} is told: {heard:?}", deed.kind, deed.order));
         let fine =
-            matches!(heard, HeardOf::Repeated | HeardOf::Learnt(Learnt::Known | Learnt::Moved));
+            matches!(heard, HeardOf::Repeated | HeardOf::Learnt(Learnt::Known | Learnt::Moved))
+                || deed.denied && heard == HeardOf::Learnt(Learnt::Stray);
         world.scene.check(fine, || format!("a notice is not taken in: {heard:?}"));
         world.see("told");
         world.scene.pause(50).await;
@@ -460,7 +506,9 @@ impl Process<'_> {
             told(&order.told) && wishes.all(|wish| told(&wish.told) || wish.given_up.get())
         });
         let (busy, doubts) = self.vault.journal.counts();
-        asked && busy == 0 && doubts == 0 && self.world.truth.letters.borrow().is_empty()
+        let left = |stray| self.vault.undo(stray).unwrap().unwrap().1 != Undo::Person;
+        let over = !self.vault.strays(100).iter().any(left);
+        asked && over && busy == 0 && doubts == 0 && self.world.truth.letters.borrow().is_empty()
     }
 
     /// Every answer that was given must be given again, byte for byte.

@@ -1,7 +1,8 @@
 //! The journal beside the books of the providers.
 
 use super::actors::{Memory, Process, read, standing_of};
-use model::{ChangeKind, Kind, Outcome, Payment, Standing};
+use super::provider::Deed;
+use model::{ChangeKind, Kind, Outcome, Payment, Standing, State};
 use std::collections::BTreeMap;
 
 /// Money that really moved, of one order.
@@ -31,6 +32,10 @@ impl Process<'_> {
             self.check_payment(&payment);
         }
         for (key, deed) in world.truth.deeds.borrow().iter() {
+            if deed.denied {
+                self.check_denied(deed);
+                continue;
+            }
             let row = vault.payment(&world.shop, &deed.payment).unwrap();
             let standing = row.as_ref().and_then(|row| standing_of(row, key));
             let accepted = standing.is_some_and(Standing::is_accepted);
@@ -46,7 +51,9 @@ impl Process<'_> {
     /// No order is paid for twice, and no more is taken or given back than there is.
     fn check_moved(self) {
         let mut orders = BTreeMap::<usize, Moved>::new();
-        for deed in self.world.truth.deeds.borrow().values().filter(|deed| deed.stands()) {
+        let truth = &self.world.truth;
+        let meant = |deed: &&Deed| deed.stands() && !truth.is_denied(deed);
+        for deed in truth.deeds.borrow().values().filter(meant) {
             let moved = orders.entry(deed.order).or_default();
             let minor = deed.amount.minor();
             match deed.kind {
@@ -83,11 +90,43 @@ impl Process<'_> {
         }
     }
 
+    /// The payment of the journal in which a deed is.
+    fn is_in(self, deed: &Deed, payment: &Payment) -> bool {
+        if !deed.denied {
+            return deed.payment == payment.id;
+        }
+        let Self { world, vault } = self;
+        let provider = &deed.teller.provider;
+        let id = vault.payment_by_reference(&world.shop, provider, &deed.reference).unwrap();
+        id.as_ref() == Some(&payment.id)
+    }
+
+    /// What was done although its merchant was told that it was not does not stand in the end. What is
+    /// left was captured, and only its merchant knows whether it is wanted, or its provider does not
+    /// undo it: then a person is told.
+    fn check_denied(self, deed: &Deed) {
+        let Self { world, vault } = self;
+        let provider = &deed.teller.provider;
+        let id = vault.payment_by_reference(&world.shop, provider, &deed.reference).unwrap();
+        let payment = id.and_then(|id| vault.payment(&world.shop, &id).unwrap());
+        let Some(payment) = payment else {
+            return world.scene.breaks(format_args!("nobody knows of {deed:?}"));
+        };
+        self.check_payment(&payment);
+        let told = world.orders[deed.order].told.borrow().as_ref().map(read);
+        let known = told.is_some_and(|(id, word)| id == payment.id && word != "failed");
+        let left = vault.strays(100).into_iter().any(|one| one.payment == payment.id);
+        let over = matches!(payment.state(), State::Voided | State::Refunded | State::Captured);
+        let fine =
+            known || left || over && (payment.captured() == 0 || !payment.changes.is_empty());
+        world.scene.check(fine, || format!("it must not stand: {payment:?}"));
+    }
+
     /// The sums that a merchant is shown.
     fn check_payment(self, payment: &Payment) {
         let deeds = self.world.truth.deeds.borrow();
         let of = |kind: Kind| {
-            let these = deeds.values().filter(|deed| deed.payment == payment.id && deed.stands());
+            let these = deeds.values().filter(|deed| self.is_in(deed, payment) && deed.stands());
             these.filter(|deed| deed.kind == kind).map(|deed| deed.amount.minor()).sum::<u64>()
         };
         let captured = of(Kind::Charge).saturating_add(of(ChangeKind::Capture.kind()));
@@ -111,6 +150,13 @@ impl Process<'_> {
             "failed" => {
                 standing == Standing::NotDone
                     || matches!(standing, Standing::Ended(Outcome::Rejected(_)))
+                    || self
+                        .world
+                        .truth
+                        .deeds
+                        .borrow()
+                        .values()
+                        .any(|deed| deed.denied && deed.payment == id)
             }
             _ => true,
         };

@@ -24,6 +24,10 @@ pub(super) struct Deed {
     pub(super) amount: Amount,
     pub(super) teller: Teller,
     pub(super) reference: Box<str>,
+    /// The payment that it changes, in the provider's words.
+    pub(super) of: Option<Box<str>>,
+    /// The provider, or the connection, showed that nothing was done.
+    pub(super) denied: bool,
     pub(super) outcome: Outcome,
     /// From when on it is shown to who asks.
     shown: u64,
@@ -58,6 +62,8 @@ pub(super) struct Asked {
     pub(super) payment: TransactionId,
     pub(super) amount: Amount,
     pub(super) account: AccountName,
+    /// The payment that is to be changed, in the provider's words.
+    pub(super) of: Option<Box<str>>,
 }
 
 /// The books of all providers.
@@ -90,17 +96,38 @@ impl Told for Back {
     }
 }
 
+// === impl Asked ===
+
+impl Asked {
+    fn is_change(&self) -> bool {
+        ChangeKind::of(self.kind).is_some()
+    }
+
+    /// It is carried out at this moment.
+    fn deed(&self, done: u64) -> Deed {
+        Deed {
+            order: self.order,
+            kind: self.kind,
+            payment: self.payment.clone(),
+            amount: self.amount,
+            teller: teller(&self.account),
+            reference: format!("ref-{}", self.key).into(),
+            of: self.of.clone(),
+            denied: false,
+            outcome: Outcome::Approved,
+            shown: done,
+            decided: done,
+            end: Outcome::Approved,
+        }
+    }
+}
+
 // === impl Deed ===
 
 impl Deed {
     /// Whether money moves by it, now or later.
     pub(super) fn stands(&self) -> bool {
         Standing::Ended(self.end).is_accepted()
-    }
-
-    /// Whether it makes a payment, and does not change one.
-    pub(super) fn makes(&self) -> bool {
-        ChangeKind::of(self.kind).is_none()
     }
 
     fn outcome_at(&self, now: u64) -> Outcome {
@@ -139,6 +166,9 @@ impl Truth {
         let (dice, now) = (&scene.dice, scene.now());
         scene.check(!self.came.borrow().contains(&asked.key), || "a key came twice".into());
         self.came.borrow_mut().push(asked.key.clone());
+        if !asked.is_change() && dice.is_one_in(20) {
+            return self.deny(scene, asked);
+        }
         let (outcome, end) = match dice.below(20) {
             0 | 1 => return Back::NotSent,
             2 | 3 => {
@@ -169,22 +199,33 @@ impl Truth {
         } else {
             done
         };
-        let deed = Deed {
-            order: asked.order,
-            kind: asked.kind,
-            payment: asked.payment.clone(),
-            amount: asked.amount,
-            teller: teller(&asked.account),
-            reference: format!("ref-{}", asked.key).into(),
-            outcome,
-            shown,
-            decided,
-            end,
-        };
+        let deed = Deed { outcome, shown, decided, end, ..asked.deed(now) };
         self.write_letters(scene, &asked.key, &deed, done);
         let report = deed.report(outcome);
         self.deeds.borrow_mut().insert(asked.key.clone(), deed);
         Self::told(scene, report)
+    }
+
+    /// A request is carried out, and it looks as if it never would be, until the provider tells of it.
+    fn deny(&self, scene: &Scene, asked: &Asked) -> Back {
+        let (dice, now) = (&scene.dice, scene.now());
+        let done = now.saturating_add(dice.below(SLOW_MS));
+        let deed = Deed { denied: true, ..asked.deed(done) };
+        let letter = Letter {
+            due: done.saturating_add(dice.below(600_000)),
+            key: asked.key.clone(),
+            name: format!("late-{}", asked.key).into(),
+            outcome: deed.end,
+        };
+        self.letters.borrow_mut().push(letter);
+        self.deeds.borrow_mut().insert(asked.key.clone(), deed);
+        let rejected = |why| Back::Said(Report::bare(Outcome::Rejected(why)));
+        match dice.below(4) {
+            0 => Back::NotSent,
+            1 => rejected(Rejected::RateLimited),
+            2 => rejected(Rejected::Unavailable),
+            _ => Back::Said(Report::bare(Outcome::Unknown(Unknown::Interrupted))),
+        }
     }
 
     /// The answer, unless it is lost.
@@ -216,24 +257,29 @@ impl Truth {
     }
 
     /// What a provider calls the payment that a deed is about.
-    pub(super) fn name_of_payment(&self, deed: &Deed) -> Box<str> {
+    pub(super) fn name_of_payment(deed: &Deed) -> Box<str> {
+        deed.of.as_ref().unwrap_or(&deed.reference).clone()
+    }
+
+    /// Whether this is, or changes, what should have been nothing.
+    pub(super) fn is_denied(&self, deed: &Deed) -> bool {
         let deeds = self.deeds.borrow();
-        let mut of = deeds.values().filter(|one| one.payment == deed.payment);
-        let made = of.find(|one| one.makes() && Standing::Ended(one.outcome).is_accepted());
-        made.unwrap_or(deed).reference.clone()
+        let mut denied = deeds.values().filter(|one| one.denied);
+        deed.denied || denied.any(|one| deed.of.as_ref() == Some(&one.reference))
     }
 
     /// Whether what is asked for is a change of a payment that will not stand.
     fn is_in_vain(&self, asked: &Asked) -> bool {
         let deeds = self.deeds.borrow();
-        let mut of = deeds.values().filter(|one| one.payment == asked.payment && one.makes());
-        ChangeKind::of(asked.kind).is_some() && !of.any(Deed::stands)
+        let mut of = deeds.values().filter(|one| asked.of.as_ref() == Some(&one.reference));
+        asked.is_change() && !of.any(Deed::stands)
     }
 
     /// What a provider shows of a key at a moment; none: nothing.
     pub(super) fn shown(&self, scene: &Scene, key: &str) -> Option<Report> {
         let deeds = self.deeds.borrow();
-        let deed = deeds.get(key).filter(|deed| scene.now() >= deed.shown)?;
+        let shown = |deed: &&Deed| scene.now() >= deed.shown && !deed.denied;
+        let deed = deeds.get(key).filter(shown)?;
         Some(deed.report(deed.outcome_at(scene.now())))
     }
 }

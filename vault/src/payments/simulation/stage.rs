@@ -146,6 +146,10 @@ impl Theatre {
             world.scene.pass(world.scene.dice.below(100_000));
         }
         Process { world: &world, vault: &self.vault }.check_end();
+        for stray in self.vault.strays(100) {
+            world.see("left to a person");
+            wait(self.vault.let_stand(&stray)).unwrap();
+        }
         // The next history begins where nothing of this one is looked for.
         self.now = world.scene.now().saturating_add(1);
         wait(self.vault.remember_low_water(self.now)).unwrap();
@@ -201,7 +205,7 @@ impl<'a> Process<'a> {
 
     fn actors(self) -> Vec<Actor<'a>> {
         let mut names: Vec<_> =
-            ["resolver", "another resolver", "postman", "another postman", "keeper"]
+            ["resolver", "another resolver", "postman", "another postman", "undoer", "keeper"]
                 .map(str::to_owned)
                 .into();
         for order in &self.world.orders {
@@ -221,6 +225,7 @@ impl<'a> Process<'a> {
             ["order", _, "wish", _] => of(boxed(self.wish(number(1), number(3)))),
             [.., "resolver"] => of(boxed(self.resolver())),
             [.., "postman"] => of(boxed(self.postman())),
+            ["undoer"] => of(boxed(self.undoer())),
             _ => of(boxed(self.keeper())),
         }
     }
@@ -249,6 +254,8 @@ impl Figures {
             "another account",
             "asked again",
             "cut",
+            "given back",
+            "left to a person",
             "killed",
             "lost",
             "refused",
@@ -256,6 +263,7 @@ impl Figures {
             "resolved",
             "resolved: nothing",
             "told",
+            "voided",
         ] {
             assert!(self.0.get(what).is_some_and(|count| *count > 0), "never: {what}");
         }
