@@ -20,6 +20,7 @@
 mod balance;
 mod course;
 mod hear;
+mod open;
 mod read;
 mod record;
 mod recover;
@@ -33,6 +34,9 @@ pub(crate) mod simulation;
 pub use balance::{BALANCE_ROWS_MAX, Balance, Period};
 pub use course::{Course, Told};
 pub use hear::Heard;
+pub(crate) use open::Journal;
+use open::{Begun, Held};
+pub use open::{Doubt, OPEN_MAX};
 pub use read::{Filter, Page};
 pub use replay::{Claimed, FieldTag, Fields as ReplayFields, Replay, ReplayClaim};
 pub use stray::Stray;
@@ -43,65 +47,16 @@ use crate::{StoreError, UnixMillis, Vault, VaultError};
 use model::{AccountName, Amount, Change, ChangeKind, Evidence, MerchantId};
 use model::{NotAllowed, Payment, Report, Standing, TransactionId};
 pub(crate) use recover::LOW_WATER_ROW;
-use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use write::swap;
 
-/// How many payments and changes may be under way or in doubt at a time.
-pub const OPEN_MAX: usize = 100_000;
 /// How many payments one page shows.
 pub const PAGE_MAX: usize = 100;
-/// How many changes of payments may be begun at the same time.
-const TURNS: usize = 64;
 /// How often a row is written anew that a rotation of keys changed meanwhile.
 const TRIES_MAX: usize = 100;
 /// A row is sealed under its own name, and which of its forms counts, the store's ledger says.
 const VERSION: u64 = 1;
 const WHAT: &str = "journal";
-
-/// What is under way, and what is in doubt.
-#[derive(Debug)]
-pub(crate) struct Journal {
-    inner: Mutex<Inner>,
-    /// Whoever changes a payment that others may change has its turn.
-    turns: [tokio::sync::Mutex<()>; TURNS],
-    /// The part of a name that is chance.
-    chance: fn() -> [u8; 16],
-}
-
-#[derive(Debug, Default)]
-struct Inner {
-    open: BTreeMap<TransactionId, Open>,
-    /// The latest time that a name was given at.
-    millis: UnixMillis,
-    /// The idempotency keys whose requests are being answered.
-    claims: HashSet<replay::Name>,
-    strays: BTreeMap<TransactionId, Stray>,
-}
-
-/// A payment or a change of one that has not ended.
-#[derive(Clone, Debug)]
-struct Open {
-    merchant: MerchantId,
-    /// The payment, if this is a change of one.
-    payment: Option<TransactionId>,
-    /// Somebody in this process goes on with it.
-    busy: bool,
-    /// It has a row of its own, by which it is found after a crash.
-    set_aside: bool,
-    /// Whether its row was written is not known. It counts as in doubt once the row was seen.
-    unseen: bool,
-}
-
-/// A payment or a change in doubt, whose provider is to be asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Doubt {
-    pub merchant: MerchantId,
-    pub payment: TransactionId,
-    /// The change that is in doubt; none: the payment itself.
-    pub change: Option<TransactionId>,
-}
 
 /// A payment that is being made or changed. When it is dropped before its end, it is in doubt.
 pub struct Ongoing {
@@ -113,15 +68,6 @@ pub struct Ongoing {
     /// The row as it is in the store.
     stored: Option<Vec<u8>>,
     held: Held,
-}
-
-/// Something open that is in somebody's hands. When it is let go of, it is in doubt if it has begun,
-/// and forgotten if not.
-#[derive(Debug)]
-struct Held {
-    id: TransactionId,
-    begun: Begun,
-    journal: std::sync::Arc<Journal>,
 }
 
 /// Why a change was not begun.
@@ -136,15 +82,6 @@ pub enum ChangeError {
     /// The vault failed.
     #[error(transparent)]
     Vault(#[from] VaultError),
-}
-
-/// Whether there is a row of something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Begun {
-    No,
-    /// It was being written, and nobody knows how that ended.
-    Perhaps,
-    Yes,
 }
 
 fn row(merchant: &MerchantId, record: &str) -> Vec<u8> {
@@ -175,135 +112,6 @@ pub(crate) fn reseal(
     let place = place(merchant, record.ok_or(refused)?);
     let text = keys.open(place, sealed).map_err(|_| refused)?;
     Ok(Some(claim.seal(place, &text)))
-}
-
-// === impl Journal ===
-
-impl Default for Journal {
-    fn default() -> Self {
-        let turns = std::array::from_fn(|_| tokio::sync::Mutex::default());
-        Self { inner: Mutex::default(), turns, chance: crate::random::unique_bytes }
-    }
-}
-
-impl Journal {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn turn(&self, id: &TransactionId) -> &tokio::sync::Mutex<()> {
-        let sum = id
-            .as_str()
-            .bytes()
-            .fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
-        let nth = sum.checked_rem(TURNS).unwrap_or_default();
-        self.turns.get(nth).expect("the remainder is a place")
-    }
-
-    /// Gives a name to something that begins now, and counts it as open.
-    fn begin(
-        self: &std::sync::Arc<Self>,
-        merchant: &MerchantId,
-        payment: Option<TransactionId>,
-        now: UnixMillis,
-    ) -> Result<Held, VaultError> {
-        let mut inner = self.lock();
-        if inner.open.len() >= OPEN_MAX {
-            return Err(VaultError::TooMany { what: "payments under way", max: OPEN_MAX });
-        }
-        // A clock that was put back does not put names where nobody would look for them.
-        inner.millis = inner.millis.max(now);
-        let random = u128::from_be_bytes((self.chance)());
-        let id = TransactionId::new(inner.millis, random);
-        let merchant = merchant.clone();
-        let open = Open { busy: true, ..Open::new(merchant, payment) };
-        inner.open.insert(id.clone(), open);
-        Ok(Held { id, begun: Begun::No, journal: self.clone() })
-    }
-
-    /// Takes something in doubt into hand. None: it has ended, or somebody has it.
-    fn take(self: &std::sync::Arc<Self>, id: &TransactionId) -> Option<Held> {
-        let mut inner = self.lock();
-        let open = inner.open.get_mut(id).filter(|open| open.is_doubt())?;
-        open.busy = true;
-        Some(Held { id: id.clone(), begun: Begun::Yes, journal: self.clone() })
-    }
-
-    fn end(&self, id: &TransactionId) -> Option<Open> {
-        self.lock().open.remove(id)
-    }
-
-    fn is_open(&self, id: &TransactionId) -> bool {
-        self.lock().open.contains_key(id)
-    }
-
-    /// The payments of a merchant that are under way or in doubt, the newest first.
-    fn open_payments(&self, merchant: &MerchantId, max: usize) -> Vec<TransactionId> {
-        let inner = self.lock();
-        let of_merchant = |open: &Open| open.payment.is_none() && open.merchant == *merchant;
-        let newest = inner.open.iter().rev().filter(|(_, open)| of_merchant(open));
-        newest.take(max).map(|(id, _)| id.clone()).collect()
-    }
-
-    /// A moment before which nothing is open but what was set aside.
-    fn low_water(&self, now: UnixMillis) -> UnixMillis {
-        let mut inner = self.lock();
-        // Names are given under the same lock, and none before this.
-        inner.millis = inner.millis.max(now);
-        let first = inner.open.iter().find(|(_, open)| !open.set_aside).map(|(id, _)| id.millis());
-        first.unwrap_or(inner.millis)
-    }
-
-    /// How many are under way, and how many in doubt.
-    pub(crate) fn counts(&self) -> (u64, u64) {
-        let inner = self.lock();
-        let busy = inner.open.values().filter(|open| open.busy).count();
-        let doubt = inner.open.len().saturating_sub(busy);
-        (u64::try_from(busy).unwrap_or_default(), u64::try_from(doubt).unwrap_or_default())
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let mut inner = self.journal.lock();
-        if self.begun == Begun::No {
-            inner.open.remove(&self.id);
-        } else if let Some(open) = inner.open.get_mut(&self.id) {
-            open.busy = false;
-            open.unseen = self.begun == Begun::Perhaps;
-        }
-    }
-}
-
-// === impl Open ===
-
-impl Open {
-    /// Something that was begun by somebody who has gone.
-    fn new(merchant: MerchantId, payment: Option<TransactionId>) -> Self {
-        Self { merchant, payment, busy: false, set_aside: false, unseen: false }
-    }
-
-    /// Whether it is in doubt, and in nobody's hands.
-    fn is_doubt(&self) -> bool {
-        !self.busy && !self.unseen
-    }
-
-    fn doubt(&self, id: &TransactionId) -> Doubt {
-        let merchant = self.merchant.clone();
-        match &self.payment {
-            None => Doubt { merchant, payment: id.clone(), change: None },
-            Some(payment) => Doubt { merchant, payment: payment.clone(), change: Some(id.clone()) },
-        }
-    }
-}
-
-// === impl Doubt ===
-
-impl Doubt {
-    /// The name of what is in doubt: of the change, or of the payment.
-    pub fn id(&self) -> &TransactionId {
-        self.change.as_ref().unwrap_or(&self.payment)
-    }
 }
 
 // === impl Vault ===

@@ -1,7 +1,8 @@
 //! What a process finds of payments that another one left.
 
+use super::open::Open;
 use super::read::pointer;
-use super::{Open, WHAT, record, row};
+use super::{WHAT, record, row};
 use crate::seal::Purpose;
 use crate::store::{Collection, Entry, PAGE_ENTRIES_MAX, Store, Write, wait};
 use crate::{OpenError, StoreError, UnixMillis, Vault, VaultError};
