@@ -13,8 +13,6 @@ use model::{MerchantId, Secret};
 /// Where in [`Collection::Meta`] the word is that waits for another. There is one at a time: the word for
 /// another deed takes its place.
 pub(super) const APPROVAL_ROW: &[u8] = b"kek approval";
-/// How the deed is called for which a first word was kept before there were others.
-const ROTATE_KEK: &str = "rotate-kek";
 
 /// What takes the words of two custodians.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +51,7 @@ impl Deed {
         match self {
             Self::AcceptRestored => "accept-restored".to_owned(),
             Self::DestroyKek { id } => format!("destroy-kek {id}"),
-            Self::RotateKek => ROTATE_KEK.to_owned(),
+            Self::RotateKek => "rotate-kek".to_owned(),
             Self::Shred { merchant } => format!("shred {merchant}"),
         }
     }
@@ -71,10 +69,13 @@ impl Deed {
 impl Word {
     fn read(text: &[u8]) -> Option<Self> {
         let mut fields = Fields::new(text);
-        let (name, begun) = (fields.text()?.into(), fields.number()?);
-        let deed = if fields.end().is_some() { ROTATE_KEK } else { fields.text()? }.into();
+        let word = Self {
+            name: fields.text()?.into(),
+            begun: fields.number()?,
+            deed: fields.text()?.into(),
+        };
         fields.end()?;
-        Some(Self { name, begun, deed })
+        Some(word)
     }
 
     fn written(&self) -> Vec<u8> {
