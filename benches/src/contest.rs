@@ -1,7 +1,8 @@
 //! The same charges through two programs, in turn.
 
 use crate::load::{self, Load, Pace};
-use crate::process;
+use crate::parts::Parts;
+use crate::process::{self, Cpu};
 use crate::report::{Comparison, Round, Window};
 use crate::script::Script;
 use anyhow::ensure;
@@ -24,6 +25,8 @@ pub struct Contest {
 pub struct Lane {
     pub pid: u32,
     pub address: SocketAddr,
+    /// Where it says what its parts take, if it does.
+    pub metrics: Option<SocketAddr>,
     pub script: Arc<Script>,
 }
 
@@ -56,28 +59,34 @@ impl Contest {
         numbers: &mut Numbers,
         mut tell: impl FnMut(u32, &Round),
     ) -> anyhow::Result<Comparison> {
-        let mut rounds = Vec::new();
+        let (mut rounds, mut sum) = (Vec::new(), Parts::default());
         for nth in 0..=rules.rounds {
-            let round = self.round(nth, rules, numbers)?;
+            let (round, parts) = self.round(nth, rules, numbers)?;
             tell(nth, &round);
             if nth > 0 {
                 rounds.push(round);
+                sum.add(&parts);
             }
         }
-        Ok(Comparison::new(&self.name, self.what.clone(), rounds))
+        Ok(Comparison::new(&self.name, self.what.clone(), rounds, &sum))
     }
 
-    /// One window each. Who goes first changes from round to round, so that a machine that slows
-    /// down or speeds up favours neither.
-    fn round(&self, nth: u32, rules: &Rules, numbers: &mut Numbers) -> anyhow::Result<Round> {
+    /// One window each, and what Orchestra's parts took of its own. Who goes first changes from round to
+    /// round, so that a machine that slows down or speeds up favours neither.
+    fn round(
+        &self,
+        nth: u32,
+        rules: &Rules,
+        numbers: &mut Numbers,
+    ) -> anyhow::Result<(Round, Parts)> {
         if nth.is_multiple_of(2) {
-            let pass_through = self.pass_through.measure(rules, numbers)?;
-            let orchestra = self.orchestra.measure(rules, numbers)?;
-            Ok(Round { pass_through, orchestra })
+            let (pass_through, _) = self.pass_through.measure(rules, numbers)?;
+            let (orchestra, parts) = self.orchestra.measure(rules, numbers)?;
+            Ok((Round { pass_through, orchestra }, parts))
         } else {
-            let orchestra = self.orchestra.measure(rules, numbers)?;
-            let pass_through = self.pass_through.measure(rules, numbers)?;
-            Ok(Round { pass_through, orchestra })
+            let (orchestra, parts) = self.orchestra.measure(rules, numbers)?;
+            let (pass_through, _) = self.pass_through.measure(rules, numbers)?;
+            Ok((Round { pass_through, orchestra }, parts))
         }
     }
 }
@@ -85,7 +94,7 @@ impl Contest {
 // === impl Lane ===
 
 impl Lane {
-    fn measure(&self, rules: &Rules, numbers: &mut Numbers) -> anyhow::Result<Window> {
+    fn measure(&self, rules: &Rules, numbers: &mut Numbers) -> anyhow::Result<(Window, Parts)> {
         let load = Load {
             address: self.address,
             connections: rules.connections,
@@ -95,12 +104,18 @@ impl Lane {
             script: Arc::clone(&self.script),
             first: numbers.0,
         };
-        let (taken, before, after) = load::run(&load, || process::cpu(self.pid))?;
+        let (taken, before, after) = load::run(&load, || self.probe())?;
         numbers.0 = taken.next;
         let told = taken.told.join("; ");
         ensure!(taken.failed == 0, "{} charges failed at {}: {told}", taken.failed, self.address);
         ensure!(taken.done > 0, "no charge was done at {}", self.address);
         let (ticks, memory) = (process::ticks_per_s()?, process::resident_kib(self.pid)?);
-        Ok(Window::new(&taken, after.since(before), ticks, memory))
+        let window = Window::new(&taken, after.0.since(before.0), ticks, memory);
+        Ok((window, after.1.since(&before.1)))
+    }
+
+    fn probe(&self) -> anyhow::Result<(Cpu, Parts)> {
+        let parts = self.metrics.map(|metrics| Parts::read(self.pid, metrics)).transpose()?;
+        Ok((process::cpu(self.pid)?, parts.unwrap_or_default()))
     }
 }

@@ -6,8 +6,10 @@
 
 pub mod charge;
 pub mod contest;
+pub mod disk;
 pub mod histogram;
 pub mod load;
+pub mod parts;
 pub mod process;
 pub mod report;
 pub mod scene;

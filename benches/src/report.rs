@@ -5,7 +5,9 @@
 
 mod plot;
 
+use crate::disk::Disk;
 use crate::load::Taken;
+use crate::parts::{Part, Parts, PerCharge};
 use crate::process::Cpu;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -19,6 +21,8 @@ pub use plot::svg;
 pub struct Report {
     pub command: String,
     pub machine: Machine,
+    /// What the disk took by itself, before any load.
+    pub disk: Disk,
     pub comparisons: Vec<Comparison>,
 }
 
@@ -40,6 +44,8 @@ pub struct Comparison {
     pub what: String,
     pub rounds: Vec<Round>,
     pub summary: Summary,
+    /// Over all rounds together.
+    pub parts: PerCharge,
 }
 
 /// Two windows that stood next to each other.
@@ -112,15 +118,33 @@ pub fn table(report: &Report) -> String {
         for (name, line, show) in comparison.summary.lines() {
             say(&mut out, &columns(line.cells(name, show)));
         }
+        let PerCharge { threads, phases } = &comparison.parts;
+        say(&mut out, &parts("orchestra's CPU us/charge by thread", threads));
+        say(&mut out, &parts("orchestra's mean us/charge by phase", phases));
     }
     let ticks = report.machine.clock_ticks_per_s;
     say(&mut out, &format!("\nMedians. CPU from /proc/<pid>/stat, {ticks} ticks a second."));
+    let Disk { syncs, p50_us, p99_us } = report.disk;
+    let page = "One page written and synced on the vault's disk, before any load";
+    say(&mut out, &format!("{page}: p50 {p50_us} us, p99 {p99_us} us ({syncs} times)."));
     out
 }
 
 fn say(out: &mut String, line: &str) {
     out.push_str(line.trim_end());
     out.push('\n');
+}
+
+/// A line with each part and what it took.
+fn parts(title: &str, parts: &[Part]) -> String {
+    let one = |Part { name, ns_per_charge }: &Part| format!("{name} {}", tenths(*ns_per_charge));
+    format!("  {title}: {}", parts.iter().map(one).collect::<Vec<_>>().join(", "))
+}
+
+/// Microseconds of nanoseconds, to one digit.
+fn tenths(ns: u64) -> String {
+    let tenths = ns.saturating_add(50) / 100;
+    format!("{}.{}", tenths / 10, tenths % 10)
 }
 
 fn columns(cells: [String; 6]) -> String {
@@ -173,9 +197,10 @@ impl Machine {
 
 impl Comparison {
     /// Puts the rounds together; there is at least one.
-    pub fn new(name: &str, what: String, rounds: Vec<Round>) -> Self {
+    pub fn new(name: &str, what: String, rounds: Vec<Round>, parts: &Parts) -> Self {
         let summary = Summary::of(&rounds);
-        Self { name: name.to_owned(), what, rounds, summary }
+        let charges = rounds.iter().map(|round| round.orchestra.charges).sum();
+        Self { name: name.to_owned(), what, rounds, summary, parts: parts.per_charge(charges) }
     }
 }
 
@@ -271,7 +296,8 @@ impl FromIterator<u64> for Spread {
 #[cfg(test)]
 mod tests {
     use super::{
-        Comparison, Machine, Report, Round, Spread, Window, decimal, permille, svg, table,
+        Comparison, Disk, Machine, Part, Parts, Report, Round, Spread, Window, decimal, permille,
+        svg, table,
     };
     use crate::histogram::Histogram;
     use crate::load::Taken;
@@ -289,9 +315,11 @@ mod tests {
     fn report() -> Report {
         let round = |ticks| Round { pass_through: window(200, 2), orchestra: window(100, ticks) };
         let rounds = [2, 1, 3].map(round).to_vec();
-        let comparison = Comparison::new("one & only", "a test".to_owned(), rounds);
-        let machine = Machine::here().unwrap();
-        Report { command: "bench".to_owned(), machine, comparisons: vec![comparison] }
+        let what = "a test".to_owned();
+        let mut comparison = Comparison::new("one & only", what, rounds, &Parts::default());
+        comparison.parts.threads.push(Part { name: "merchants".into(), ns_per_charge: 12_345 });
+        let (machine, disk) = (Machine::here().unwrap(), Disk { syncs: 9, p50_us: 7, p99_us: 8 });
+        Report { command: "bench".to_owned(), machine, disk, comparisons: vec![comparison] }
     }
 
     #[test]
@@ -340,6 +368,9 @@ mod tests {
         let row = text.lines().find(|line| line.contains("CPU us/charge")).unwrap();
         let cells: Vec<_> = row.split_whitespace().skip(2).collect();
         assert_eq!(cells, ["100.000", "200.000", "2.000", "1.000", "3.000"]);
+        assert!(
+            text.contains("by thread: merchants 12.3\n") && text.contains("p50 7 us, p99 8 us")
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod trust;
 
 use crate::charge::{self, ACCOUNTS, Account};
 use crate::contest::{Contest, Lane};
+use crate::disk::{self, Disk};
 use crate::process::{self, Program};
 use anyhow::Context;
 use orchestra::Orchestra;
@@ -95,6 +96,14 @@ impl Scene {
         self.contests.clone()
     }
 
+    /// What the disk under the vault takes by itself.
+    ///
+    /// # Errors
+    /// It cannot be written to.
+    pub fn disk(&self) -> std::io::Result<Disk> {
+        disk::measure(&self._folder.0)
+    }
+
     /// Where Orchestra listens with TLS.
     pub fn front(&self) -> &Front {
         &self.front
@@ -112,7 +121,8 @@ impl Scene {
         let bytes = script.shots.iter().map(|shot| shot.bytes()).sum();
         let what = describe(script.shots.len(), bytes);
         let (program, address) = pass_through(&self._folder.0, account, trust, provider, settings)?;
-        let pass_through = Lane { pid: program.pid(), address, script: Arc::new(script) };
+        let pass_through =
+            Lane { pid: program.pid(), address, metrics: None, script: Arc::new(script) };
         let orchestra = self._orchestra.lane(account);
         let name = account.provider.to_owned();
         self.contests.push(Contest { name, what, pass_through, orchestra });

@@ -55,6 +55,7 @@ fn main() -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "starting the sandbox, the pass-throughs and orchestra ...")?;
     let scene = Scene::start(&Settings { threads: options.threads, pin: options.pin.clone() })?;
+    let disk = scene.disk().context("the disk cannot be measured")?;
     let mut numbers = Numbers::default();
     let mut comparisons = Vec::new();
     for contest in scene.contests().iter().filter(|contest| options.wants(contest)) {
@@ -66,7 +67,7 @@ fn main() -> anyhow::Result<()> {
     }
     let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
     let command = format!("bench {command}").trim_end().to_owned();
-    let report = Report { command, machine: Machine::here()?, comparisons };
+    let report = Report { command, machine: Machine::here()?, disk, comparisons };
     report::keep(&report, &options.out).context("the results cannot be kept")?;
     write!(out, "{}", report::table(&report))?;
     writeln!(out, "Kept in {}: latest.json, latest.svg, latest.txt", options.out.display())?;

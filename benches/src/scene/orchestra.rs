@@ -108,7 +108,9 @@ impl Orchestra {
     /// The way through it to one of its accounts.
     pub(super) fn lane(&self, account: &Account) -> Lane {
         let script = charge::by_merchant(account, &self.key, &self.token);
-        Lane { pid: self.program.pid(), address: self.addresses.plain, script: Arc::new(script) }
+        let Addresses { plain, metrics, .. } = self.addresses;
+        let (pid, script) = (self.program.pid(), Arc::new(script));
+        Lane { pid, address: plain, metrics: Some(metrics), script }
     }
 }
 
