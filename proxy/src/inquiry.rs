@@ -10,7 +10,7 @@ use crate::metrics::Metrics;
 use crate::upstream::Upstreams;
 use model::doubt::{self, Belief, Heard};
 use model::{AccountName, Kind, MerchantId, Payment, Report, Standing, TransactionId};
-use providers::wire::Answer;
+use providers::wire::{Answer, Request};
 use providers::{Cx, Found, Lost, Provider};
 use std::time::Duration;
 use vault::payments::Ongoing;
@@ -67,6 +67,12 @@ pub(crate) fn lag_of(payment: &Payment) -> Duration {
 // === impl Asker ===
 
 impl Asker<'_> {
+    /// Why nobody can be asked about something now, if that is so.
+    pub(crate) fn cannot(self, ongoing: &Ongoing) -> Option<&'static str> {
+        let Ongoing { merchant, payment, change, .. } = ongoing;
+        self.question(merchant, payment, change.as_ref()).err()
+    }
+
     /// Asks the provider of a payment what became of it, or of this change of it.
     pub(crate) async fn inquire(
         self,
@@ -74,27 +80,10 @@ impl Asker<'_> {
         payment: &Payment,
         change: Option<&TransactionId>,
     ) -> Answered {
-        // Before it is asked: what it says was so by then.
-        let Some(question) = Question::of(payment, change, self.idle) else {
-            return Answered::Later("it has no attempt");
+        let (question, request, before) = match self.question(merchant, payment, change) {
+            Ok(question) => question,
+            Err(why) => return Answered::Later(why),
         };
-        let Some(account) = question.account else {
-            return Answered::Later("its credentials came with the request and were not kept");
-        };
-        let found = self.vault.account(merchant, account);
-        let Ok(Some(account)) = found else { return Answered::Later("its account is gone") };
-        let credentials = &account.credentials;
-        let cx = Cx { credentials, now: clock::now_seconds(), nonce: rand::random() };
-        let Ok(request) = question.provider.inquiry(&question.lost(), &cx) else {
-            return Answered::Later("its provider cannot be asked");
-        };
-        let before = question.is_before(&account.brief);
-        if request.moves_money {
-            let may = self.may_repeat && !before && question.may_come_again();
-            if !may {
-                return Answered::Later("its provider cannot be asked without moving money");
-            }
-        }
         let provider = question.provider.name();
         let found = match self.upstreams.exchange(provider, request).await {
             Exchange::Answer(answer) => {
@@ -116,6 +105,31 @@ impl Asker<'_> {
         };
         self.metrics.resolved(provider, word);
         known
+    }
+
+    /// What is asked, how, and whether the account has got other credentials since; or why nothing can be
+    /// asked.
+    fn question<'a>(
+        &self,
+        merchant: &MerchantId,
+        payment: &'a Payment,
+        change: Option<&TransactionId>,
+    ) -> Result<(Question<'a>, Request, bool), &'static str> {
+        // Before it is asked: what it says was so by then.
+        let question = Question::of(payment, change, self.idle).ok_or("it has no attempt")?;
+        let brought = "its credentials came with the request and were not kept";
+        let account = self.vault.account(merchant, question.account.ok_or(brought)?);
+        let account = account.ok().flatten().ok_or("its account is gone")?;
+        let credentials = &account.credentials;
+        let cx = Cx { credentials, now: clock::now_seconds(), nonce: rand::random() };
+        let request = question.provider.inquiry(&question.lost(), &cx);
+        let request = request.map_err(|_| "its provider cannot be asked")?;
+        let before = question.is_before(&account.brief);
+        let may_repeat = self.may_repeat && !before && question.may_come_again();
+        if request.moves_money && !may_repeat {
+            return Err("its provider cannot be asked without moving money");
+        }
+        Ok((question, request, before))
     }
 }
 
@@ -141,7 +155,7 @@ struct Question<'a> {
 // === impl Question ===
 
 impl<'a> Question<'a> {
-    fn of(payment: &'a Payment, change: Option<&'a TransactionId>, idle: Duration) -> Option<Self> {
+    fn of(payment: &'a Payment, change: Option<&TransactionId>, idle: Duration) -> Option<Self> {
         let attempt = payment.last_attempt()?;
         let provider = providers::by_gateway(&attempt.provider)?;
         let nth = payment.attempts.len().saturating_sub(1);

@@ -5,17 +5,20 @@
 //! What is in doubt is in the journal, so that it goes on after a crash. Nobody gets another answer
 //! than the one that was given: what is found out is told at `/Transactions`.
 
+mod turns;
+
 use crate::clock;
 use crate::inquiry::{Answered, Asker, conclude, lag_of};
 use crate::shared::Shared;
 use crate::stray::Undoer;
 use async_trait::async_trait;
-use model::{AccountName, MerchantId, TransactionId};
+use model::TransactionId;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use turns::{Place, Turn, Turns};
 use vault::payments::{Doubt, Ongoing};
 use vault::{SweepCursor, VaultError};
 
@@ -32,11 +35,6 @@ const SWEEP_PERIOD: Duration = Duration::from_secs(1);
 /// How long it rests after it has looked through all.
 const SWEPT_PERIOD: Duration = Duration::from_secs(3_600);
 
-/// How many questions may be under way at a time, and how many of one account, so that a provider that
-/// hangs holds up nobody else.
-const UNDER_WAY_MAX: usize = 32;
-const UNDER_WAY_PER_ACCOUNT_MAX: usize = 4;
-
 /// The service.
 pub(crate) struct Resolver {
     inner: Arc<Inner>,
@@ -45,60 +43,7 @@ pub(crate) struct Resolver {
 
 struct Inner {
     shared: Arc<Shared>,
-    under_way: Mutex<UnderWay>,
-}
-
-/// Whose account a question is about; no account where the credentials were not kept.
-type Whose = (MerchantId, Option<AccountName>);
-
-/// The questions that are under way.
-#[derive(Debug, Default)]
-struct UnderWay {
-    /// What they are about.
-    about: HashSet<TransactionId>,
-    of: HashMap<Whose, usize>,
-}
-
-/// A question that is under way, until it is dropped.
-struct Turn {
-    inner: Arc<Inner>,
-    id: TransactionId,
-    whose: Whose,
-}
-
-// === impl UnderWay ===
-
-impl UnderWay {
-    fn is_full(&self) -> bool {
-        self.about.len() >= UNDER_WAY_MAX
-    }
-
-    /// Takes a turn, if the account has one left.
-    fn begin(&mut self, whose: &Whose, id: &TransactionId) -> bool {
-        let own = self.of.get(whose).copied().unwrap_or_default();
-        if self.is_full() || own >= UNDER_WAY_PER_ACCOUNT_MAX {
-            return false;
-        }
-        self.about.insert(id.clone());
-        self.of.insert(whose.clone(), own.saturating_add(1));
-        true
-    }
-
-    fn end(&mut self, whose: &Whose, id: &TransactionId) {
-        self.about.remove(id);
-        let left = self.of.remove(whose).unwrap_or_default().saturating_sub(1);
-        if left > 0 {
-            self.of.insert(whose.clone(), left);
-        }
-    }
-}
-
-// === impl Turn ===
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.inner.under_way().end(&self.whose, &self.id);
-    }
+    turns: Turns,
 }
 
 // === impl Resolver ===
@@ -106,45 +51,65 @@ impl Drop for Turn {
 impl Resolver {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let undoer = Arc::new(Undoer::new(shared.clone()));
-        Self { inner: Arc::new(Inner { shared, under_way: Mutex::default() }), undoer }
+        Self { inner: Arc::new(Inner { shared, turns: Turns::default() }), undoer }
     }
 }
 
 // === impl Inner ===
 
 impl Inner {
-    /// Begins to ask about all that is due, and does not wait for the answers.
-    fn look(self: &Arc<Self>) {
-        let doubts = self.shared.vault.doubts(DOUBTS_MAX);
+    /// Begins to ask about what is due of those that come after `after`, and does not wait for the
+    /// answers. Says after which to look next.
+    fn look(self: &Arc<Self>, after: Option<&TransactionId>) -> Option<TransactionId> {
+        let doubts = self.shared.vault.doubts_after(after, DOUBTS_MAX);
+        let last = doubts.last().filter(|_| doubts.len() >= DOUBTS_MAX);
+        let last = last.map(|doubt| doubt.id().clone());
         self.shared.waits.see(doubts.iter().map(Doubt::id), Instant::now());
-        self.forget_others(&doubts);
+        self.forget_others((after, last.as_ref()), &doubts);
         for doubt in self.due(doubts) {
-            if self.under_way().is_full() {
-                return;
+            told(&doubt, self.begin(&doubt));
+        }
+        last
+    }
+
+    /// Begins to ask, if it is the account's turn. If not, it stands in line, or is looked at again with
+    /// the others.
+    fn begin(self: &Arc<Self>, doubt: &Doubt) -> Result<(), VaultError> {
+        let Some(ongoing) = self.shared.vault.take_doubt(doubt)? else { return Ok(()) };
+        // What has ended meanwhile is settled, and nobody is asked.
+        if let Some(why) = self.asker(doubt).cannot(&ongoing).filter(|_| ongoing.is_open()) {
+            self.wait(doubt, &ongoing, why);
+            return Ok(());
+        }
+        let account = ongoing.payment.last_attempt().and_then(|attempt| attempt.account.clone());
+        match self.turns.take((ongoing.merchant.clone(), account), doubt) {
+            Place::Turn(turn) => {
+                tokio::spawn(self.clone().work(turn, doubt.clone(), ongoing));
             }
-            if let Err(error) = self.begin(&doubt) {
-                log::warn!("transaction {} is not resolved: {error}", doubt.payment);
-            }
+            // It is in nobody's hands until its turn comes.
+            Place::InLine => drop(ongoing),
+            Place::None => self.shared.waits.put_off(doubt.id(), Instant::now()),
+        }
+        Ok(())
+    }
+
+    /// Asks about this, and then about who is in line behind it.
+    async fn work(self: Arc<Self>, mut turn: Turn, doubt: Doubt, ongoing: Ongoing) {
+        told(&doubt, self.resolve(&doubt, ongoing).await);
+        while let Some(doubt) = turn.pass() {
+            let resolved = match self.shared.vault.take_doubt(&doubt) {
+                Ok(Some(ongoing)) => self.resolve(&doubt, ongoing).await,
+                // It has ended, or somebody has it.
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            };
+            told(&doubt, resolved);
         }
     }
 
-    /// Begins to ask, if it is the account's turn. If not, it is looked at again with the others.
-    fn begin(self: &Arc<Self>, doubt: &Doubt) -> Result<(), VaultError> {
-        let Some(ongoing) = self.shared.vault.take_doubt(doubt)? else { return Ok(()) };
-        let account = ongoing.payment.last_attempt().and_then(|attempt| attempt.account.clone());
-        let whose = (ongoing.merchant.clone(), account);
-        let id = doubt.id().clone();
-        if !self.under_way().begin(&whose, &id) {
-            self.shared.waits.put_off(doubt.id(), Instant::now());
-            return Ok(());
-        }
-        let (doubt, turn) = (doubt.clone(), Turn { inner: self.clone(), id, whose });
-        tokio::spawn(async move {
-            if let Err(error) = turn.inner.resolve(&doubt, ongoing).await {
-                log::warn!("transaction {} is not resolved: {error}", doubt.payment);
-            }
-        });
-        Ok(())
+    fn asker(&self, doubt: &Doubt) -> Asker<'_> {
+        let idle = self.shared.waits.idle(doubt.id(), Instant::now());
+        Asker { may_repeat: true, ..self.shared.asker(idle) }
     }
 
     async fn resolve(&self, doubt: &Doubt, ongoing: Ongoing) -> Result<(), VaultError> {
@@ -154,9 +119,7 @@ impl Inner {
         }
         let Ongoing { merchant, payment, change, .. } = &ongoing;
         // It has the change in its hands, and nobody else asks for it.
-        let idle = self.shared.waits.idle(doubt.id(), Instant::now());
-        let asker = Asker { may_repeat: true, ..self.shared.asker(idle) };
-        match asker.inquire(merchant, payment, change.as_ref()).await {
+        match self.asker(doubt).inquire(merchant, payment, change.as_ref()).await {
             Answered::Known(standing, report) => {
                 conclude(&self.shared.vault, ongoing, standing, report.as_ref()).await
             }
@@ -167,11 +130,8 @@ impl Inner {
         }
     }
 
-    fn under_way(&self) -> std::sync::MutexGuard<'_, UnderWay> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn due(&self, doubts: Vec<Doubt>) -> Vec<Doubt> {
+    fn due(&self, mut doubts: Vec<Doubt>) -> Vec<Doubt> {
+        doubts.retain(|doubt| !self.turns.has(doubt.id()));
         let due = |doubt: &Doubt| self.shared.waits.of(doubt.id()).and_then(|wait| wait.due);
         fairly(doubts, due, Instant::now())
     }
@@ -193,12 +153,22 @@ impl Inner {
         }
     }
 
-    fn forget_others(&self, doubts: &[Doubt]) {
+    /// Forgets what is in doubt no longer, of those that come after the first of `within` and not after
+    /// the last.
+    fn forget_others(
+        &self,
+        within: (Option<&TransactionId>, Option<&TransactionId>),
+        doubts: &[Doubt],
+    ) {
         if self.shared.waits.count() > doubts.len() {
             let open: HashSet<_> = doubts.iter().map(Doubt::id).collect();
+            let is_elsewhere = |id: &TransactionId| {
+                within.0.is_some_and(|after| id <= after) || within.1.is_some_and(|last| id > last)
+            };
             // What is under way is in doubt too, and in our own hands.
-            let under_way = self.under_way();
-            self.shared.waits.retain(|id| open.contains(id) || under_way.about.contains(id));
+            let stays =
+                |id: &TransactionId| is_elsewhere(id) || open.contains(id) || self.turns.has(id);
+            self.shared.waits.retain(stays);
         }
     }
 
@@ -221,6 +191,12 @@ impl Inner {
     }
 }
 
+fn told(doubt: &Doubt, resolved: Result<(), VaultError>) {
+    if let Err(error) = resolved {
+        log::warn!("transaction {} is not resolved: {error}", doubt.payment);
+    }
+}
+
 /// Those that are due, as many as one look asks about: what was never asked about first, then what
 /// has been due for longest. What has no answer does not keep the others waiting.
 fn fairly<T>(all: Vec<T>, due: impl Fn(&T) -> Option<Instant>, now: Instant) -> Vec<T> {
@@ -235,14 +211,14 @@ fn fairly<T>(all: Vec<T>, due: impl Fn(&T) -> Option<Instant>, now: Instant) -> 
 impl BackgroundService for Resolver {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         let mut cursor = SweepCursor::default();
-        let (mut low_water, mut sweep) = (Instant::now(), Instant::now());
+        let (mut low_water, mut sweep, mut after) = (Instant::now(), Instant::now(), None);
         loop {
             tokio::select! {
                 _ = shutdown.changed() => return,
                 () = tokio::time::sleep(LOOK_PERIOD) => {}
             }
             let inner = &self.inner;
-            inner.look();
+            after = inner.look(after.as_ref());
             self.undoer.look();
             let now = Instant::now();
             if now >= low_water {
@@ -261,8 +237,7 @@ impl BackgroundService for Resolver {
 
 #[cfg(test)]
 mod tests {
-    use super::{QUESTIONS_MAX, UNDER_WAY_MAX, UNDER_WAY_PER_ACCOUNT_MAX, UnderWay, fairly};
-    use model::{MerchantId, TransactionId};
+    use super::{QUESTIONS_MAX, fairly};
     use std::time::{Duration, Instant};
 
     #[test]
@@ -282,28 +257,5 @@ mod tests {
         let at = |second: &u64| began.checked_add(Duration::from_secs(*second));
         let now = began + Duration::from_secs(3);
         assert_eq!(fairly(vec![3, 1, 4, 2], at, now), [1, 2, 3]);
-    }
-
-    #[test]
-    fn an_account_that_hangs_holds_up_nobody_else() {
-        let whose = |nth: u64| (MerchantId::parse(&format!("shop-{nth}")).unwrap(), None);
-        let id = |nth: u64| TransactionId::new(nth, 0);
-        let own = u64::try_from(UNDER_WAY_PER_ACCOUNT_MAX).unwrap();
-        let all = u64::try_from(UNDER_WAY_MAX).unwrap();
-        let mut under_way = UnderWay::default();
-        for nth in 0..own {
-            assert!(under_way.begin(&whose(0), &id(nth)));
-        }
-        assert!(!under_way.begin(&whose(0), &id(own)), "one more of the same");
-        for nth in own..all {
-            assert!(under_way.begin(&whose(nth), &id(nth)), "others go on");
-        }
-        assert!(under_way.is_full() && !under_way.begin(&whose(all), &id(all)));
-        under_way.end(&whose(0), &id(0));
-        assert!(under_way.begin(&whose(0), &id(all)));
-        under_way.end(&whose(0), &id(all));
-        (1..own).for_each(|nth| under_way.end(&whose(0), &id(nth)));
-        (own..all).for_each(|nth| under_way.end(&whose(nth), &id(nth)));
-        assert!(under_way.about.is_empty() && under_way.of.is_empty());
     }
 }

@@ -48,6 +48,7 @@ use model::{AccountName, Amount, Change, ChangeKind, Evidence, MerchantId};
 use model::{NotAllowed, Payment, Report, Standing, TransactionId};
 pub(crate) use recover::LOW_WATER_ROW;
 use std::fmt;
+use std::ops::Bound;
 use write::swap;
 
 /// How many payments one page shows.
@@ -330,9 +331,16 @@ impl Vault {
 
     /// What is in doubt and in nobody's hands, the oldest first, at most `max`.
     pub fn doubts(&self, max: usize) -> Vec<Doubt> {
+        self.doubts_after(None, max)
+    }
+
+    /// As [`Self::doubts`], of those that come after one.
+    pub fn doubts_after(&self, after: Option<&TransactionId>, max: usize) -> Vec<Doubt> {
         let inner = self.journal.lock();
-        let open = inner.open.iter().filter(|(_, open)| open.is_doubt()).take(max);
-        open.map(|(id, open)| open.doubt(id)).collect()
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let open = inner.open.range((from, Bound::Unbounded));
+        let doubts = open.filter(|(_, open)| open.is_doubt()).take(max);
+        doubts.map(|(id, open)| open.doubt(id)).collect()
     }
 
     /// All that has not ended, the oldest first, at most `max`, and whether somebody has it in hand.

@@ -240,6 +240,21 @@ on_stage!(1 a_payment_that_was_given_up_while_it_was_written_is_found_by_the_sam
     assert!(vault.doubts(10).is_empty());
 });
 
+on_stage!(1 what_is_in_doubt_is_listed_piece_by_piece(stage) {
+    let (vault, shop) = two(stage);
+    for nth in ["one", "two", "three"] {
+        drop(begun(&vault, &shop, draft(Capture::Later, nth), None));
+    }
+    let all = vault.doubts(10);
+    let [first, second, third] = &all[..] else { panic!("{all:?}") };
+    assert_eq!(vault.doubts_after(None, 2), [first.clone(), second.clone()]);
+    assert_eq!(vault.doubts_after(Some(second.id()), 2), [third.clone()]);
+    assert!(vault.doubts_after(Some(third.id()), 2).is_empty());
+    // One that is in hand is left out, and the others come where they did.
+    let _held = vault.take_doubt(second).unwrap().unwrap();
+    assert_eq!(vault.doubts_after(Some(first.id()), 2), [third.clone()]);
+});
+
 on_stage!(1 what_cannot_be_written_down_is_not_in_doubt(stage) {
     let (vault, shop) = two(stage);
     let name = vault.name_payment(&shop, NOW_MS).unwrap();
