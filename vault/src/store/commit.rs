@@ -3,6 +3,9 @@
 //! Whoever writes waits here. The thread takes those that wait, makes their changes durable with one
 //! sync, and wakes them; who comes while it syncs is taken by the next round. As it is the only
 //! writer, what it has read is what it changes.
+//!
+//! When it sleeps, the first who comes lets all others go on that can, and wakes it then: what they
+//! write shares one sync, and nobody waits for a clock.
 
 use super::figures::Counters;
 use super::{StoreError, Swap, Write};
@@ -14,6 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+use tokio::task::yield_now;
 
 /// The most commits that wait at one time.
 const WAITING_MAX: usize = 65_536;
@@ -26,12 +30,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The most bytes that the changes of one round write, but for those of its last.
 const ROUND_BYTES_MAX: usize = 1 << 20;
-
-/// After a round of so many commits the next one is waited for a little, ...
-const CROWD: usize = 4;
-/// ... for so long: many share one sync then, and nobody waits who is alone. A sync takes about as long
-/// on a good disk.
-const GATHERING: Duration = Duration::from_micros(300);
 
 /// What the committer works on.
 pub(super) trait Engine: Send + 'static {
@@ -96,6 +94,9 @@ struct Commit {
     answer: oneshot::Sender<Result<bool, StoreError>>,
 }
 
+/// Wakes the thread when it is dropped, so that who gives up waiting does so as well.
+struct Wake<'a>(&'a Condvar);
+
 /// Ends the process when the thread panics: nobody would ever be woken again.
 pub(super) struct AbortOnPanic(pub(super) &'static str);
 
@@ -111,23 +112,14 @@ pub(super) fn abort(what: &str, error: &str) -> ! {
 
 fn run(shared: &Shared, engine: &mut impl Engine) {
     let _guard = AbortOnPanic("the committer failed");
-    let mut crowd = 0;
     loop {
-        match shared.next(crowd) {
-            Next::Commit(commits) => {
-                crowd = commits.len();
-                round(&shared.counters, engine, commits);
-            }
+        match shared.next() {
+            Next::Commit(commits) => round(&shared.counters, engine, commits),
             Next::Look => look(engine),
             Next::End => break,
         }
     }
     engine.finish();
-}
-
-#[expect(clippy::disallowed_methods, reason = "the thread is the committer's own")]
-fn gather() {
-    thread::sleep(GATHERING);
 }
 
 fn round(counters: &Counters, engine: &mut impl Engine, commits: Vec<Commit>) {
@@ -199,7 +191,10 @@ impl Committer {
 
     async fn commit(&self, change: Option<Change>) -> Result<bool, StoreError> {
         let (answer, answered) = oneshot::channel();
-        self.shared.push(Commit { since: Instant::now(), change, answer })?;
+        if let Some(wake) = self.shared.push(Commit { since: Instant::now(), change, answer })? {
+            yield_now().await;
+            drop(wake);
+        }
         answered.await.unwrap_or(Err(StoreError::Unavailable))
     }
 
@@ -230,7 +225,8 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, commit: Commit) -> Result<(), StoreError> {
+    /// Has a commit wait for the next round, which the thread must be woken for if it sleeps.
+    fn push(&self, commit: Commit) -> Result<Option<Wake<'_>>, StoreError> {
         let mut queue = self.lock();
         if queue.closing || queue.commits.len() >= WAITING_MAX {
             return Err(StoreError::Unavailable);
@@ -238,22 +234,13 @@ impl Shared {
         queue.commits.push_back(commit);
         self.counters.commit_begins();
         // A call of the kernel, which most commits come without: the thread is at work.
-        let wake = mem::take(&mut queue.idle);
-        drop(queue);
-        if wake {
-            self.filled.notify_one();
-        }
-        Ok(())
+        let asleep = mem::take(&mut queue.idle);
+        Ok(asleep.then_some(Wake(&self.filled)))
     }
 
-    /// Waits for something to do, after a round of `crowd` commits. What waits is done before the end.
-    fn next(&self, crowd: usize) -> Next {
+    /// Waits for something to do. What waits is done before the end.
+    fn next(&self) -> Next {
         let mut queue = self.filled();
-        if crowd >= CROWD && !queue.closing {
-            drop(queue);
-            gather();
-            queue = self.lock();
-        }
         match (queue.commits.is_empty(), queue.closing) {
             (false, _) => Next::Commit(queue.round()),
             (true, true) => Next::End,
@@ -291,6 +278,14 @@ impl Shared {
             .wait_timeout_while(self.lock(), timeout, |queue| !queue.finished)
             .unwrap_or_else(PoisonError::into_inner);
         queue.finished
+    }
+}
+
+// === impl Wake ===
+
+impl Drop for Wake<'_> {
+    fn drop(&mut self) {
+        self.0.notify_one();
     }
 }
 
