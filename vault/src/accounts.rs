@@ -31,6 +31,9 @@ const REPLACE_TRIES_MAX: usize = 64;
 const SEALS: u64 = 4;
 /// What errors call the rows.
 const WHAT: &str = "accounts";
+/// For how long after its credentials were replaced something may still be asked for with those before:
+/// whoever has found the account goes on with what it found, also after the accounts before it.
+const IN_HAND_MAX_MS: u64 = 600_000;
 
 /// What there is to say of an account without its credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +42,9 @@ pub struct AccountBrief {
     pub gateway: Box<str>,
     /// When the account was first put; a replacement keeps it.
     pub created: UnixMillis,
-    /// Since when it has these credentials, or others that were staged to follow them. What was asked
-    /// for before that may have been asked of another account of the gateway.
+    /// From when on all that is asked for is asked for with these credentials, or with others that were
+    /// staged to follow them. What was written down before that may have been asked of another account
+    /// of the gateway. It is later than any name in the journal by then, whatever the clock says.
     pub since: UnixMillis,
     pub state: AccountState,
 }
@@ -326,7 +330,8 @@ impl Vault {
         now: UnixMillis,
     ) -> Result<(AccountBrief, u64), VaultError> {
         let (name, gateway, state) = (name.clone(), gateway.into(), AccountState::Enabled);
-        let new = AccountBrief { name, gateway, created: now, since: now, state };
+        let since = now.max(self.journal.latest());
+        let new = AccountBrief { name, gateway, created: now, since, state };
         let Some(old) = old else {
             let fits = self.account_rows(merchant)?.len() < ACCOUNTS_MAX;
             let full = VaultError::TooMany { what: WHAT, max: ACCOUNTS_MAX };
@@ -338,7 +343,8 @@ impl Vault {
         let before = self.open_credentials(merchant, &opened, Pick::Current);
         let same = opened.brief.gateway == new.gateway
             && before.is_ok_and(|before| written(&before) == written(credentials));
-        let since = if same { opened.brief.since } else { version };
+        let replaced = || version.max(new.since).saturating_add(IN_HAND_MAX_MS);
+        let since = if same { opened.brief.since } else { replaced() };
         Ok((AccountBrief { created: opened.brief.created, since, ..new }, version))
     }
 

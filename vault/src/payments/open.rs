@@ -4,7 +4,7 @@
 //! holds its place here, and lets go of it by dropping that.
 
 use super::{Stray, replay};
-use crate::{UnixMillis, VaultError};
+use crate::{UnixMillis, Vault, VaultError};
 use model::{MerchantId, TransactionId};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -134,6 +134,11 @@ impl Journal {
         self.lock().open.contains_key(id)
     }
 
+    /// The latest time that a name was given at: none that is open has a later one.
+    pub(crate) fn latest(&self) -> UnixMillis {
+        self.lock().millis
+    }
+
     /// The payments of a merchant that are under way or in doubt, the newest first.
     pub(super) fn open_payments(&self, merchant: &MerchantId, max: usize) -> Vec<TransactionId> {
         let inner = self.lock();
@@ -169,6 +174,16 @@ impl Drop for Held {
             open.busy = false;
             open.unseen = self.begun == Begun::Perhaps;
         }
+    }
+}
+
+// === impl Vault ===
+
+impl Vault {
+    /// What time it is at least: what the clock says, or when the latest name was given, if the clock was
+    /// put back since. It also holds for the next process, but for the last hour of what is in doubt.
+    pub fn moment(&self, clock: UnixMillis) -> UnixMillis {
+        self.journal.latest().max(clock)
     }
 }
 

@@ -9,6 +9,9 @@ fn name(text: &str) -> AccountName {
     AccountName::parse(text).unwrap()
 }
 
+/// How long after its replacement an account may still be asked with the credentials before.
+const IN_HAND_MS: u64 = 600_000;
+
 fn credentials(pairs: &[(&str, &str)]) -> Credentials {
     let pair = |(name, value): &(&str, &str)| ((*name).into(), Secret::new(*value));
     Credentials::new(pairs.iter().map(pair).collect())
@@ -84,14 +87,29 @@ on_stage!(1 an_account_says_since_when_it_has_its_credentials(stage) {
     wait(vault.step_staged(&shop, &acc, staged.id, all, NOW_MS + 40)).unwrap().unwrap();
     assert_eq!(wait(vault.retire_account(&shop, &acc, staged.id, NOW_MS + 50)), Ok(true));
     assert_eq!(since(&vault), NOW_MS, "those that were staged are of the same account");
+    // Whoever has found the account by then may still send with those before.
     put(&vault, &shop, "acc", &[("secretKey", "sk_3")], NOW_MS + 60).unwrap();
-    assert_eq!(since(&vault), NOW_MS + 60);
+    assert_eq!(since(&vault), NOW_MS + 60 + IN_HAND_MS);
     // A clock that was put back does not make them older than they are.
     put(&vault, &shop, "acc", &[("secretKey", "sk_4")], NOW_MS).unwrap();
-    assert!(since(&vault) > NOW_MS + 60);
+    assert!(since(&vault) > NOW_MS + 60 + IN_HAND_MS);
     let gateway = vault.put_account(&shop, &acc, "Adyen", credentials(&[("secretKey", "sk_4")]), NOW_MS + 99);
     wait(gateway).unwrap();
-    assert_eq!(since(&vault), NOW_MS + 99, "another gateway");
+    assert_eq!(since(&vault), NOW_MS + 99 + IN_HAND_MS, "another gateway");
+});
+
+on_stage!(1 credentials_are_newer_than_all_that_was_begun_before_whatever_the_clock_says(stage) {
+    let (vault, shop, _) = stage.make_with_merchants();
+    let since = |account: &str| vault.account(&shop, &name(account)).unwrap().unwrap().brief.since;
+    put(&vault, &shop, "acc", &[("secretKey", "sk_1")], NOW_MS).unwrap();
+    let ahead = NOW_MS + 60_000;
+    let begun = vault.name_payment(&shop, ahead).unwrap();
+    // The clock was put back.
+    put(&vault, &shop, "acc", &[("secretKey", "sk_2")], NOW_MS + 1).unwrap();
+    assert!(since("acc") > begun.id().millis());
+    assert_eq!(wait(vault.delete_account(&shop, &name("acc"), NOW_MS + 2)), Ok(true));
+    put(&vault, &shop, "acc", &[("secretKey", "sk_3")], NOW_MS + 3).unwrap();
+    assert_eq!(since("acc"), ahead);
 });
 
 on_stage!(2 an_account_is_disabled_with_all_that_is_in_it_and_enabled_again(stage) {
