@@ -142,13 +142,8 @@ impl Provider for Adyen {
         change.request(lost.payment.ok_or(Refusal::Unsupported)?, lost.key, cx)
     }
 
-    /// Believes that it was taken and nothing else: a refusal may be of the question.
     fn found(&self, lost: &Lost<'_>, answer: &Answer<'_>) -> Found {
-        let report = answer::read(lost.kind, answer, &Expected::about(lost.payment));
-        match report.outcome {
-            Outcome::Approved | Outcome::Pending => settled(lost, report),
-            Outcome::Declined(_) | Outcome::Rejected(_) | Outcome::Unknown(_) => Found::Unclear,
-        }
+        settled(lost, answer::read(lost.kind, answer, &Expected::about(lost.payment)))
     }
 
     /// <https://docs.adyen.com/development-resources/api-idempotency> has named 31 days and 7.

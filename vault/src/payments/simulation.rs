@@ -8,12 +8,14 @@
 //! simulation`. `HISTORIES=n` plays that many.
 //!
 //! What is real: [`Course`](super::Course), the journal and its recovery, the rule of failover
-//! ([`Standing::is_nothing`]), what is believed of an answer ([`model::doubt`]), and what a payment learns
-//! from notices. What is played: merchants, the wire, providers, and the order in which the resolver asks.
+//! ([`Standing::is_nothing`]), what is believed of an answer and when a change is asked for again
+//! ([`model::doubt`]), since when an account has its credentials, and what a payment learns from notices.
+//! What is played: merchants, the wire, providers, clocks, and the order in which the resolver asks.
 
 mod actors;
 mod books;
 mod provider;
+mod staff;
 mod stage;
 mod steps;
 

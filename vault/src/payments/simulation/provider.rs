@@ -8,11 +8,16 @@ use model::{
 };
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// How long after it came a request is carried out, at most.
 const SLOW_MS: u64 = 20_000;
 /// How long after it came a provider may not show yet what it did with a request.
-pub(super) const LAG_MS: u64 = 60_000;
+const LAG_MS: u64 = 60_000;
+/// The provider that shows nothing, and remembers the keys of changes.
+const REMEMBERS: &str = "second";
+/// For how long it does.
+pub(super) const REMEMBERED_MS: u64 = 7 * 24 * 3_600_000;
 
 /// What a provider did with a request, or will do.
 #[derive(Clone, Debug)]
@@ -28,6 +33,10 @@ pub(super) struct Deed {
     pub(super) of: Option<Box<str>>,
     /// The provider, or the connection, showed that nothing was done.
     pub(super) denied: bool,
+    /// How often it was carried out.
+    pub(super) times: u64,
+    /// Of whom it was asked.
+    identity: Identity,
     pub(super) outcome: Outcome,
     /// From when on it is shown to who asks.
     shown: u64,
@@ -53,9 +62,24 @@ pub(super) enum Back {
     Said(Report),
 }
 
+/// An account as its provider knows it: by its credentials.
+pub(super) type Identity = Box<str>;
+
+/// Which of those with its key a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Nth {
+    First,
+    /// The first, which was held up on its way.
+    Late,
+    /// What was asked for is asked for again.
+    Again,
+}
+
 /// A request as it reaches a provider.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Asked {
+    pub(super) nth: Nth,
+    pub(super) identity: Identity,
     pub(super) order: usize,
     pub(super) key: Box<str>,
     pub(super) kind: Kind,
@@ -71,11 +95,28 @@ pub(super) struct Asked {
 pub(super) struct Truth {
     pub(super) deeds: RefCell<BTreeMap<Box<str>, Deed>>,
     pub(super) letters: RefCell<Vec<Letter>>,
-    pub(super) came: RefCell<Vec<Box<str>>>,
+    /// Requests that are held up, and when they arrive.
+    pub(super) late: RefCell<Vec<(u64, Asked)>>,
+    /// Keys that came: to whom, and when.
+    came: RefCell<BTreeMap<Box<str>, (Identity, u64)>>,
 }
 
 pub(super) fn teller(account: &AccountName) -> Teller {
-    Teller { provider: account.as_str().into(), account: account.clone() }
+    let provider = match account.as_str() {
+        "other" => REMEMBERS,
+        name => name,
+    };
+    Teller { provider: provider.into(), account: account.clone() }
+}
+
+/// For how long a provider remembers keys. Zero: it shows what it did.
+pub(super) fn remembers(provider: &str) -> Duration {
+    Duration::from_millis(if provider == REMEMBERS { REMEMBERED_MS } else { 0 })
+}
+
+/// How long a provider may not show yet what it did.
+pub(super) fn lag() -> Duration {
+    Duration::from_millis(LAG_MS)
 }
 
 // === impl Back ===
@@ -99,8 +140,12 @@ impl Told for Back {
 // === impl Asked ===
 
 impl Asked {
-    fn is_change(&self) -> bool {
+    pub(super) fn is_change(&self) -> bool {
         ChangeKind::of(self.kind).is_some()
+    }
+
+    pub(super) fn is_remembered(&self) -> bool {
+        self.is_change() && *teller(&self.account).provider == *REMEMBERS
     }
 
     /// It is carried out at this moment.
@@ -114,6 +159,8 @@ impl Asked {
             reference: format!("ref-{}", self.key).into(),
             of: self.of.clone(),
             denied: false,
+            times: 1,
+            identity: self.identity.clone(),
             outcome: Outcome::Approved,
             shown: done,
             decided: done,
@@ -130,7 +177,7 @@ impl Deed {
         Standing::Ended(self.end).is_accepted()
     }
 
-    fn outcome_at(&self, now: u64) -> Outcome {
+    pub(super) fn outcome_at(&self, now: u64) -> Outcome {
         if now >= self.decided { self.end } else { self.outcome }
     }
 
@@ -164,8 +211,9 @@ impl Truth {
     /// A request comes in: what the provider does with it is decided, and what the proxy hears of it.
     pub(super) fn receive(&self, scene: &Scene, asked: &Asked) -> Back {
         let (dice, now) = (&scene.dice, scene.now());
-        scene.check(!self.came.borrow().contains(&asked.key), || "a key came twice".into());
-        self.came.borrow_mut().push(asked.key.clone());
+        if let Some(back) = self.answer_again(scene, asked) {
+            return back;
+        }
         if !asked.is_change() && dice.is_one_in(20) {
             return self.deny(scene, asked);
         }
@@ -199,11 +247,41 @@ impl Truth {
         } else {
             done
         };
-        let deed = Deed { outcome, shown, decided, end, ..asked.deed(now) };
+        let teller = self.teller_of(asked);
+        let deed = Deed { outcome, shown, decided, end, teller, ..asked.deed(now) };
         self.write_letters(scene, &asked.key, &deed, done);
         let report = deed.report(outcome);
         self.deeds.borrow_mut().insert(asked.key.clone(), deed);
         Self::told(scene, report)
+    }
+
+    /// The answer to what was carried out before under its key. It is carried out once more if that is
+    /// forgotten, or somebody else is asked. None: nothing was carried out under it.
+    fn answer_again(&self, scene: &Scene, asked: &Asked) -> Option<Back> {
+        let mut came = self.came.borrow_mut();
+        let Some((identity, at)) = came.get(&asked.key) else {
+            came.insert(asked.key.clone(), (asked.identity.clone(), scene.now()));
+            return None;
+        };
+        scene.check(asked.is_remembered(), || "a key came twice".into());
+        let known = *identity == asked.identity && scene.now().saturating_sub(*at) < REMEMBERED_MS;
+        let mut deeds = self.deeds.borrow_mut();
+        let deed = deeds.get_mut(&asked.key)?;
+        if !known && deed.stands() {
+            deed.times = deed.times.saturating_add(1);
+        }
+        let refusals = [
+            Outcome::Rejected(Rejected::Malformed),
+            Outcome::Rejected(Rejected::RateLimited),
+            Outcome::Rejected(Rejected::Credentials),
+            Outcome::Declined(Decline::ProcessingError),
+        ];
+        let report = match scene.dice.below(3) {
+            // It is refused to be asked again.
+            0 => Report::bare(scene.dice.pick(&refusals)),
+            _ => deed.report(deed.outcome_at(scene.now())),
+        };
+        Some(Self::told(scene, report))
     }
 
     /// A request is carried out, and it looks as if it never would be, until the provider tells of it.
@@ -226,6 +304,13 @@ impl Truth {
             2 => rejected(Rejected::Unavailable),
             _ => Back::Said(Report::bare(Outcome::Unknown(Unknown::Interrupted))),
         }
+    }
+
+    /// Who tells of it: the account of the payment.
+    fn teller_of(&self, asked: &Asked) -> Teller {
+        let deeds = self.deeds.borrow();
+        let mut of = deeds.values().filter(|one| asked.of.as_ref() == Some(&one.reference));
+        of.next().map_or_else(|| teller(&asked.account), |one| one.teller.clone())
     }
 
     /// The answer, unless it is lost.
@@ -275,10 +360,11 @@ impl Truth {
         asked.is_change() && !of.any(Deed::stands)
     }
 
-    /// What a provider shows of a key at a moment; none: nothing.
-    pub(super) fn shown(&self, scene: &Scene, key: &str) -> Option<Report> {
+    /// What a provider shows an account of a key at a moment; none: nothing.
+    pub(super) fn shown(&self, scene: &Scene, identity: &str, key: &str) -> Option<Report> {
         let deeds = self.deeds.borrow();
-        let shown = |deed: &&Deed| scene.now() >= deed.shown && !deed.denied;
+        let shown =
+            |deed: &&Deed| scene.now() >= deed.shown && !deed.denied && *deed.identity == *identity;
         let deed = deeds.get(key).filter(shown)?;
         Some(deed.report(deed.outcome_at(scene.now())))
     }

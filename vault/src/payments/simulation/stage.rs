@@ -1,6 +1,6 @@
 //! Where histories are played: one vault, and one history after another.
 
-use super::actors::{Order, Process, Wish, World};
+use super::actors::{Order, Process, Wish, World, put};
 use super::steps::{self, Actor, Dice, Scene};
 use crate::key_life::SEALS_BLOCK;
 use crate::payments::Journal;
@@ -8,7 +8,7 @@ use crate::seal::Purpose;
 use crate::stage::{LABEL, NOW, NOW_MS, Stage, merchant};
 use crate::store::scratch::Scratch;
 use crate::{Vault, wait};
-use model::{AccountName, Capture, ChangeKind, MerchantId};
+use model::{AccountName, Capture, ChangeKind, MerchantId, Standing};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,6 +19,9 @@ const ENDS_MAX: u64 = 6;
 /// More steps than any history takes.
 const STEPS_MAX: u64 = 100_000;
 const ACCOUNTS: [&str; 3] = ["first", "second", "third"];
+/// At the same provider as the second, for changes.
+const OTHER: &str = "other";
+const DAY_MS: u64 = 86_400_000;
 
 /// The vault of all histories.
 pub(super) struct Theatre {
@@ -60,8 +63,8 @@ fn chance() -> [u8; 16] {
 
 fn orders(dice: &Dice) -> Vec<Order> {
     let order = |nth| {
-        let count = usize::try_from(dice.below(3)).unwrap().saturating_add(1);
-        let names = ACCOUNTS.iter().take(count);
+        let [count, first] = [dice.below(3).saturating_add(1), dice.below(3)].map(usize::try_from);
+        let names = ACCOUNTS.iter().cycle().skip(first.unwrap()).take(count.unwrap());
         let amount = dice.below(900).saturating_add(100);
         Order {
             nth,
@@ -86,6 +89,7 @@ fn wishes(dice: &Dice, amount: u64) -> Vec<Wish> {
             ChangeKind::Void,
         ]),
         amount: dice.below(amount).saturating_add(1),
+        elsewhere: dice.is_one_in(6),
         told: None.into(),
         given_up: Cell::new(false),
     };
@@ -107,6 +111,10 @@ impl Theatre {
         steps::begin();
         let (vault, shop) = (Vault::open(&settings).unwrap(), merchant("shop"));
         wait(vault.create_merchant(&shop, NOW)).unwrap();
+        for account in ACCOUNTS.iter().chain([&OTHER]) {
+            let account = AccountName::parse(account).unwrap();
+            wait(put(&vault, &shop, &account, "first", NOW_MS));
+        }
         Self { vault, shop, now: NOW_MS, _memory: memory }
     }
 
@@ -128,7 +136,13 @@ impl Theatre {
             heard: Default::default(),
             seen: Default::default(),
             in_doubt: Default::default(),
+            replaced: Default::default(),
+            to_replace: Default::default(),
         };
+        if world.scene.dice.is_one_in(3) {
+            let account = AccountName::parse(world.scene.dice.pick(&ACCOUNTS)).unwrap();
+            world.to_replace.replace(Some(account));
+        }
         let mut ends = world.scene.dice.below(ENDS_MAX);
         loop {
             self.reopen();
@@ -143,15 +157,23 @@ impl Theatre {
             world.see("killed");
             world.scene.tell("the process ends");
             // Until it is started again.
-            world.scene.pass(world.scene.dice.below(100_000));
+            world.scene.end();
+            let far = world.scene.is_far_astray() || !world.scene.dice.is_one_in(8);
+            world.scene.pass(world.scene.dice.below(if far { 100_000 } else { 12 * DAY_MS }));
         }
         Process { world: &world, vault: &self.vault }.check_end();
+        for doubt in self.vault.doubts(100) {
+            world.see("left in doubt");
+            let mut ongoing = self.vault.take_doubt(&doubt).unwrap().unwrap();
+            ongoing.note(Standing::NotDone, None);
+            wait(self.vault.settle(ongoing, None)).unwrap();
+        }
         for stray in self.vault.strays(100) {
             world.see("left to a person");
             wait(self.vault.let_stand(&stray)).unwrap();
         }
-        // The next history begins where nothing of this one is looked for.
-        self.now = world.scene.now().saturating_add(1);
+        // The next history begins where nothing of this one is looked for, and the credentials count.
+        self.now = world.scene.now().saturating_add(DAY_MS);
         wait(self.vault.remember_low_water(self.now)).unwrap();
         let World { scene, seen, .. } = world;
         let (trace, broken) = scene.into_parts();
@@ -194,20 +216,29 @@ impl<'a> Process<'a> {
                 scene.tell(format_args!("{name} dies"));
                 actors[nth] = self.actor(&name);
             }
+            if scene.dice.is_one_in(1_000) {
+                scene.put_clock();
+            }
+            if scene.dice.is_one_in(400) {
+                self.days();
+            }
             scene.pass(scene.dice.below(40));
             if scene.dice.is_one_in(40) {
                 scene.pass(scene.dice.below(20_000));
             }
         }
-        scene.breaks("it does not come to an end");
+        let left = (self.vault.doubts(100), self.vault.strays(100));
+        scene.breaks(format_args!("it does not come to an end: {left:?}"));
         Ended::Quiet
     }
 
     fn actors(self) -> Vec<Actor<'a>> {
         let mut names: Vec<_> =
             ["resolver", "another resolver", "postman", "another postman", "undoer", "keeper"]
+                .into_iter()
+                .chain(["wire", "clerk"])
                 .map(str::to_owned)
-                .into();
+                .collect();
         for order in &self.world.orders {
             names.push(format!("order {} shop", order.nth));
             let wishes = order.wishes.iter();
@@ -226,6 +257,8 @@ impl<'a> Process<'a> {
             [.., "resolver"] => of(boxed(self.resolver())),
             [.., "postman"] => of(boxed(self.postman())),
             ["undoer"] => of(boxed(self.undoer())),
+            ["wire"] => of(boxed(self.wire())),
+            ["clerk"] => of(boxed(self.clerk())),
             _ => of(boxed(self.keeper())),
         }
     }
@@ -251,15 +284,20 @@ impl Figures {
     pub(super) fn reached_everything(&self) {
         for what in [
             "a task died",
+            "again",
             "another account",
             "asked again",
             "cut",
+            "days",
             "given back",
             "left to a person",
             "killed",
+            "late",
+            "left in doubt",
             "lost",
             "refused",
             "refused for now",
+            "replaced",
             "resolved",
             "resolved: nothing",
             "told",

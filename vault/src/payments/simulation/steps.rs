@@ -9,6 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::task::{Context, Poll, Wake, Waker};
 
+/// How far the clock of the machine is from the true time, at most. That between two looks at it is
+/// less than what is allowed for it ([`model::doubt::REPEAT_MARGIN`]).
+const ASTRAY_MAX_MS: u64 = 11 * 3_600_000;
+
 /// Numbers that follow from one number.
 #[derive(Debug)]
 pub(super) struct Dice(Cell<u64>);
@@ -17,7 +21,12 @@ pub(super) struct Dice(Cell<u64>);
 #[derive(Debug)]
 pub(super) struct Scene {
     pub(super) dice: Dice,
+    /// The true time.
     now: Cell<u64>,
+    /// How much the clock of the machine is ahead of it, or behind.
+    astray: Cell<i64>,
+    /// It is far behind until then.
+    far: Cell<Option<Until>>,
     trace: RefCell<Vec<String>>,
     broken: RefCell<Option<String>>,
 }
@@ -33,8 +42,15 @@ pub(super) struct Actor<'a> {
 
 struct Flag(AtomicBool);
 
+/// When a clock is put right again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    End,
+    NextEnd,
+}
+
 /// Waits until the clock has reached a moment.
-struct Until<'a>(&'a Scene, u64);
+struct Pause<'a>(&'a Scene, u64);
 
 /// Lets others go on once.
 struct Breath(bool);
@@ -93,17 +109,53 @@ impl Dice {
 impl Scene {
     pub(super) fn new(seed: u64, now: u64) -> Self {
         let (trace, broken) = (RefCell::default(), RefCell::default());
-        Self { dice: Dice::new(seed), now: Cell::new(now), trace, broken }
+        let (now, astray, far) = (Cell::new(now), Cell::new(0), Cell::new(None));
+        Self { dice: Dice::new(seed), now, astray, far, trace, broken }
     }
 
     pub(super) fn now(&self) -> u64 {
         self.now.get()
     }
 
+    /// What the clock of the machine says.
+    pub(super) fn clock(&self) -> u64 {
+        self.now().saturating_add_signed(self.astray.get())
+    }
+
+    /// The clock is put back by so much, and put right when a process ends.
+    pub(super) fn put_back(&self, millis: u64, until: Until) {
+        self.astray.set(self.astray.get().saturating_sub_unsigned(millis));
+        self.far.set(Some(until));
+        self.tell(format_args!("the clock is {} s ahead", self.astray.get() / 1_000));
+    }
+
+    pub(super) fn is_far_astray(&self) -> bool {
+        self.far.get().is_some()
+    }
+
+    /// The process ends: who starts the next one may look at the clock.
+    pub(super) fn end(&self) {
+        let left = self.far.take().filter(|until| *until == Until::NextEnd);
+        self.far.set(left.map(|_| Until::End));
+        if !self.is_far_astray() {
+            self.put_clock();
+        }
+    }
+
+    /// The clock is put forward or back.
+    pub(super) fn put_clock(&self) {
+        if self.is_far_astray() {
+            return;
+        }
+        let ahead = i64::try_from(self.dice.below(ASTRAY_MAX_MS * 2)).unwrap();
+        self.astray.set(ahead.saturating_sub_unsigned(ASTRAY_MAX_MS));
+        self.tell(format_args!("the clock is {} s ahead", self.astray.get() / 1_000));
+    }
+
     /// A moment of its own, so that no two names have the same.
     pub(super) fn moment(&self) -> u64 {
         self.pass(1);
-        self.now()
+        self.clock()
     }
 
     pub(super) fn pass(&self, millis: u64) {
@@ -113,7 +165,7 @@ impl Scene {
     /// Waits up to so many milliseconds.
     pub(super) async fn pause(&self, most: u64) {
         let due = self.now().saturating_add(self.dice.below(most));
-        Until(self, due).await;
+        Pause(self, due).await;
     }
 
     pub(super) fn tell(&self, what: impl Display) {
@@ -141,9 +193,9 @@ impl Scene {
     }
 }
 
-// === impl Until ===
+// === impl Pause ===
 
-impl Future for Until<'_> {
+impl Future for Pause<'_> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
