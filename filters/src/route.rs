@@ -39,7 +39,7 @@ pub enum Route {
     /// Payments that the journal has.
     Transactions,
     Transaction(TransactionId),
-    /// What the gateway of an account sends of its own accord.
+    /// What the gateway of an account sends of its own accord, and the proof that it may ask for before.
     Webhook(MerchantId, AccountName),
 }
 
@@ -101,6 +101,7 @@ const POST: (&[Verb], &str) = (&[Verb::Post], "POST");
 const PUT: (&[Verb], &str) = (&[Verb::Put], "PUT");
 const DELETE: (&[Verb], &str) = (&[Verb::Delete], "DELETE");
 const PUT_DELETE: (&[Verb], &str) = (&[Verb::Put, Verb::Delete], "PUT, DELETE");
+const GET_POST: (&[Verb], &str) = (&[Verb::Get, Verb::Post], "GET, HEAD, POST");
 const GET_DELETE: (&[Verb], &str) = (&[Verb::Get, Verb::Delete], "GET, HEAD, DELETE");
 const GET_PUT_DELETE: (&[Verb], &str) =
     (&[Verb::Get, Verb::Put, Verb::Delete], "GET, HEAD, PUT, DELETE");
@@ -141,7 +142,7 @@ pub const ROUTES: [Entry; 25] = [
     entry("/StringTokens/{token}/meta", GET, Place::Token(Route::StringTokenMeta)),
     entry("/Transactions", GET, Place::Plain(|| Route::Transactions)),
     entry("/Transactions/{id}", GET, Place::Transaction(Route::Transaction)),
-    entry("/Webhooks/{merchant}/{name}", POST, Place::Webhook(Route::Webhook)),
+    entry("/Webhooks/{merchant}/{name}", GET_POST, Place::Webhook(Route::Webhook)),
     entry("/Utils/apiKey", GET, Place::Plain(|| Route::ApiKey)),
     entry("/openapi.json", GET, Place::Plain(|| Route::OpenApi)),
 ];
@@ -264,9 +265,9 @@ impl Route {
     /// Whether a body belongs to it.
     pub fn takes_body(&self, verb: Verb) -> bool {
         match self {
-            Self::StringTokens | Self::Webhook(..) => true,
+            Self::StringTokens | Self::StagedSwitch(_) => true,
             Self::Account(_) | Self::Staged(_) => verb == Verb::Put,
-            Self::StagedSwitch(_) => true,
+            Self::Webhook(..) => verb == Verb::Post,
             Self::Gateways
             | Self::Accounts
             | Self::AccountBalance(_)

@@ -6,12 +6,13 @@
 use crate::environment::{self, Hosts};
 use crate::agreed;
 use crate::credentials::{CredentialSpec, Form, Identity};
+use crate::webhook::{self, Delivery, Unproven};
 use crate::wire::{Answer, Body, HeaderText, Request};
 use crate::{CREDENTIALS, Cx, Declines, Found, Gateway, Lost, Provider, Refusal, Step, Validity};
 use answer::Expected;
 use model::{
-    Action, Authorization, Capture, Card, Currency, Find, FollowUp, Gone, Kind, Means, Operation,
-    Outcome, Payer, Rejected, Report, Secret,
+    Action, Authorization, Capture, Card, Currency, Find, FollowUp, Gone, Kind, Means, Notice,
+    Operation, Outcome, Payer, Rejected, Report, Secret,
 };
 use payment::{Captured, Refunded, Reversed, Search, Searched, Tokenized, Transacted};
 use serde::Serialize;
@@ -19,6 +20,7 @@ use serde::Serialize;
 mod answer;
 mod decline;
 mod lost;
+mod notice;
 mod payment;
 mod query;
 mod token;
@@ -191,6 +193,14 @@ impl Provider for Braintree {
     fn found(&self, lost: &Lost<'_>, answer: &Answer<'_>) -> Found {
         lost::found(lost, answer)
     }
+
+    fn notices(&self, delivery: &Delivery<'_>, cx: &Cx<'_>) -> Result<Vec<Notice>, Unproven> {
+        notice::read(delivery, cx)
+    }
+
+    fn proof(&self, query: &str, cx: &Cx<'_>) -> Result<String, Unproven> {
+        notice::proof(query, cx)
+    }
 }
 
 // === writing ===
@@ -299,6 +309,11 @@ fn order_id(reference: &str, key: &str) -> String {
     if reference == key { key.to_owned() } else { format!("{reference}{BETWEEN}{key}") }
 }
 
+/// Our key in an order id, which ends with it.
+fn key_of(order: &str) -> Option<Box<str>> {
+    webhook::key(order.rsplit(BETWEEN).next()?)
+}
+
 /// Whether an order id is that of a payment which the merchant calls so.
 fn is_called(order: &str, reference: &str) -> bool {
     let rest = order.strip_prefix(reference).and_then(|rest| rest.strip_prefix(BETWEEN));
@@ -328,7 +343,7 @@ fn refuse(name: &'static str, problem: &'static str) -> Refusal {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_called, is_id, order_id};
+    use super::{is_called, is_id, key_of, order_id};
 
     #[test]
     fn ids_have_letters_and_are_no_card_numbers() {
@@ -352,6 +367,8 @@ mod tests {
         let order = order_id("ORD/1", key);
         assert_eq!(order, format!("ORD/1/{key}"));
         assert!(is_called(&order, "ORD/1"));
+        assert_eq!((key_of(&order).as_deref(), key_of(key).as_deref()), (Some(key), Some(key)));
+        assert_eq!((key_of("ORD/1"), key_of("")), (None, None));
         assert!(!is_called(&order, "ORD") && !is_called(key, "") && !is_called("ORD/1", "ORD/1"));
     }
 }

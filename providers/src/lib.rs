@@ -179,6 +179,15 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
         Err(Unproven::NotExpected)
     }
 
+    /// The proof that somebody hears it who knows the secret, for a provider that asks for one by a
+    /// query before it sends anything.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn proof(&self, _query: &str, _cx: &Cx<'_>) -> Result<String, Unproven> {
+        Err(Unproven::NotExpected)
+    }
+
     /// What the provider wants to read once its delivery is taken.
     fn receipt(&self) -> Receipt {
         Receipt::EMPTY

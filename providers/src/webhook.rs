@@ -7,6 +7,7 @@ use crate::{Cx, Provider};
 use base64ct::{Base64, Encoding as _};
 use hmac::{Hmac, Mac as _};
 use model::{Notice, Secret};
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use sha2::Sha256;
 use std::fmt;
@@ -60,6 +61,12 @@ impl<'a> Delivery<'a> {
         let mut found = self.headers.iter().filter(|(have, _)| *have == name);
         let (Some((_, value)), None) = (found.next(), found.next()) else { return None };
         str::from_utf8(value).ok()
+    }
+
+    /// The one field of this name in a body that is a form, as text.
+    pub(crate) fn field(&self, name: &str) -> Option<String> {
+        let value = member(str::from_utf8(self.body).ok()?, name)?.replace('+', " ");
+        percent_decode_str(&value).decode_utf8().ok().map(Into::into)
     }
 
     /// Reads the body. The parser's error is dropped on purpose: it quotes the input.
@@ -175,6 +182,14 @@ pub(crate) fn is_near(signed: u64, now: u64, tolerance_s: u64) -> Result<(), Unp
     (signed.abs_diff(now) <= tolerance_s).then_some(()).ok_or(Unproven::Old)
 }
 
+/// The one member of this name in a form or a query, as it was written.
+pub(crate) fn member<'a>(form: &'a str, name: &str) -> Option<&'a str> {
+    let pairs = form.split('&').filter_map(|pair| pair.split_once('='));
+    let mut found = pairs.filter(|(have, _)| *have == name);
+    let (Some((_, value)), None) = (found.next(), found.next()) else { return None };
+    Some(value)
+}
+
 /// Our key, if a text can be one: they are 32 letters and digits.
 pub(crate) fn key(text: &str) -> Option<Box<str>> {
     const CHARS: usize = 32;
@@ -186,6 +201,7 @@ pub(crate) fn key(text: &str) -> Option<Box<str>> {
 /// What a test that plays a provider needs.
 #[cfg(test)]
 pub(crate) mod played {
+    pub(crate) use super::hex;
     use super::{Delivery, Unproven};
     use crate::Cx;
     use crate::by_gateway;
@@ -193,10 +209,6 @@ pub(crate) mod played {
 
     /// The time at which the tests take place.
     pub(crate) const NOW: u64 = 1_750_000_000;
-
-    pub(crate) fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
 
     /// The first `end` bytes of a text.
     pub(crate) fn cut(text: &str, end: usize) -> &str {
@@ -219,6 +231,11 @@ pub(crate) mod played {
         let delivery = Delivery { headers: &headers, body: body.as_bytes() };
         super::read(by_gateway(provider).unwrap(), &delivery, &cx)
     }
+}
+
+/// The hexadecimal digits that stand for bytes.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The bytes that hexadecimal digits stand for.
@@ -258,6 +275,19 @@ mod tests {
         assert_eq!(read(&[one, ("b", b"2")]).as_deref(), Some("1"));
         assert_eq!(read(&[one, one]), None);
         assert_eq!(read(&[("a", &[0xff])]), None);
+    }
+
+    #[test]
+    fn a_field_of_a_form_is_read_once_and_whole() {
+        let read =
+            |body: &str, name: &str| Delivery { headers: &[], body: body.as_bytes() }.field(name);
+        let form = "a=x%2By+z%0A&b=&c=%C3%A9&a%20=1";
+        assert_eq!(read(form, "a").as_deref(), Some("x+y z\n"));
+        assert_eq!((read(form, "b").as_deref(), read(form, "c").as_deref()), (Some(""), Some("é")));
+        for (body, name) in [("a=1&a=1", "a"), ("a", "a"), ("a=%ff", "a"), ("A=1", "a"), ("", "")] {
+            assert_eq!(read(body, name), None, "{body}");
+        }
+        assert_eq!(Delivery { headers: &[], body: b"a=1&\xff" }.field("a"), None);
     }
 
     #[test]

@@ -17,8 +17,8 @@ use crate::webhook;
 use async_trait::async_trait;
 use filters::decode::{self, FieldError};
 use filters::reject::Reject;
-use filters::route::{Matched, Route};
-use model::{AccountName, Kind, MerchantId, Wiped};
+use filters::route::{Matched, Route, Verb};
+use model::{Kind, Wiped};
 use pingora::modules::http::HttpModules;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Error, ErrorType};
@@ -160,7 +160,8 @@ impl Gateway {
             return Ok(Next::Reply(Reply::raw_json(filters::OPENAPI)));
         }
         if let Route::Webhook(merchant, account) = &route {
-            return self.hear(session, (merchant, account), cx).await.map(Next::Reply);
+            let case = webhook::Case { shared: &self.0, merchant, account };
+            return self.hear(session, verb, &case, cx).await.map(Next::Reply);
         }
         let body = if route.takes_body(verb) {
             self.read_body(session, cx).await?
@@ -180,19 +181,25 @@ impl Gateway {
         Ok(Next::Reply(reply))
     }
 
-    /// Takes a webhook, which has no key: its signature proves whose it is.
+    /// Takes a webhook, which has no key: its signature proves whose it is. Some gateways ask before
+    /// who will hear it.
     async fn hear(
         &self,
         session: &mut Session,
-        (merchant, account): (&MerchantId, &AccountName),
+        verb: Verb,
+        case: &webhook::Case<'_>,
         cx: &mut Cx,
     ) -> Result<Reply, Stop> {
-        admission::check_some_body_head(&self.0, session)?;
-        let body = self.read_whole(session, cx).await?;
-        let headers = admission::headers(session);
-        let delivery = Delivery { headers: &headers, body: &body };
-        let case = webhook::Case { shared: &self.0, merchant, account };
-        let taken = webhook::take(&case, &delivery).await;
+        let taken = if verb == Verb::Get {
+            admission::check_no_body(session)?;
+            let query = session.req_header().uri.query().unwrap_or_default();
+            webhook::prove_hearing(case, query)
+        } else {
+            admission::check_some_body_head(&self.0, session)?;
+            let body = self.read_whole(session, cx).await?;
+            let headers = admission::headers(session);
+            webhook::take(case, &Delivery { headers: &headers, body: &body }).await
+        };
         if taken.as_ref().is_err_and(|reject| *reject == Reject::WebhookRefused) {
             let source = Source::Address(admission::address(session));
             self.0.vault.audit().refused("a webhook was not proven", source);

@@ -28,6 +28,8 @@ pub(crate) struct Reply {
 
 /// The media type of the API's own bodies.
 const JSON: &str = "application/json; charset=utf-8";
+/// The media type of what is no JSON.
+const TEXT: &str = "text/plain";
 /// Names that are not in the library's own list, made once.
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -62,6 +64,11 @@ impl Reply {
     /// What a provider wants to read.
     pub(crate) fn receipt(receipt: Receipt) -> Self {
         Self::new(200, receipt.content_type, receipt.body)
+    }
+
+    /// An answer that is a text.
+    pub(crate) fn text(text: String) -> Self {
+        Self::new(200, TEXT, text)
     }
 
     /// An answer without a body.

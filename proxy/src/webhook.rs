@@ -58,6 +58,17 @@ pub(crate) async fn take(case: &Case<'_>, delivery: &Delivery<'_>) -> Result<Rep
     Ok(Reply::receipt(provider.receipt()))
 }
 
+/// Tells a provider that asks for it that somebody hears it who knows the secret in use.
+pub(crate) fn prove_hearing(case: &Case<'_>, query: &str) -> Result<Reply, Reject> {
+    let account = find(case, Pick::Current)?;
+    let provider = account.as_ref().and_then(|found| providers::by_gateway(&found.brief.gateway));
+    let proof = match account.as_ref().zip(provider) {
+        Some((account, provider)) => provider.proof(query, &Cx::timeless(&account.credentials)),
+        None => Err(Unproven::NotExpected),
+    };
+    proof.map(Reply::text).map_err(|why| refuse(case, why))
+}
+
 /// Checks that the provider of the account sent this, with the secret in use or the staged one.
 fn prove(case: &Case<'_>, delivery: &Delivery<'_>) -> Result<Proven, Reject> {
     let mut why = Unproven::NotExpected;
@@ -74,8 +85,13 @@ fn prove(case: &Case<'_>, delivery: &Delivery<'_>) -> Result<Proven, Reject> {
             break;
         }
     }
+    Err(refuse(case, why))
+}
+
+/// Nobody learns why.
+fn refuse(case: &Case<'_>, why: Unproven) -> Reject {
     case.shared.metrics.webhook_refused(why);
-    Err(Reject::WebhookRefused)
+    Reject::WebhookRefused
 }
 
 /// Whether there is such a merchant or account nobody learns here.

@@ -38,6 +38,14 @@ STAGED = "rotated"
 # The account that webhooks are sent to, and what they are signed with.
 HOOKED = "hooked"
 HOOK_SECRET = "whsec_demoOfOrchestra0123456789"
+# The account whose gateway asks for a proof that it is heard.
+PROVING = "proving"
+PROVING_CREDENTIALS = {
+    "PublicKey": "demo_of_orchestra",
+    "PrivateKey": "0123456789abcdef0123456789abcdef",
+    "Currency": "USD",
+    "Environment": "Test",
+}
 # What the gateways require (docs/providers); the sandbox takes any key of the right form.
 CREDENTIALS = {
     "Stripe": {"SecretKey": "sk_test_demoOfOrchestra0123456789"},
@@ -101,9 +109,8 @@ class Fixtures:
         }
         self.kept = {gateway: self.keep(name) for gateway, name in accounts.items()}
         credentials = {**CREDENTIALS["Stripe"], "WebhookSecret": HOOK_SECRET}
-        pairs = [{"key": key, "value": value} for key, value in credentials.items()]
-        account = {"paymentGatewayName": "Stripe", "credentials": pairs}
-        self.put("/PaymentGatewayAccounts/" + HOOKED, account)
+        self.store(HOOKED, "Stripe", credentials)
+        self.store(PROVING, "Braintree", PROVING_CREDENTIALS)
         # One that captures, refunds and voids may ask for, and be refused.
         self.transaction = self.payment("null-success")["transactionId"]
 
@@ -141,12 +148,17 @@ class Fixtures:
             self.post(path + "/staged/switch", {"percent": 100, "force": True})
         return STAGED
 
+    def store(self, name, gateway, credentials):
+        pairs = [{"key": key, "value": value} for key, value in credentials.items()]
+        body = {"paymentGatewayName": gateway, "credentials": pairs}
+        self.put("/PaymentGatewayAccounts/" + name, body)
+
     def put(self, path, body):
         self.session.put(URL + path, json=body, timeout=TIMEOUT_S).raise_for_status()
 
     def spared(self, name):
         """Another name or token, if this is one that later requests need."""
-        if name in ACCOUNTS or name == HOOKED:
+        if name in ACCOUNTS or name in (HOOKED, PROVING):
             return name + "-x"
         return name[::-1] if name == self.card else name
 
@@ -168,6 +180,8 @@ def before_call(context, case, kwargs):
         case.path_parameters = {"id": FIXTURES.transaction}
     elif operation == "WebhookReceive" and is_sound(case):
         signed(case)
+    elif operation == "WebhookProve" and is_sound(case):
+        case.path_parameters = {"merchant": "demo", "name": PROVING}
     elif operation in NAMED and is_sound(case):
         case.path_parameters = {"name": known(case.path_parameters["name"], ACCOUNTS)}
     elif case.method in ("PUT", "DELETE") and case.path_parameters:

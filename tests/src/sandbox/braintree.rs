@@ -10,6 +10,7 @@ use super::recent::Recent;
 use super::shape::{self, Field, Written};
 use super::{Answer, Books, Order as AnyOrder, Received, Ticket};
 use payment::{Card, Payment};
+use boring::base64::{decode_block, encode_block};
 use rand::Rng as _;
 use serde_json::{Map, Value, json};
 
@@ -53,6 +54,22 @@ fn new_id(mark: &str) -> String {
     let mut rng = rand::rng();
     let mut letter = || LETTERS.get(rng.random_range(0..LETTERS.len())).copied().map(char::from);
     mark.chars().chain((0..27).filter_map(|_| letter())).collect()
+}
+
+/// The name of a payment or refund: what it is, and the name by which everything but GraphQL knows it.
+fn new_payment_id(what: &str) -> String {
+    const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    let mut rng = rand::rng();
+    let mut letter = || LETTERS.get(rng.random_range(0..LETTERS.len())).copied().map(char::from);
+    let legacy: String = (0..8).filter_map(|_| letter()).collect();
+    encode_block(format!("{what}_{legacy}").as_bytes()).trim_end_matches('=').to_owned()
+}
+
+/// The older name in such a name.
+pub(super) fn legacy_id(id: &str) -> Option<String> {
+    let padding = "=".repeat(id.len().wrapping_neg() % 4);
+    let text = String::from_utf8(decode_block(&format!("{id}{padding}")).ok()?).ok()?;
+    text.split_once('_').map(|(_, legacy)| legacy.to_owned())
 }
 
 /// An error, as GraphQL answers it: with status 200, and nothing beside it.

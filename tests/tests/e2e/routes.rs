@@ -3,7 +3,7 @@
 use super::order::{Order, VISA, text};
 use serde_json::{Value, json};
 use tests::net::client::{Answer, Client, Http};
-use tests::net::{ADYEN_KEY, Net, STRIPE_KEY};
+use tests::net::{ADYEN_KEY, MERCHANT, Net, STRIPE_KEY};
 
 fn names(value: &Value) -> Vec<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
@@ -149,6 +149,25 @@ async fn payments(client: &Client) {
     assert_eq!(text(&answer, "state"), "Captured");
 }
 
+/// What gateways send, who have no key.
+async fn webhooks(client: &Client) {
+    let credentials = json!([
+        {"key": "PublicKey", "value": "public_example1"},
+        {"key": "PrivateKey", "value": "0123456789abcdef0123456789abcdef"},
+        {"key": "Currency", "value": "USD"}, {"key": "Environment", "value": "Test"}]);
+    let account = json!({"paymentGatewayName": "Braintree", "credentials": credentials});
+    let stored = ask(client, "PUT", "/PaymentGatewayAccounts/braintree", Some(&account)).await;
+    assert_eq!(stored.status, 200, "{}", stored.text());
+    let client = client.clone().without_key();
+    let path = format!("/Webhooks/{MERCHANT}/braintree");
+    let query = format!("{path}?bt_challenge=20f9f8ed05f77439fe95");
+    let proof = ask(&client, "GET", &query, None).await;
+    assert_eq!((proof.status, proof.header("content-type")), (200, "text/plain"));
+    assert!(proof.text().starts_with("public_example1|"), "{}", proof.text());
+    let refused = ask(&client, "POST", &path, Some(&json!({}))).await;
+    assert_eq!((refused.status, text(&refused, "code")), (400, "webhook-refused".into()));
+}
+
 async fn every_route(http: Http) {
     let net = Net::start().await.unwrap();
     let client = net.client(http);
@@ -158,6 +177,7 @@ async fn every_route(http: Http) {
     key(&client).await;
     description(&client).await;
     payments(&client).await;
+    webhooks(&client).await;
     let word = if http == Http::One { "1.1" } else { "2" };
     // The log is written by a thread of its own; the metrics are asked until it has caught up.
     let mut lines = Vec::new();

@@ -15,6 +15,8 @@ const STRIPE_SECRET: &str = "whsec_netOfTheTests0123456789";
 const ADYEN_SECRET: &str = "44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056";
 const AUTHORIZE_NET_SECRET: &str = "0f1e2d3c4b5a69780f1e2d3c4b5a69780f1e2d3c4b5a69780f1e2d3c4b5a6978\
     0f1e2d3c4b5a69780f1e2d3c4b5a69780f1e2d3c4b5a69780f1e2d3c4b5a6978";
+const BRAINTREE_KEY: &str = "public_example1";
+const BRAINTREE_SECRET: &str = "0123456789abcdef0123456789abcdef";
 const PLAIN_SECRET: &str = "secret-of-the-webhooks-0123456789";
 const CYBERSOURCE_SECRET: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
@@ -24,9 +26,10 @@ fn pairs(all: &[(&str, &str)]) -> Value {
 
 /// An account of each provider that sends webhooks, with its secret: provider, account, secret, and
 /// what the provider calls the merchant.
-const ALL: [(Provider, &str, &str, &str); 7] = [
+const ALL: [(Provider, &str, &str, &str); 8] = [
     (Provider::Adyen, "adyen-backup", ADYEN_SECRET, ADYEN_MERCHANT),
     (Provider::AuthorizeNet, "authorize-net", AUTHORIZE_NET_SECRET, ""),
+    (Provider::Braintree, "braintree", BRAINTREE_SECRET, BRAINTREE_KEY),
     (Provider::Checkout, "checkout", PLAIN_SECRET, ""),
     (Provider::Cybersource, "cybersource", CYBERSOURCE_SECRET, ""),
     (Provider::Stripe, "stripe-primary", STRIPE_SECRET, ""),
@@ -51,7 +54,16 @@ async fn store(net: &Net, provider: Provider) {
             ];
             ("AuthorizeNet", "authorize-net", pairs(&all))
         }
-        Provider::Braintree => return,
+        Provider::Braintree => {
+            let all = [
+                ("PublicKey", BRAINTREE_KEY),
+                ("PrivateKey", BRAINTREE_SECRET),
+                ("MerchantAccountId", "shop_usd"),
+                ("Currency", "USD"),
+                ("Environment", "Test"),
+            ];
+            ("Braintree", "braintree", pairs(&all))
+        }
         Provider::Checkout => {
             let key = ("SecretKey", "sk_sbox_netOfTheTests0123456789");
             ("Checkout", "checkout", pairs(&[key, ("WebhookSignatureKey", PLAIN_SECRET)]))
@@ -197,7 +209,13 @@ const MEETINGS: [(&str, Moment, u32, Option<Effect>); 6] = [
 #[tokio::test]
 async fn a_payment_ends_the_same_whichever_of_answer_and_webhook_comes_first() {
     let net = net().await;
-    for provider in [Provider::Adyen, Provider::Checkout, Provider::Stripe, Provider::Worldpay] {
+    for provider in [
+        Provider::Adyen,
+        Provider::Braintree,
+        Provider::Checkout,
+        Provider::Stripe,
+        Provider::Worldpay,
+    ] {
         for my_ref in [None, Some("ORD-1001")] {
             let mut all = Vec::new();
             for (name, when, times, effect) in MEETINGS {
@@ -288,8 +306,10 @@ async fn what_is_pending_at_each_provider_ends_by_its_webhook() {
         let held = Order::new(account, "10.50", "USD").authorize(&net).await;
         let id = text(&held, "transactionId");
         // Some answer with what became of it. Their answers are lost.
-        let at_once =
-            matches!(provider, Provider::AuthorizeNet | Provider::Cybersource | Provider::Stripe);
+        let at_once = matches!(
+            provider,
+            Provider::AuthorizeNet | Provider::Braintree | Provider::Cybersource | Provider::Stripe
+        );
         if at_once {
             let fault = Fault::once(Effect::Cut).on(Operation::Capture);
             net.sandbox.fault(fault).unwrap();
@@ -324,7 +344,13 @@ async fn what_is_pending_at_each_provider_ends_by_its_webhook() {
 #[tokio::test]
 async fn a_refund_that_fails_later_is_taken_back() {
     let net = net().await;
-    for provider in [Provider::Adyen, Provider::Checkout, Provider::Stripe, Provider::Worldpay] {
+    for provider in [
+        Provider::Adyen,
+        Provider::Braintree,
+        Provider::Checkout,
+        Provider::Stripe,
+        Provider::Worldpay,
+    ] {
         net.sandbox.reset();
         let paid = Order::new(account_of(provider), "10.50", "USD").charge(&net).await;
         let id = text(&paid, "transactionId");
@@ -404,8 +430,58 @@ async fn nobody_but_the_accounts_provider_is_believed() {
     ] {
         assert_eq!(post(&net, &path, headers, body).await, expected, "{headers:?}");
     }
-    let get = net.send("GET", &path, None).await.unwrap();
-    assert_eq!(get.status, 405);
+}
+
+/// What a gateway that asks for a proof is answered.
+async fn asked(net: &Net, account: &str, query: &str) -> (u16, String) {
+    let client = net.client(Http::Two).without_key();
+    let path = format!("/Webhooks/{MERCHANT}/{account}{query}");
+    let answer = client.send("GET", &path, None).await.unwrap();
+    (answer.status, answer.text())
+}
+
+#[tokio::test]
+async fn braintree_gets_a_proof_that_it_is_heard_and_nobody_else_gets_anything_signed() {
+    let net = net().await;
+    let challenge = "20f9f8ed05f77439fe955c977e4c8a53";
+    let key = boring::sha::sha1(BRAINTREE_SECRET.as_bytes());
+    let told = boring::hash::hmac_sha1(&key, challenge.as_bytes()).unwrap();
+    let told: String = told.iter().map(|byte| format!("{byte:02x}")).collect();
+    let query = format!("?bt_challenge={challenge}");
+    let expected = (200, format!("{BRAINTREE_KEY}|{told}"));
+    assert_eq!(asked(&net, "braintree", &query).await, expected);
+    let notification = "?bt_challenge=PG5vdGlmaWNhdGlvbj48a2luZD5j";
+    for (account, query) in [
+        ("braintree", ""),
+        ("braintree", notification),
+        ("stripe-primary", &query),
+        ("nobody", &query),
+    ] {
+        let (status, body) = asked(&net, account, query).await;
+        assert_eq!(status, 400, "{account} {query}: {body}");
+        assert!(body.contains("\"code\":\"webhook-refused\""), "{account} {query}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_charge_whose_settlement_is_declined_at_braintree_is_taken_back_for_good() {
+    let net = net().await;
+    let hook = |denies| Hook { denies, ..hook(&net, Provider::Braintree, Moment::Asked) };
+    net.sandbox.hook(hook(true)).unwrap();
+    let charged = Order::new("braintree", "10.50", "USD").charge(&net).await;
+    let held = Order::new("braintree", "4.20", "USD").authorize(&net).await;
+    let (charged, held) = (text(&charged, "transactionId"), text(&held, "transactionId"));
+    assert_eq!(change(&net, "capture", &held, "4.20").await.status, 200);
+    // That it was settled comes late.
+    net.sandbox.hook(hook(false)).unwrap();
+    net.sandbox.tell(Provider::Braintree).await.unwrap();
+    let told = net.sandbox.told();
+    assert!(told.len() == 4 && told.iter().all(|told| told.status == Some(200)), "{told:?}");
+    let found = transaction(&net, &charged).await;
+    assert_eq!(found["state"], "Declined", "{found}");
+    let found = transaction(&net, &held).await;
+    assert_eq!(found["changes"][0]["outcome"], "declined", "{found}");
+    assert_eq!(found["capturedAmount"].to_string(), "0.0", "{found}");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Cards that can be charged once or are in the vault, payments, and what is done to them.
 
-use super::{Braintree, Route, answered, invalid, new_id, not_found, refuse};
+use super::{Braintree, Route, answered, invalid, new_id, new_payment_id, not_found, refuse};
 use crate::sandbox::balance::Balance;
 use crate::sandbox::ledger::{Entry, Outcome};
 use crate::sandbox::shape::text;
@@ -105,7 +105,7 @@ impl Braintree {
             .ok_or_else(|| invalid("81531", "Amount must be greater than zero."))?;
         let charges = route == Route::Charge;
         let mut made = Payment {
-            id: new_id("dHJhbnNhY3Rpb25f"),
+            id: new_payment_id("transaction"),
             refunds: None,
             amount,
             balance: Balance::new(amount.minor(), charges),
@@ -157,7 +157,7 @@ impl Braintree {
         let too_much = |_: &'static str| invalid("91521", "Refund amount is too large.");
         payment.balance.refund(amount.minor()).map_err(too_much)?;
         let made = Payment {
-            id: new_id("cmVmdW5kXw"),
+            id: new_payment_id("refund"),
             refunds: Some(payment.id.clone()),
             amount,
             balance: Balance::new(amount.minor(), true),

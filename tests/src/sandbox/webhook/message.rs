@@ -2,25 +2,24 @@
 
 use super::{Hook, Message};
 use crate::sandbox::Provider;
+use crate::sandbox::braintree::legacy_id;
 use crate::sandbox::ledger::{Entry, Outcome, now_ms};
 use boring::base64::encode_block;
-use boring::hash::{hmac_sha256, hmac_sha512};
+use boring::hash::{hmac_sha1, hmac_sha256, hmac_sha512};
+use boring::sha::sha1;
+use model::{Amount, Currency};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 const JSON: &str = "application/json";
 
-/// Whether the sandbox plays the webhooks of a provider.
-pub(super) fn is_played(provider: Provider) -> bool {
-    provider != Provider::Braintree
-}
-
-/// Tells of `entry`, whose payment was made by `first`. None: its webhooks are not played.
+/// Tells of `entry`, whose payment was made by `first`. None: its provider does not tell of such.
 pub(super) fn of(hook: &Hook, entry: &Entry, first: Option<&Entry>) -> Option<Message> {
     let good = entry.outcome == Outcome::Approved && !hook.denies;
     Some(match hook.provider {
         Provider::Adyen => adyen(hook, entry, good),
         Provider::AuthorizeNet => authorize_net(hook, entry),
-        Provider::Braintree => return None,
+        Provider::Braintree => return braintree(hook, entry, good),
         Provider::Checkout => checkout(hook, entry, good),
         Provider::Cybersource => cybersource(hook, entry),
         Provider::Stripe => stripe(hook, entry, first, good),
@@ -94,6 +93,47 @@ fn authorize_net(hook: &Hook, entry: &Entry) -> Message {
     let told = hmac_sha512(hook.secret.as_bytes(), body.as_bytes()).unwrap_or([0; 64]);
     let header = format!("sha512={}", hex(&told).to_uppercase());
     Message { content_type: JSON, headers: vec![("x-anet-signature", header)], body }
+}
+
+/// It tells of settlement only, in a form with a document in it.
+fn braintree(hook: &Hook, entry: &Entry, good: bool) -> Option<Message> {
+    let (what, refunded) = match entry.operation {
+        "capture" | "charge" => ("sale", None),
+        "refund" => ("credit", Some(&entry.payment)),
+        _ => return None,
+    };
+    let kind = if good { "transaction_settled" } else { "transaction_settlement_declined" };
+    let (status, code) = if good { ("settled", "4000") } else { ("settlement_declined", "4001") };
+    let of = refunded.and_then(|id| legacy_id(id)).map_or(String::new(), |id| {
+        format!("<refunded-transaction-id>{id}</refunded-transaction-id>")
+    });
+    let money = Currency::parse(currency(entry)).ok()?;
+    let document = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<notification>\n  \
+         <timestamp type=\"datetime\">2026-06-13T14:18:13Z</timestamp>\n  <kind>{kind}</kind>\n  \
+         <subject>\n    <transaction>\n      <id>{}</id>\n      <status>{status}</status>\n      \
+         <type>{what}</type>\n      <currency-iso-code>{}</currency-iso-code>\n      \
+         <amount>{}</amount>\n      <order-id>{}</order-id>\n      {of}\n      \
+         <processor-settlement-response-code>{code}</processor-settlement-response-code>\n    \
+         </transaction>\n  </subject>\n</notification>\n",
+        legacy_id(&entry.id)?,
+        money.code(),
+        Amount::new(entry.amount?, money).ok()?.decimal(),
+        entry.reference.as_deref().unwrap_or_default(),
+    );
+    let payload = in_lines(&encode_block(document.as_bytes()));
+    // It fails only where memory does.
+    let told = hmac_sha1(&sha1(hook.secret.as_bytes()), payload.as_bytes()).unwrap_or_default();
+    let signature = format!("{}|{}", hook.account, hex(&told));
+    let escaped = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let body = format!("bt_signature={}&bt_payload={}", escaped(&signature), escaped(&payload));
+    Some(Message { content_type: "application/x-www-form-urlencoded", headers: Vec::new(), body })
+}
+
+/// Base64 in lines of 60 characters, each with its end.
+fn in_lines(base64: &str) -> String {
+    let lines = base64.as_bytes().chunks(60).map(String::from_utf8_lossy);
+    lines.map(|line| format!("{line}\n")).collect()
 }
 
 fn checkout(hook: &Hook, entry: &Entry, good: bool) -> Message {
