@@ -37,7 +37,7 @@ pub(super) struct Instrument<'a> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Told {
-    client_reference_information: super::answer::ClientReference,
+    client_reference_information: Option<super::answer::ClientReference>,
     status: String,
     token_information: Kept,
 }
@@ -57,7 +57,9 @@ struct Named {
 /// The merchant's name for the card that is kept since this answer.
 pub(super) fn told<C>(operation: &Operation<C>, answer: &Answer<'_>) -> Option<Secret> {
     let told: Told = answer.json().filter(|_| matches!(answer.status, 200 | 201))?;
-    let is_ours = told.client_reference_information.code.as_deref() == Some(&*operation.key);
+    let key = told.client_reference_information.and_then(|reference| reference.code);
+    // Where it is not repeated, the rest of the answer counts all the same.
+    let is_ours = key.is_none_or(|key| *key == *operation.key);
     let is_done = operation.kind() != Kind::Tokenize || told.status == "AUTHORIZED";
     told.token_information.name().filter(|_| is_ours && is_done).map(Secret::new)
 }
