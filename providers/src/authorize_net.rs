@@ -7,6 +7,7 @@
 use crate::environment::{self, Hosts};
 use crate::agreed;
 use crate::credentials::{CredentialSpec, Form, Identity};
+use crate::pursuit::{Pursuit, Trail};
 use crate::webhook::{Delivery, Unproven};
 use crate::wire::{Answer, Body, HeaderText, Request};
 use crate::{CREDENTIALS, Cx, Declines, Found, Gateway, Lost, Provider, Refusal, Step, Validity};
@@ -172,7 +173,7 @@ impl Provider for AuthorizeNet {
 
     fn inquiry(&self, lost: &Lost<'_>, cx: &Cx<'_>) -> Result<Request, Refusal> {
         match lost.kind {
-            Kind::Authorize | Kind::Charge | Kind::Refund => unsettled(cx),
+            Kind::Authorize | Kind::Charge | Kind::Refund => unsettled(0, cx),
             Kind::Capture | Kind::Void => {
                 details(transaction_id(lost.payment.unwrap_or_default())?, cx)
             }
@@ -182,6 +183,16 @@ impl Provider for AuthorizeNet {
 
     fn found(&self, lost: &Lost<'_>, answer: &Answer<'_>) -> Found {
         lost::found(lost, answer)
+    }
+
+    fn pursue(
+        &self,
+        lost: &Lost<'_>,
+        trail: &mut Trail,
+        answer: &Answer<'_>,
+        cx: &Cx<'_>,
+    ) -> Pursuit {
+        lost::pursue(lost, trail, answer, cx)
     }
 
     fn notices(&self, delivery: &Delivery<'_>, cx: &Cx<'_>) -> Result<Vec<Notice>, Unproven> {
@@ -211,6 +222,19 @@ enum Envelope<'a> {
     Details { merchant_authentication: Merchant<'a>, trans_id: &'a str },
     #[serde(rename = "getUnsettledTransactionListRequest", rename_all = "camelCase")]
     Unsettled { merchant_authentication: Merchant<'a>, sorting: Sorting, paging: Paging },
+    #[serde(rename = "getSettledBatchListRequest", rename_all = "camelCase")]
+    Batches {
+        merchant_authentication: Merchant<'a>,
+        first_settlement_date: String,
+        last_settlement_date: String,
+    },
+    #[serde(rename = "getTransactionListRequest", rename_all = "camelCase")]
+    Settled {
+        merchant_authentication: Merchant<'a>,
+        batch_id: &'a str,
+        sorting: Sorting,
+        paging: Paging,
+    },
 }
 
 #[derive(Serialize)]
@@ -230,7 +254,23 @@ struct Sorting {
 #[derive(Serialize)]
 struct Paging {
     limit: String,
-    offset: &'static str,
+    offset: String,
+}
+
+// === impl Sorting ===
+
+impl Sorting {
+    const NEWEST_FIRST: Self = Self { order_by: "submitTimeUTC", order_descending: true };
+}
+
+// === impl Paging ===
+
+impl Paging {
+    /// A page, counted from 0. Authorize.Net counts from 1.
+    fn of(page: u32) -> Self {
+        let offset = page.saturating_add(1).to_string();
+        Self { limit: lost::LIST_MAX.to_string(), offset }
+    }
 }
 
 // === impl Merchant ===
@@ -259,12 +299,33 @@ fn details(transaction: &str, cx: &Cx<'_>) -> Result<Request, Refusal> {
     post(&envelope, cx).map(Request::harmless)
 }
 
-/// Everything that is not settled yet, the newest first.
-fn unsettled(cx: &Cx<'_>) -> Result<Request, Refusal> {
+/// A page of what is not settled yet, the newest first.
+fn unsettled(page: u32, cx: &Cx<'_>) -> Result<Request, Refusal> {
     let envelope = Envelope::Unsettled {
         merchant_authentication: Merchant::of(cx)?,
-        sorting: Sorting { order_by: "submitTimeUTC", order_descending: true },
-        paging: Paging { limit: lost::LIST_MAX.to_string(), offset: "1" },
+        sorting: Sorting::NEWEST_FIRST,
+        paging: Paging::of(page),
+    };
+    post(&envelope, cx).map(Request::harmless)
+}
+
+/// The batches that were settled between two times.
+fn batches([first, last]: [String; 2], cx: &Cx<'_>) -> Result<Request, Refusal> {
+    let envelope = Envelope::Batches {
+        merchant_authentication: Merchant::of(cx)?,
+        first_settlement_date: first,
+        last_settlement_date: last,
+    };
+    post(&envelope, cx).map(Request::harmless)
+}
+
+/// A page of what was settled with a batch.
+fn settled_with(batch: &str, page: u32, cx: &Cx<'_>) -> Result<Request, Refusal> {
+    let envelope = Envelope::Settled {
+        merchant_authentication: Merchant::of(cx)?,
+        batch_id: batch,
+        sorting: Sorting::NEWEST_FIRST,
+        paging: Paging::of(page),
     };
     post(&envelope, cx).map(Request::harmless)
 }

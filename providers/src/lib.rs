@@ -17,6 +17,7 @@ mod declines;
 mod environment;
 pub mod funds;
 mod means;
+pub mod pursuit;
 mod stored;
 mod three_ds;
 mod validity;
@@ -24,6 +25,7 @@ pub mod webhook;
 pub mod wire;
 pub use credentials::CredentialSpec;
 pub use declines::Declines;
+use pursuit::{Pursuit, Trail};
 pub use validity::Validity;
 use webhook::{Delivery, Receipt, Unproven};
 use wire::{Answer, Request};
@@ -145,6 +147,17 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     /// Reads the answer to that question.
     fn found(&self, _lost: &Lost<'_>, _answer: &Answer<'_>) -> Found {
         Found::Unclear
+    }
+
+    /// What follows an answer to that question. Most need one only.
+    fn pursue(
+        &self,
+        lost: &Lost<'_>,
+        _trail: &mut Trail,
+        answer: &Answer<'_>,
+        _cx: &Cx<'_>,
+    ) -> Pursuit {
+        Pursuit::Found(self.found(lost, answer))
     }
 
     /// How long after an operation was sent "there is no such payment" is not to be believed,

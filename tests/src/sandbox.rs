@@ -329,6 +329,16 @@ impl Sandbox {
         lock(&self.world.hooks).told()
     }
 
+    /// Settles what waits for it, where a provider settles at all.
+    pub fn settle(&self) {
+        self.world.settle();
+    }
+
+    /// Forgets the faults, and nothing else.
+    pub fn calm(&self) {
+        *lock(&self.world.faults) = Faults::default();
+    }
+
     /// Forgets everything: payments, keys, ledger, faults, who wants to hear.
     pub fn reset(&self) {
         self.world.reset();
@@ -394,6 +404,10 @@ impl World {
         }
         self.faulty.store(true, Ordering::Release);
         Ok(())
+    }
+
+    fn settle(&self) {
+        lock(&self.players.authorize_net).settle();
     }
 
     fn reset(&self) {

@@ -100,6 +100,7 @@ pub(super) fn validity(answer: &Answer<'_>) -> Validity {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Told {
+    pub(super) batch_list: Option<Vec<Batch>>,
     /// The customer who has the card that is kept, and the card.
     customer_profile_id: Option<String>,
     customer_payment_profile_id_list: Option<Vec<String>>,
@@ -201,6 +202,15 @@ pub(super) struct Summary {
     pub(super) submitted: String,
     pub(super) trans_id: String,
     pub(super) transaction_status: String,
+}
+
+/// What was settled at one time.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Batch {
+    pub(super) batch_id: String,
+    #[serde(rename = "settlementTimeUTC")]
+    pub(super) settled: String,
 }
 
 /// A number as it was written, with quotes or without. It never becomes a float.

@@ -1,5 +1,6 @@
 //! Authorize.Net's transactions, as its API reference describes the JSON form of them.
 
+mod batch;
 mod order;
 mod parameters;
 mod payment;
@@ -28,6 +29,10 @@ pub(super) struct AuthorizeNet {
     transactions: Recent<String, Transaction>,
     /// By the name of the card.
     profiles: Recent<String, profile::Profile>,
+    /// What was settled, the first first.
+    batches: Vec<batch::Batch>,
+    /// How often something was.
+    settlements: usize,
 }
 
 /// A request that was understood.
@@ -40,9 +45,11 @@ pub(super) struct Order {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Route {
+    Batches,
     Create,
     Details,
     Keep,
+    Settled,
     Unsettled,
 }
 
@@ -100,7 +107,7 @@ impl Default for AuthorizeNet {
     fn default() -> Self {
         let (transactions, profiles) =
             (Recent::new(TRANSACTIONS_MAX), Recent::new(TRANSACTIONS_MAX));
-        Self { transactions, profiles }
+        Self { transactions, profiles, batches: Vec::new(), settlements: 0 }
     }
 }
 
@@ -127,10 +134,12 @@ impl AuthorizeNet {
     /// Executes an order.
     pub(super) fn execute(&mut self, order: Order, _: Option<Claim>, books: &Books) -> Answer {
         match order.route {
+            Route::Batches => self.list_batches(&order.parameters),
             Route::Create => self.create(&order.parameters, books),
             Route::Details => self.details(&order.parameters),
             Route::Keep => self.keep_card(&order.parameters),
-            Route::Unsettled => self.unsettled(&order.parameters),
+            Route::Settled => self.settled(&order.parameters),
+            Route::Unsettled => self.list(None, &order.parameters),
         }
     }
 
@@ -162,7 +171,9 @@ impl Order {
     fn operation(&self) -> Operation {
         match self.route {
             Route::Create => {}
-            Route::Details | Route::Unsettled => return Operation::Read,
+            Route::Batches | Route::Details | Route::Settled | Route::Unsettled => {
+                return Operation::Read;
+            }
             Route::Keep => return Operation::Keep,
         }
         match text(&self.parameters, "/transactionRequest/transactionType").unwrap_or_default() {
@@ -182,7 +193,9 @@ impl Route {
         match name {
             "createCustomerProfileRequest" => Some(Self::Keep),
             "createTransactionRequest" => Some(Self::Create),
+            "getSettledBatchListRequest" => Some(Self::Batches),
             "getTransactionDetailsRequest" => Some(Self::Details),
+            "getTransactionListRequest" => Some(Self::Settled),
             "getUnsettledTransactionListRequest" => Some(Self::Unsettled),
             _ => None,
         }
@@ -190,9 +203,11 @@ impl Route {
 
     fn fields(self) -> &'static [Field] {
         match self {
+            Self::Batches => parameters::BATCHES,
             Self::Create => parameters::CREATE,
             Self::Details => parameters::DETAILS,
             Self::Keep => parameters::KEEP,
+            Self::Settled => parameters::SETTLED,
             Self::Unsettled => parameters::UNSETTLED,
         }
     }

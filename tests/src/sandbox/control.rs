@@ -32,6 +32,10 @@ pub(super) async fn answer(world: &Arc<World>, request: http::Request<Incoming>)
             }
             Answer::json(200, &json!({}))
         }
+        (Method::POST, "/settle") => {
+            world.settle();
+            Answer::json(200, &json!({}))
+        }
         (Method::POST, "/reset") => {
             world.reset();
             Answer::json(200, &json!({}))
@@ -39,7 +43,7 @@ pub(super) async fn answer(world: &Arc<World>, request: http::Request<Incoming>)
         (Method::GET, "/ready") => Answer::json(200, &json!({})),
         _ => problem(
             404,
-            "GET ledger, GET or POST faults, POST keys, GET or POST webhooks, POST webhooks/send, POST reset, GET ready",
+            "GET ledger, GET or POST faults, POST keys, GET or POST webhooks, POST webhooks/send, POST settle, POST reset, GET ready",
         ),
     }
 }

@@ -46,6 +46,11 @@ impl<K: Clone + Eq + Hash, V> Recent<K, V> {
         }
     }
 
+    /// All values, in no order.
+    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.entries.values_mut()
+    }
+
     /// The values, latest first.
     pub(super) fn latest(&self) -> impl Iterator<Item = &V> {
         self.order.iter().rev().filter_map(|key| self.entries.get(key))

@@ -2,10 +2,13 @@
 
 use super::journey::{NOT_ASKED, SOLD, Sale, doubts, lives, sells};
 use super::order::{Order, account, ledger, text, verdict};
+use super::webhooks::until;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tests::net::Net;
+use tests::net::client::Answer;
 use tests::sandbox::Provider;
+use tests::sandbox::fault::{Effect, Fault, Operation};
 use tests::sandbox::standing::Standing;
 
 const ACCOUNT: &str = "authorize-net";
@@ -98,6 +101,57 @@ async fn what_authorize_net_may_have_done_is_unknown_and_then_found_by_its_numbe
     let (is_carried_out, last) = doubts.last().unwrap();
     assert!(is_carried_out);
     found(&net, last).await;
+}
+
+/// Has Authorize.Net settle before anybody can ask it.
+async fn settled_unseen(net: &Net, operation: Operation, order: Order) -> Answer {
+    let unasked = Fault::standing(Effect::Status(503)).before();
+    net.sandbox.fault(unasked.at(Provider::AuthorizeNet).on(Operation::Read)).unwrap();
+    net.sandbox.fault(Fault::once(Effect::Cut).on(operation)).unwrap();
+    let answer = match operation {
+        Operation::Refund => order.refund(net).await,
+        _ => order.charge(net).await,
+    };
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    net.sandbox.settle();
+    net.sandbox.calm();
+    answer
+}
+
+#[tokio::test]
+async fn what_authorize_net_has_settled_meanwhile_is_found_in_a_batch() {
+    let net = net().await;
+    let order = || Order::new(ACCOUNT, "10.50", "USD");
+    let paid = order().charge(&net).await;
+    net.sandbox.settle();
+    let lost = settled_unseen(&net, Operation::Charge, order()).await;
+    found(&net, &text(&lost, "transactionId")).await;
+    let refund = order().of(&text(&paid, "gatewayReference"));
+    settled_unseen(&net, Operation::Refund, refund).await;
+    let paid = text(&paid, "transactionId");
+    let told = until(&net, &paid, |found| found["changes"][0]["outcome"] == "approved").await;
+    assert_eq!(told["state"], "Refunded");
+    assert_eq!(net.sandbox.ledger().len(), 3, "{:?}", ledger(&net));
+}
+
+#[tokio::test]
+async fn what_authorize_net_did_not_do_is_in_no_batch_and_stays_unknown() {
+    let net = net().await;
+    let order = || Order::new(ACCOUNT, "10.50", "USD");
+    let cut = Fault::once(Effect::Cut).before().at(Provider::AuthorizeNet);
+    net.sandbox.fault(cut.on(Operation::Charge)).unwrap();
+    let lost = order().charge(&net).await;
+    assert_eq!(verdict(&lost), "202 Accepted Unknown null false", "{}", lost.text());
+    assert_eq!(order().charge(&net).await.status, 200);
+    net.sandbox.settle();
+    // The list, the list of batches, and what is in the batch.
+    let before = net.sandbox.questions();
+    while net.sandbox.questions() < before + 4 {
+        tokio::time::sleep(tests::net::PAUSE).await;
+    }
+    let path = format!("/Transactions/{}", text(&lost, "transactionId"));
+    let told = net.send("GET", &path, None).await.unwrap();
+    assert_eq!(text(&told, "state"), "Unknown", "{}", told.text());
 }
 
 /// Waits until the list has told what became of it.

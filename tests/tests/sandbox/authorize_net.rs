@@ -33,6 +33,48 @@ fn code(answer: &Value) -> &str {
 }
 
 #[tokio::test]
+async fn what_is_settled_leaves_the_list_and_is_in_a_batch() {
+    let talk = Talk::start();
+    let list = async |name: &str, rest: &str| ask(&talk, name, rest).await;
+    let page =
+        |limit: u32, offset: u32| format!(r#""paging":{{"limit":"{limit}","offset":"{offset}"}}"#);
+    let unsettled = async |rest: &str| list("getUnsettledTransactionListRequest", rest).await;
+    for number in 1..=3 {
+        let charge = format!(
+            r#""transactionRequest":{{"transactionType":"authCaptureTransaction","amount":"10.99",
+               "payment":{CARD},"order":{{"invoiceNumber":"n-{number}"}}}}"#
+        );
+        assert_eq!(code(&ask(&talk, "createTransactionRequest", &charge).await), "I00001");
+    }
+    pay(&talk, &format!(r#""payment":{CARD}"#)).await;
+    let numbers = |told: &Value| {
+        let all = told["transactions"].as_array().cloned().unwrap_or_default();
+        let number = |one: &Value| one["invoiceNumber"].as_str().unwrap_or_default().to_owned();
+        all.iter().map(number).collect::<Vec<_>>()
+    };
+    let batches = r#""firstSettlementDate":"2026-01-01T00:00:00Z","lastSettlementDate":"2026-03-01T00:00:00Z""#;
+    assert_eq!(code(&list("getSettledBatchListRequest", batches).await), "E00003");
+    let none = list("getSettledBatchListRequest", r#""includeStatistics":false"#).await;
+    assert_eq!(code(&none), "I00004");
+    assert_eq!(numbers(&unsettled(&page(2, 2)).await), ["n-2", "n-1"]);
+    talk.sandbox.settle();
+    talk.sandbox.settle();
+    // What is only held stays.
+    assert_eq!(numbers(&unsettled(&page(9, 1)).await), [""]);
+    let told = list("getSettledBatchListRequest", r#""includeStatistics":false"#).await;
+    let [batch] = &told["batchList"].as_array().unwrap()[..] else { panic!("{told}") };
+    let of = |page: &str| format!(r#""batchId":{},{page}"#, batch["batchId"]);
+    let settled = async |page: String| list("getTransactionListRequest", &of(&page)).await;
+    let told = settled(page(2, 1)).await;
+    assert_eq!(numbers(&told), ["n-3", "n-2"]);
+    assert_eq!(told["transactions"][0]["transactionStatus"], "settledSuccessfully");
+    assert_eq!(numbers(&settled(page(2, 2)).await), ["n-1"]);
+    assert_eq!(code(&settled(page(2, 3)).await), "I00004");
+    let unknown = format!(r#""batchId":"1",{}"#, page(1, 1));
+    assert_eq!(code(&list("getTransactionListRequest", &unknown).await), "E00040");
+}
+
+#[tokio::test]
 async fn a_card_is_kept_for_a_customer_and_charged_by_both_names() {
     let talk = Talk::start();
     let profile = format!(r#""merchantCustomerId":"m-1","paymentProfiles":{{"payment":{CARD}}}"#);

@@ -161,21 +161,45 @@ pub(super) const DETAILS: &[Field] = &[
     required("transId", Shape::Text(20)),
 ];
 
+/// `getSettledBatchListRequest`
+pub(super) const BATCHES: &[Field] = &[
+    required("merchantAuthentication", Shape::Object(MERCHANT)),
+    optional("clientId", Shape::Text(30)),
+    optional("refId", Shape::Text(20)),
+    optional("includeStatistics", Shape::Boolean),
+    optional("firstSettlementDate", Shape::Text(30)),
+    optional("lastSettlementDate", Shape::Text(30)),
+];
+
+/// `getTransactionListRequest`
+pub(super) const SETTLED: &[Field] = &[
+    required("merchantAuthentication", Shape::Object(MERCHANT)),
+    optional("clientId", Shape::Text(30)),
+    optional("refId", Shape::Text(20)),
+    required("batchId", Shape::Text(20)),
+    SORTING,
+    PAGING,
+];
+
 /// `getUnsettledTransactionListRequest`
 pub(super) const UNSETTLED: &[Field] = &[
     required("merchantAuthentication", Shape::Object(MERCHANT)),
     optional("clientId", Shape::Text(30)),
     optional("refId", Shape::Text(20)),
     optional("status", Shape::Word(&["any", "pendingApproval"])),
-    optional(
-        "sorting",
-        Shape::Object(&[
-            required("orderBy", Shape::Word(&["id", "submitTimeUTC"])),
-            required("orderDescending", Shape::Boolean),
-        ]),
-    ),
-    optional(
-        "paging",
-        Shape::Object(&[required("limit", Shape::Text(4)), required("offset", Shape::Text(6))]),
-    ),
+    SORTING,
+    PAGING,
 ];
+
+const SORTING: Field = optional(
+    "sorting",
+    Shape::Object(&[
+        required("orderBy", Shape::Word(&["id", "submitTimeUTC"])),
+        required("orderDescending", Shape::Boolean),
+    ]),
+);
+
+const PAGING: Field = optional(
+    "paging",
+    Shape::Object(&[required("limit", Shape::Text(4)), required("offset", Shape::Text(6))]),
+);

@@ -25,6 +25,8 @@ pub(super) struct Transaction {
     reference: Option<String>,
     /// Milliseconds since 1970.
     made: u64,
+    /// The batch that it was settled with.
+    batch: Option<String>,
     checks: (&'static str, &'static str),
 }
 
@@ -60,6 +62,9 @@ const BY_AMOUNT: &[Wrong] = &[
     Wrong("2", "65", "This transaction has been declined."),
     Wrong("2", "254", "This transaction has been declined."),
 ];
+
+/// How many transactions a page shows, at most.
+const PAGE_MAX: usize = 1_000;
 
 /// The post code of the payer that asks for a decline.
 const DECLINED_ZIP: &str = "46282";
@@ -139,6 +144,9 @@ impl AuthorizeNet {
     /// What was captured and is not settled can be voided as well.
     fn void(&mut self, request: &Value, books: &Books) -> Result<Value, Wrong> {
         let (_, payment) = self.referred(request)?;
+        if payment.batch.is_some() {
+            return Err(NOT_FOUND);
+        }
         if payment.balance.voided || payment.balance.refunded > 0 {
             return Err(VOIDED);
         }
@@ -163,6 +171,7 @@ impl AuthorizeNet {
             balance: Balance::default(),
             invoice: invoice(request),
             made: now_ms(),
+            batch: None,
             ..payment.clone()
         };
         made.write("refund", amount, books);
@@ -193,18 +202,20 @@ impl AuthorizeNet {
         }
     }
 
-    /// Everything, the newest first: nothing is ever settled here.
-    pub(super) fn unsettled(&self, parameters: &Value) -> Answer {
-        let limit = text(parameters, "/paging/limit").and_then(|limit| limit.parse().ok());
-        let shown: Vec<Value> = self
-            .transactions
-            .latest()
-            .filter(|made| made.wrong.is_none_or(|wrong| wrong.0 == "2"))
-            .take(limit.unwrap_or(1_000).min(1_000))
-            .map(Transaction::summary)
-            .collect();
+    /// A page of what is in this batch, or of what is in none, the newest first.
+    pub(super) fn list(&self, batch: Option<&str>, parameters: &Value) -> Answer {
+        let paging = |name: &str| {
+            text(parameters, &format!("/paging/{name}")).and_then(|number| number.parse().ok())
+        };
+        let limit = paging("limit").unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
+        let page: usize = paging("offset").unwrap_or(1).max(1);
+        let all = self.transactions.latest().filter(|made| {
+            made.batch.as_deref() == batch && made.wrong.is_none_or(|wrong| wrong.0 == "2")
+        });
+        let shown = all.skip(page.saturating_sub(1).saturating_mul(limit)).take(limit);
+        let shown: Vec<Value> = shown.map(Transaction::summary).collect();
         if shown.is_empty() {
-            return answer(&json!({"messages": messages("Ok", "I00004", "No records found.")}));
+            return nothing();
         }
         let count = shown.len();
         answer(&json!({
@@ -212,6 +223,11 @@ impl AuthorizeNet {
             "messages": messages("Ok", "I00001", "Successful."),
         }))
     }
+}
+
+/// What is answered where there is nothing to show.
+pub(super) fn nothing() -> Answer {
+    answer(&json!({"messages": messages("Ok", "I00004", "No records found.")}))
 }
 
 fn invoice(request: &Value) -> String {
@@ -244,6 +260,12 @@ impl Wrong {
 // === impl Transaction ===
 
 impl Transaction {
+    /// Goes with a batch, if it waits for one.
+    pub(super) fn settle(&mut self, batch: &str) -> Option<()> {
+        let waits = self.status().ends_with("PendingSettlement");
+        waits.then(|| self.batch = Some(batch.to_owned()))
+    }
+
     fn from_request(request: &Value, kind: Kind) -> Result<Self, Wrong> {
         let amount = request_amount(request).ok_or(FIELD)?;
         let card = |name: &str| text(request, &format!("/payment/creditCard/{name}"));
@@ -268,6 +290,7 @@ impl Transaction {
             invoice: invoice(request),
             reference: text(request, "/userFields/userField/0/value").map(str::to_owned),
             made: now_ms(),
+            batch: None,
             checks: (address(text(request, "/billTo/zip")), value(card("cardCode"))),
         })
     }
@@ -306,8 +329,10 @@ impl Transaction {
         match (self.wrong, self.kind) {
             (Some(Wrong("2", ..)), _) => "declined",
             (Some(_), _) => "generalError",
+            (None, Kind::Refund) if self.batch.is_some() => "refundSettledSuccessfully",
             (None, Kind::Refund) => "refundPendingSettlement",
             (None, _) if self.balance.voided => "voided",
+            (None, _) if self.batch.is_some() => "settledSuccessfully",
             (None, _) if self.balance.captured > 0 => "capturedPendingSettlement",
             (None, _) => "authorizedPendingCapture",
         }
