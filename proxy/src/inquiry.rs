@@ -109,7 +109,8 @@ impl Asker<'_> {
     ) -> Result<Prepared<'a>, &'static str> {
         let now = self.vault.moment(clock::now_millis());
         let question = Question::of(payment, change).ok_or("it has no attempt")?;
-        let provider = providers::by_gateway(question.provider).ok_or("its gateway is not known")?;
+        let provider =
+            providers::by_gateway(question.provider).ok_or("its gateway is not known")?;
         let brought = "its credentials came with the request and were not kept";
         let account = self.vault.account(merchant, question.account.ok_or(brought)?);
         let account = account.ok().flatten().ok_or("its account is gone")?;
