@@ -317,8 +317,11 @@ mod tests {
     }
 
     fn batches(ids: impl Iterator<Item = usize>) -> Value {
-        let batch = |id| json!({"batchId": id, "settlementTimeUTC": "2026-06-17T00:00:00Z"});
-        json!({"batchList": ids.map(|id| batch((7_354_000 + id).to_string())).collect::<Vec<_>>()})
+        let one = |id| {
+            let id = format!("7354{id:03}");
+            json!({"batchId": id, "settlementTimeUTC": "2026-06-17T00:00:00Z"})
+        };
+        json!({"batchList": ids.map(one).collect::<Vec<_>>()})
     }
 
     #[test]

@@ -108,9 +108,10 @@ async fn settled_unseen(net: &Net, operation: Operation, order: Order) -> Answer
     let unasked = Fault::standing(Effect::Status(503)).before();
     net.sandbox.fault(unasked.at(Provider::AuthorizeNet).on(Operation::Read)).unwrap();
     net.sandbox.fault(Fault::once(Effect::Cut).on(operation)).unwrap();
-    let answer = match operation {
-        Operation::Refund => order.refund(net).await,
-        _ => order.charge(net).await,
+    let answer = if operation == Operation::Refund {
+        order.refund(net).await
+    } else {
+        order.charge(net).await
     };
     assert_eq!(answer.status, 202, "{}", answer.text());
     net.sandbox.settle();
