@@ -7,9 +7,10 @@
 
 use super::commit;
 use super::mark::{Mark, MarkFile};
-use super::rows::View;
+use super::rows::{Rows, View};
 use super::space::Space;
 use super::sync::Progress;
+use super::trees::{self, TreeName};
 use super::wal::FrameNumber;
 use sled::Db;
 use std::io;
@@ -20,9 +21,13 @@ use std::time::Duration;
 /// After how many bytes sled flushes. Whoever waits for the disk meanwhile waits for so much.
 const FLUSH_BYTES: usize = 128 << 10;
 
-/// How long it rests after a flush when it is ahead of the log, and how often at the most.
-const REST: Duration = Duration::from_millis(5);
-const RESTS_MAX: u32 = 10;
+/// After how many rows it looks whether it may rest. More at once would be felt by who waits for a
+/// processor.
+const STEP_ROWS: u64 = 8;
+
+/// How long it rests when it is ahead of the log, and how often after each step at the most.
+const REST: Duration = Duration::from_millis(2);
+const RESTS_MAX: u32 = 5;
 
 /// It is to be done when so much of the other file is full, of [`WHOLE`].
 const DONE_AT: u64 = 700;
@@ -71,7 +76,21 @@ fn run(shared: &Shared, target: &Target) {
         if let Err(error) = target.checkpoint(upto, |done| shared.rest(done)) {
             commit::abort("rows could not be put into the trees", &error);
         }
-        shared.done(&target.view);
+        let put = target.view.thaw();
+        shared.done();
+        free(put);
+    }
+}
+
+/// Frees what is in sled now, a few rows at a time.
+fn free(rows: Option<Arc<Rows>>) {
+    // Who is still reading them frees them.
+    let Some(rows) = rows.and_then(Arc::into_inner) else { return };
+    for (nth, row) in (1_u64..).zip(rows.into_each()) {
+        drop(row);
+        if nth.is_multiple_of(STEP_ROWS) {
+            thread::yield_now();
+        }
     }
 }
 
@@ -170,8 +189,7 @@ impl Shared {
         }
     }
 
-    fn done(&self, view: &View) {
-        view.thaw();
+    fn done(&self) {
         self.lock().frozen = None;
         self.changed.notify_all();
     }
@@ -190,27 +208,39 @@ impl State {
 
 impl Target {
     /// Puts what is frozen into sled, durably, and then says so in the mark.
-    /// Between the flushes it says how much is done, of [`WHOLE`].
+    /// After each step it says how much is done, of [`WHOLE`].
     fn checkpoint(&self, upto: FrameNumber, between: impl Fn(u64)) -> Result<(), String> {
         let rows = self.view.frozen().unwrap_or_default();
         let all = rows.count();
         let mut unflushed: usize = 0;
         for (nth, (tree, key, slot)) in (0_u64..).zip(rows.each()) {
-            self.view.trees().put(tree, key, slot.as_deref()).map_err(|error| error.to_string())?;
-            let bytes = slot.as_ref().map_or(0, |record| record.len());
-            unflushed = unflushed.saturating_add(key.len()).saturating_add(bytes);
+            if nth.is_multiple_of(STEP_ROWS) {
+                trees::free_replaced();
+                between(part(nth, all));
+            }
+            unflushed = unflushed.saturating_add(self.put(tree, key, slot.as_deref())?);
             if unflushed > FLUSH_BYTES {
                 unflushed = 0;
-                self.db.flush().map_err(|error| error.to_string())?;
-                between(part(nth, all));
+                self.flush()?;
             }
         }
         let durable = self.progress.reached();
-        self.db.flush().map_err(|error| error.to_string())?;
+        self.flush()?;
         let mut mark = lock(&self.mark);
         let last = mark.last();
         let (logged, applied) = (last.logged.max(upto), upto);
         let written = mark.write(Mark { durable, logged, applied, closed: false, ..last });
         written.map_err(|error| error.to_string())
+    }
+
+    /// Puts a row into sled, and says how long it is.
+    fn put(&self, tree: TreeName, key: &[u8], record: Option<&[u8]>) -> Result<usize, String> {
+        let put = self.view.trees().put(tree, key, record);
+        put.map_err(|error| error.to_string())?;
+        Ok(key.len().saturating_add(record.map_or(0, <[u8]>::len)))
+    }
+
+    fn flush(&self) -> Result<(), String> {
+        self.db.flush().map(|_| ()).map_err(|error| error.to_string())
     }
 }

@@ -71,6 +71,11 @@ impl Rows {
         self.0.each().flat_map(|(tree, rows)| rows.iter().map(move |(key, slot)| (tree, key, slot)))
     }
 
+    /// The rows, out of here.
+    pub(super) fn into_each(self) -> impl Iterator<Item = (Vec<u8>, Slot)> {
+        self.0.into_each().flatten()
+    }
+
     /// Takes over newer rows.
     pub(super) fn extend(&mut self, newer: Self) {
         let Self(mut newer) = newer;
@@ -187,11 +192,10 @@ impl View {
         self.read().frozen.clone()
     }
 
-    /// Forgets what has been put into sled.
-    pub(super) fn thaw(&self) {
-        let frozen = self.write().frozen.take();
-        // Not under the lock: there may be thousands of rows to free.
-        drop(frozen);
+    /// Forgets what has been put into sled, and leaves it to the caller to free: there may be thousands
+    /// of rows.
+    pub(super) fn thaw(&self) -> Option<Arc<Rows>> {
+        self.write().frozen.take()
     }
 
     /// Whether nothing waits for its generation to be put into sled.
@@ -301,7 +305,7 @@ mod tests {
     fn a_generation_is_frozen_when_the_one_before_has_gone() {
         let (view, _) = view(&[(2, 1, Some(1))]);
         assert!(!view.freeze() && !view.has_settled());
-        view.thaw();
+        drop(view.thaw());
         assert!(view.freeze() && view.has_settled());
         assert_eq!(view.frozen().unwrap().each().count(), 1);
         assert_eq!(view.get(TREE, &key(1)).unwrap(), Some(IVec::from(&[1])));

@@ -32,6 +32,14 @@ pub(super) fn of_sled(error: &sled::Error) -> StoreError {
     }
 }
 
+/// Frees pages that sled has replaced and that nobody reads any more.
+///
+/// sled leaves that to whoever comes by after 128 others, in portions of up to 512 pages, and that would
+/// be a payment. The name is not in sled's documentation; the version of sled is fixed.
+pub(super) fn free_replaced() {
+    sled::crossbeam_pin().flush();
+}
+
 // === impl TreeName ===
 
 impl TreeName {
@@ -101,6 +109,10 @@ impl<T> Trees<T> {
 
     pub(super) fn each(&self) -> impl Iterator<Item = (TreeName, &T)> {
         TreeName::ALL.into_iter().zip(&self.0)
+    }
+
+    pub(super) fn into_each(self) -> impl Iterator<Item = T> {
+        self.0.into_iter()
     }
 
     pub(super) fn each_mut(&mut self) -> impl Iterator<Item = (TreeName, &mut T)> {
