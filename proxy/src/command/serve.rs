@@ -26,10 +26,19 @@ pub(super) struct Serve {}
 impl Serve {
     pub(super) fn run(self, conf: &Path, hardening: Hardening) -> Result<()> {
         program_log::start();
+        take_small_pages();
         let config = load(conf)?;
         let vault = Arc::new(open(&config)?);
         warn_of(hardening);
         crate::serve::run(config, vault)
+    }
+}
+
+/// Has the kernel give memory by small pages only. One of 2 MiB is cleared by whoever needs its first
+/// byte, and a payment would wait for that, and behind it those of the same thread.
+fn take_small_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        log::warn!("huge pages cannot be refused; some payments may take longer ({error})");
     }
 }
 

@@ -51,3 +51,13 @@ async fn a_vault_is_never_made_over_another() {
         4
     );
 }
+
+#[tokio::test]
+async fn the_kernel_is_asked_for_small_pages_only() {
+    let net = Net::start().await.unwrap();
+    let status = format!("/proc/{}/status", net.process().unwrap());
+    let told = std::fs::read_to_string(status).unwrap();
+    let line = told.lines().find(|line| line.starts_with("THP_enabled"));
+    // A kernel without huge pages has no such line.
+    assert!(line.is_none_or(|line| line.ends_with('0')), "{line:?}");
+}
