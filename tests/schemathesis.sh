@@ -48,7 +48,7 @@ stop() {
 start_demo() {
     step "starting the demo"
     : >"$directory/demo.log"
-    ORCHESTRA_VAR=$var ORCHESTRA_PORT_BASE=$port scripts/demo.sh >"$directory/demo.log" 2>&1 &
+    BUILD_ALSO=--tests ORCHESTRA_VAR=$var ORCHESTRA_PORT_BASE=$port scripts/demo.sh >"$directory/demo.log" 2>&1 &
     demo=$!
     # It is complete when the demo says so: accounts and keys come after the program listens.
     until grep -q 'serving until' "$directory/demo.log"; do
@@ -141,6 +141,8 @@ every_route_over_h2() {
     over=/PaymentGatewayAccounts/over-h2
     ask POST '/PaymentGatewayAccounts/{name}/validate' $over/validate 200 $json
     ask GET '/PaymentGatewayAccounts/{name}/balance' $over/balance 200 $json
+    # It is at another gateway.
+    ask GET '/Webhooks/{merchant}/{name}' '/Webhooks/demo/over-h2?bt_challenge=20f9' 400 application/problem+json
     # Nobody signed it.
     ask POST '/Webhooks/{merchant}/{name}' /Webhooks/demo/over-h2 400 application/problem+json '{}'
     ask PUT '/PaymentGatewayAccounts/{name}/staged' $over/staged 200 $json '{"credentials":[]}'
