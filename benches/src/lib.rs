@@ -8,6 +8,7 @@ pub mod charge;
 pub mod contest;
 pub mod disk;
 pub mod histogram;
+pub mod journal;
 pub mod load;
 pub mod parts;
 pub mod process;

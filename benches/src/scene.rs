@@ -27,6 +27,8 @@ pub struct Settings {
     pub threads: u32,
     /// On which processors these programs are kept, a list as `taskset` takes it.
     pub pin: Option<String>,
+    /// A pass-through that writes twice is measured in the place of Orchestra.
+    pub floor: bool,
 }
 
 /// Where Orchestra listens with TLS, and what a client needs there.
@@ -52,6 +54,9 @@ pub struct Scene {
     _orchestra: Orchestra,
     _folder: Folder,
 }
+
+/// What [`Settings::floor`] puts in the place of Orchestra.
+const FLOOR: &str = "writes twice (no orchestra)";
 
 /// A folder that only we can read, and that is removed in the end.
 #[derive(Debug)]
@@ -120,13 +125,25 @@ impl Scene {
         let script = charge::by_provider(account)?;
         let bytes = script.shots.iter().map(|shot| shot.bytes()).sum();
         let what = describe(script.shots.len(), bytes);
-        let (program, address) = pass_through(&self._folder.0, account, trust, provider, settings)?;
-        let pass_through =
-            Lane { pid: program.pid(), address, metrics: None, script: Arc::new(script) };
-        let orchestra = self._orchestra.lane(account);
-        let name = account.provider.to_owned();
-        self.contests.push(Contest { name, what, pass_through, orchestra });
-        self._programs.push(program);
+        let script = Arc::new(script);
+        let mut pass_through = |journal| -> anyhow::Result<Lane> {
+            let folder = &self._folder.0;
+            let (program, address) =
+                pass_through(folder, account, trust, provider, settings, journal)?;
+            let pid = program.pid();
+            self._programs.push(program);
+            Ok(Lane { pid, address, metrics: None, script: Arc::clone(&script) })
+        };
+        let (bare, name) = (pass_through(None)?, account.provider.to_owned());
+        let contest = if settings.floor {
+            let orchestra = pass_through(Some(format!("journal-{name}")))?;
+            let what = format!("{what}, through a pass-through that {FLOOR}");
+            Contest { name, what, pass_through: bare, orchestra }
+        } else {
+            let orchestra = self._orchestra.lane(account);
+            Contest { name, what, pass_through: bare, orchestra }
+        };
+        self.contests.push(contest);
         Ok(())
     }
 }
@@ -149,13 +166,18 @@ fn pass_through(
     trust: &Trust,
     provider: SocketAddr,
     settings: &Settings,
+    journal: Option<String>,
 ) -> anyhow::Result<(Program, SocketAddr)> {
     let address = free_address()?;
     let mut command = Command::new(process::beside("passthrough")?);
     command.args(["--listen", &address.to_string(), "--upstream", &provider.to_string()]);
     command.args(["--host", account.host, "--threads", &settings.threads.to_string(), "--ca"]);
     command.arg(&trust.authority);
-    let log = folder.join(format!("passthrough-{}.log", account.provider));
+    let name = journal.as_deref().unwrap_or(account.provider);
+    let log = folder.join(format!("passthrough-{name}.log"));
+    if let Some(journal) = &journal {
+        command.arg("--journal").arg(folder.join(journal));
+    }
     let mut program = Program::start(command, &log)?;
     program.listens(address, START_TIMEOUT)?;
     if let Some(cpus) = &settings.pin {

@@ -39,6 +39,10 @@ struct Options {
     /// Only this provider (adyen or stripe)
     #[arg(long)]
     only: Option<String>,
+    /// In Orchestra's place, measure a pass-through that makes one sector durable before it sends and
+    /// another before it answers: the least that a journal costs
+    #[arg(long)]
+    floor: bool,
     /// Leave out the rounds at half of the peak rate
     #[arg(long)]
     no_half_rate: bool,
@@ -54,7 +58,8 @@ fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let mut out = std::io::stdout();
     writeln!(out, "starting the sandbox, the pass-throughs and orchestra ...")?;
-    let scene = Scene::start(&Settings { threads: options.threads, pin: options.pin.clone() })?;
+    let (threads, pin, floor) = (options.threads, options.pin.clone(), options.floor);
+    let scene = Scene::start(&Settings { threads, pin, floor })?;
     let disk = scene.disk().context("the disk cannot be measured")?;
     let mut numbers = Numbers::default();
     let mut comparisons = Vec::new();

@@ -1,18 +1,21 @@
 //! A bare Pingora pass-through: what Orchestra's cost is compared with.
 //!
-//! It has no logic at all. A plain HTTP listener, Pingora's ordinary proxy phases, and a pool of
+//! It has no logic at all, but that it can be told to write as often as a payment must be written, for
+//! what that costs alone. A plain HTTP listener, Pingora's ordinary proxy phases, and a pool of
 //! verified TLS connections to one provider, with the settings, the number of threads and the
 //! allocator of Orchestra.
 
 use anyhow::{Context, ensure};
 use async_trait::async_trait;
+use benches::journal::Journal;
 use clap::Parser;
-use pingora::Result;
+use pingora::http::ResponseHeader;
 use pingora::proxy::{ProxyHttp, Session, http_proxy_service};
 use pingora::server::Server;
 use pingora::server::configuration::ServerConf;
 use pingora::tls::x509::X509;
 use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,11 +41,15 @@ struct Options {
     /// How many threads serve
     #[arg(long, default_value_t = 1)]
     threads: usize,
+    /// Write to a new file, durably, before each request is sent and before it is answered
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
 }
 
-/// The one peer that everything goes to.
+/// The one peer that everything goes to, and what is written before, if anything.
 struct PassThrough {
     peer: HttpPeer,
+    journal: Option<Journal>,
 }
 
 /// Sets the peer up as Orchestra sets up its own, with the times that `conf` has by default.
@@ -74,7 +81,8 @@ fn main() -> anyhow::Result<()> {
     let conf = ServerConf { threads: options.threads, max_retries: 1, ..ServerConf::default() };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    let pass_through = PassThrough { peer: peer(&options)? };
+    let journal = options.journal.as_deref().map(Journal::create).transpose()?;
+    let pass_through = PassThrough { peer: peer(&options)?, journal };
     let mut service = http_proxy_service(&server.configuration, pass_through);
     service.add_tcp(&options.listen.to_string());
     server.add_service(service);
@@ -82,6 +90,14 @@ fn main() -> anyhow::Result<()> {
 }
 
 // === impl PassThrough ===
+
+impl PassThrough {
+    async fn write(&self) -> Result<()> {
+        let Some(journal) = &self.journal else { return Ok(()) };
+        let written = journal.write().await;
+        written.map_err(|error| Error::because(ErrorType::FileWriteError, "journal", error))
+    }
+}
 
 #[async_trait]
 impl ProxyHttp for PassThrough {
@@ -91,5 +107,21 @@ impl ProxyHttp for PassThrough {
 
     async fn upstream_peer(&self, _: &mut Session, (): &mut ()) -> Result<Box<HttpPeer>> {
         Ok(Box::new(self.peer.clone()))
+    }
+
+    async fn request_filter(&self, _: &mut Session, (): &mut ()) -> Result<bool> {
+        self.write().await.map(|()| false)
+    }
+
+    async fn response_filter(
+        &self,
+        _: &mut Session,
+        _: &mut ResponseHeader,
+        (): &mut (),
+    ) -> Result<()>
+    where
+        (): Send + Sync,
+    {
+        self.write().await
     }
 }
