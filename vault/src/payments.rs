@@ -130,7 +130,6 @@ impl Vault {
         let NewName(mut held) = name;
         let mut replay = replay;
         let payment = Payment { id: held.id.clone(), ..payment };
-        held.begun = Begun::Perhaps;
         // Whoever goes away from here on leaves a row, or none.
         held.begun = Begun::Perhaps;
         let written = self.write_new(merchant, &payment, replay.as_mut()).await;
