@@ -281,6 +281,28 @@ const ENDS: [Standing; 8] = [
     Standing::NotDone,
 ];
 
+/// One row for each standing, one column for what is heard next, in the order of [`ENDS`] and last that
+/// it is being sent.
+#[test]
+fn what_may_follow_what() {
+    let table = [
+        (Standing::Sending, "y y y y y y y y -"),
+        (APPROVED, "- - - y y - - - -"),
+        (PENDING, "y - - y y - - - -"),
+        (UNKNOWN, "y y y y y y y y -"),
+        (DECLINED, "- - - - - - - - -"),
+        (REJECTED, "- - - - - - - - -"),
+        (Standing::Ended(Outcome::Rejected(Rejected::Credentials)), "- - - - - - - - -"),
+        (Standing::Ended(Outcome::Rejected(Rejected::RateLimited)), "- - - - - - - - -"),
+        (Standing::NotDone, "- - - - - - - - -"),
+    ];
+    for (from, row) in table {
+        let nexts = ENDS.into_iter().chain([Standing::Sending]);
+        let may = nexts.map(|next| if from.may_become(next) { "y" } else { "-" });
+        assert_eq!(may.collect::<Vec<_>>().join(" "), row, "from {from:?}");
+    }
+}
+
 /// Walks all ways on: the last attempt ends in any way that may follow, at once or when its provider
 /// is asked, and another is sent where the journal takes it.
 fn walk(payment: &Payment, seen: &mut usize) {
