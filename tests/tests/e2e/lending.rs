@@ -1,4 +1,5 @@
-//! A card verification value behind a token is lent to one payment, for all accounts that it asks.
+//! A card verification value behind a token is lent to one payment, or to one card that a gateway is to
+//! keep, for all accounts that are asked.
 
 use super::order::{Order, text, verdict};
 use serde_json::{Value, json};
@@ -86,4 +87,31 @@ async fn a_verification_value_ends_with_a_payment_that_may_have_been_made() {
     assert_eq!((second.status, second.text().contains("card.cvv")), (400, true));
     assert!(!is_held(&net, &token).await);
     assert_eq!(net.metric("orchestra_vault{figure=\"cvvs_in_memory\"}").await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_verification_value_ends_with_a_card_that_may_be_kept() {
+    const BUSY: &str = "503 TemporaryFailure null null true";
+    let net = Net::start().await.unwrap();
+    let keeping = |effect| Fault::once(effect).at(Provider::Stripe).on(Operation::Keep);
+    for (fault, said, held) in [
+        (None, "200 Success null null false", false),
+        (Some(keeping(Effect::Cut)), BUSY, false),
+        (Some(keeping(Effect::Status(500))), BUSY, false),
+        // The gateway did nothing for certain, and may be asked again.
+        (Some(keeping(Effect::Status(429)).before()), BUSY, true),
+        (Some(not_reached()), BUSY, true),
+    ] {
+        if let Some(fault) = &fault {
+            net.sandbox.fault(fault.clone()).unwrap();
+        }
+        let token = kept(&net).await;
+        let order = Order::new("stripe-primary", "10.50", "USD").cvv(&format!("@{token}"));
+        let order: Value = serde_json::from_str(&order.body()).unwrap();
+        let name = &order["paymentGatewayAccountName"];
+        let body = json!({"card": order["card"], "paymentGatewayAccountName": name});
+        let answer = net.send("POST", "/PaymentGateway/tokenize", Some(&body)).await.unwrap();
+        assert_eq!(verdict(&answer), said, "{}", answer.text());
+        assert_eq!(is_held(&net, &token).await, held, "{fault:?}");
+    }
 }
