@@ -217,3 +217,23 @@ impl Doubt {
         self.change.as_ref().unwrap_or(&self.payment)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Journal, OPEN_MAX};
+    use crate::VaultError;
+    use model::MerchantId;
+    use std::sync::Arc;
+
+    #[test]
+    fn so_many_are_under_way_and_no_more() {
+        let (journal, merchant) = (Arc::<Journal>::default(), MerchantId::parse("acme").unwrap());
+        let mut held: Vec<_> =
+            (0..OPEN_MAX).map(|_| journal.begin(&merchant, None, 0).unwrap()).collect();
+        let refused = journal.begin(&merchant, None, 0);
+        assert!(matches!(refused, Err(VaultError::TooMany { max: OPEN_MAX, .. })));
+        // Who has gone leaves a place.
+        held.pop();
+        assert!(journal.begin(&merchant, None, 0).is_ok());
+    }
+}
