@@ -40,7 +40,7 @@ struct Options {
     #[arg(long)]
     only: Option<String>,
     /// In Orchestra's place, measure a pass-through that makes one sector durable before it sends and
-    /// another before it answers: the least that a journal costs
+    /// another before it answers: what two bare synced writes cost
     #[arg(long)]
     floor: bool,
     /// Leave out the rounds at half of the peak rate
