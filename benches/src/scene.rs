@@ -29,6 +29,8 @@ pub struct Settings {
     pub pin: Option<String>,
     /// A pass-through that writes twice is measured in the place of Orchestra.
     pub floor: bool,
+    /// This other build of Orchestra is measured in the place of the pass-through.
+    pub before: Option<PathBuf>,
 }
 
 /// Where Orchestra listens with TLS, and what a client needs there.
@@ -51,12 +53,15 @@ pub struct Scene {
     contests: Vec<Contest>,
     front: Front,
     _programs: Vec<Program>,
-    _orchestra: Orchestra,
-    _folder: Folder,
+    orchestra: Orchestra,
+    /// What [`Settings::before`] puts in the place of the pass-through.
+    before: Option<Orchestra>,
+    folder: Folder,
 }
 
-/// What [`Settings::floor`] puts in the place of Orchestra.
-const FLOOR: &str = "writes twice (no orchestra)";
+/// What is said of [`Settings::floor`] and [`Settings::before`].
+const FLOOR: &str = "through a pass-through that writes twice (no orchestra)";
+const BEFORE: &str = "through another orchestra and this one (no pass-through)";
 
 /// A folder that only we can read, and that is removed in the end.
 #[derive(Debug)]
@@ -84,13 +89,18 @@ impl Scene {
         let folder = Folder::new()?;
         let trust = Trust::new(&folder.0)?;
         let (sandbox, provider) = sandbox(&folder.0, &trust)?;
-        let orchestra = Orchestra::start(&folder.0, &trust, provider, settings)?;
+        let start = |binary, name| {
+            Orchestra::start(binary, folder.0.join(name), &trust, provider, settings)
+        };
+        let orchestra = start(process::beside("orchestra")?, "orchestra")?;
+        let before = settings.before.clone().map(|binary| start(binary, "before")).transpose()?;
         let mut scene = Self {
             contests: Vec::new(),
             front: orchestra.front(&trust),
             _programs: vec![sandbox],
-            _orchestra: orchestra,
-            _folder: folder,
+            orchestra,
+            before,
+            folder,
         };
         ACCOUNTS.iter().try_for_each(|account| scene.add(account, &trust, provider, settings))?;
         Ok(scene)
@@ -106,7 +116,7 @@ impl Scene {
     /// # Errors
     /// It cannot be written to.
     pub fn disk(&self) -> std::io::Result<Disk> {
-        disk::measure(&self._folder.0)
+        disk::measure(&self.folder.0)
     }
 
     /// Where Orchestra listens with TLS.
@@ -114,7 +124,7 @@ impl Scene {
         &self.front
     }
 
-    /// Starts the pass-through for a provider, and adds what it is compared with.
+    /// Adds what is compared for a provider, and starts the pass-throughs that it takes.
     fn add(
         &mut self,
         account: &Account,
@@ -127,22 +137,24 @@ impl Scene {
         let what = describe(script.shots.len(), bytes);
         let script = Arc::new(script);
         let mut pass_through = |journal| -> anyhow::Result<Lane> {
-            let folder = &self._folder.0;
+            let folder = &self.folder.0;
             let (program, address) =
                 pass_through(folder, account, trust, provider, settings, journal)?;
             let pid = program.pid();
             self._programs.push(program);
             Ok(Lane { pid, address, metrics: None, script: Arc::clone(&script) })
         };
-        let (bare, name) = (pass_through(None)?, account.provider.to_owned());
-        let contest = if settings.floor {
-            let orchestra = pass_through(Some(format!("journal-{name}")))?;
-            let what = format!("{what}, through a pass-through that {FLOOR}");
-            Contest { name, what, pass_through: bare, orchestra }
-        } else {
-            let orchestra = self._orchestra.lane(account);
-            Contest { name, what, pass_through: bare, orchestra }
+        let (floor, name) = (settings.floor, account.provider.to_owned());
+        let orchestra = match floor {
+            true => pass_through(Some(format!("journal-{name}")))?,
+            false => self.orchestra.lane(account),
         };
+        let (pass_through, what) = match &self.before {
+            Some(before) => (before.lane(account), format!("{what}, {BEFORE}")),
+            None if floor => (pass_through(None)?, format!("{what}, {FLOOR}")),
+            None => (pass_through(None)?, what),
+        };
+        let contest = Contest { name, what, pass_through, orchestra };
         self.contests.push(contest);
         Ok(())
     }

@@ -43,6 +43,13 @@ struct Options {
     /// another before it answers: what two bare synced writes cost
     #[arg(long)]
     floor: bool,
+    /// In the pass-through's place, measure this other build of the program orchestra: what a change
+    /// costs or saves
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "floor")]
+    before: Option<PathBuf>,
+    /// Send so many charges a second, at fixed times, and not as many as go through
+    #[arg(long, value_name = "CHARGES", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    per_second: Option<u32>,
     /// Leave out the rounds at half of the peak rate
     #[arg(long)]
     no_half_rate: bool,
@@ -58,16 +65,19 @@ fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let mut out = std::io::stdout();
     writeln!(out, "starting the sandbox, the pass-throughs and orchestra ...")?;
-    let (threads, pin, floor) = (options.threads, options.pin.clone(), options.floor);
-    let scene = Scene::start(&Settings { threads, pin, floor })?;
+    let scene = Scene::start(&options.settings())?;
     let disk = scene.disk().context("the disk cannot be measured")?;
     let mut numbers = Numbers::default();
     let mut comparisons = Vec::new();
     for contest in scene.contests().iter().filter(|contest| options.wants(contest)) {
-        comparisons.push(options.closed(contest, &mut numbers)?);
+        comparisons.push(match options.per_second {
+            Some(per_s) => options.at_rate(contest.clone(), per_s, &mut numbers)?,
+            None => options.closed(contest, &mut numbers)?,
+        });
     }
     let main = scene.contests().into_iter().next().filter(|contest| options.wants(contest));
-    if let (Some(contest), Some(peak), false) = (main, comparisons.first(), options.no_half_rate) {
+    let no_half_rate = options.no_half_rate || options.per_second.is_some();
+    if let (Some(contest), Some(peak), false) = (main, comparisons.first(), no_half_rate) {
         comparisons.push(options.half_rate(contest, peak, &mut numbers)?);
     }
     let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
@@ -95,6 +105,11 @@ fn tell(name: &str, nth: u32, rounds: u32, round: &Round) {
 // === impl Options ===
 
 impl Options {
+    fn settings(&self) -> Settings {
+        let Self { threads, floor, .. } = *self;
+        Settings { threads, pin: self.pin.clone(), floor, before: self.before.clone() }
+    }
+
     fn wants(&self, contest: &Contest) -> bool {
         self.only.as_ref().is_none_or(|only| contest.name == *only)
     }
@@ -122,6 +137,15 @@ impl Options {
         let line = peak.summary.charges_per_s;
         let per_s = u32::try_from(line.orchestra.median.min(line.pass_through.median) / 2)?;
         contest.name.push_str(" at half rate");
+        self.at_rate(contest, per_s, numbers)
+    }
+
+    fn at_rate(
+        &self,
+        mut contest: Contest,
+        per_s: u32,
+        numbers: &mut Numbers,
+    ) -> anyhow::Result<Comparison> {
         contest.what = format!("{}, {per_s} charges/s at fixed times", contest.what);
         contest.run(&self.rules(Pace::Open { per_s }), numbers, |nth, round| {
             tell(&contest.name, nth, self.rounds, round);

@@ -40,7 +40,7 @@ fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let mut out = std::io::stdout();
     writeln!(out, "starting orchestra ...")?;
-    let scene = Scene::start(&Settings { threads: 1, pin: None, floor: false })?;
+    let scene = Scene::start(&Settings { threads: 1, pin: None, floor: false, before: None })?;
     let front = scene.front();
     let connector = connector(front)?;
     let mut clients = open(front, &connector, FIRST)?;

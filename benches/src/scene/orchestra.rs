@@ -72,17 +72,17 @@ fn configuration(
 // === impl Orchestra ===
 
 impl Orchestra {
-    /// Sets everything up and serves.
+    /// Sets everything up for the program `binary`, in a folder that is not there yet, and serves.
     pub(super) fn start(
-        folder: &Path,
+        binary: PathBuf,
+        folder: PathBuf,
         trust: &Trust,
         provider: SocketAddr,
         settings: &Settings,
     ) -> anyhow::Result<Self> {
         let (plain, tls, metrics) = (free_address()?, free_address()?, free_address()?);
         let addresses = Addresses { plain, tls, metrics };
-        let folder = folder.join("orchestra");
-        let installation = Installation { folder, binary: process::beside("orchestra")? };
+        let installation = Installation { folder, binary };
         let text = configuration(addresses, provider, trust, settings.threads);
         installation.prepare(&text)?;
         let mut serve = installation.command();
