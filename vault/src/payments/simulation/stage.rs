@@ -158,8 +158,10 @@ impl Theatre {
             world.scene.tell("the process ends");
             // Until it is started again.
             world.scene.end();
-            let far = world.scene.is_far_astray() || !world.scene.dice.is_one_in(8);
-            world.scene.pass(world.scene.dice.below(if far { 100_000 } else { 12 * DAY_MS }));
+            // What is held up on its way arrives within a minute, and not after days.
+            let soon = world.scene.is_far_astray() || !world.truth.late.borrow().is_empty();
+            let soon = soon || !world.scene.dice.is_one_in(8);
+            world.scene.pass(world.scene.dice.below(if soon { 100_000 } else { 12 * DAY_MS }));
         }
         Process { world: &world, vault: &self.vault }.check_end();
         for doubt in self.vault.doubts(100) {
