@@ -125,10 +125,12 @@ impl Change {
     }
 
     /// Whether the provider has told its name. Some name a change beside the payment, and some in
-    /// its place.
+    /// its place. What was said while it is in doubt is of an error, which has words and a name of its
+    /// own.
     fn has_name(&self, payment: Option<&str>) -> bool {
         let Evidence { reference, sub_code, .. } = &self.evidence;
-        sub_code.is_some() || reference.is_some() && reference.as_deref() != payment
+        let is_said = sub_code.is_some() || reference.is_some() && reference.as_deref() != payment;
+        is_said && !self.standing.is_open()
     }
 }
 

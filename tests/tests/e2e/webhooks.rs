@@ -170,8 +170,19 @@ async fn told(net: &Net, count: usize) -> Vec<Option<u16>> {
 }
 
 async fn change(net: &Net, verb: &str, id: &str, amount: &str) -> Answer {
+    change_called(net, verb, (id, amount), None).await
+}
+
+/// Changes a payment, by a reference of the merchant's own for that.
+async fn change_called(
+    net: &Net,
+    verb: &str,
+    (id, amount): (&str, &str),
+    my_ref: Option<&str>,
+) -> Answer {
     let method = if verb == "void" { "DELETE" } else { "PUT" };
-    let body = format!(r#"{{"currency":"USD","amount":{amount},"transactionId":"{id}"}}"#);
+    let my_ref = my_ref.map_or(String::new(), |my_ref| format!(r#","myRef":"{my_ref}""#));
+    let body = format!(r#"{{"currency":"USD","amount":{amount},"transactionId":"{id}"{my_ref}}}"#);
     let path = format!("/PaymentGateway/{verb}");
     net.client(Http::One).send_bytes(method, &path, body).await.unwrap()
 }
@@ -197,13 +208,15 @@ fn essence(found: &Value) -> Value {
 
 /// The ways in which the answer and the webhook can meet: when it is told, how often, and what
 /// happens to the answer.
-const MEETINGS: [(&str, Moment, u32, Option<Effect>); 6] = [
+const MEETINGS: [(&str, Moment, u32, Option<Effect>); 8] = [
     ("before", Moment::Before, 1, None),
     ("before, twice", Moment::Before, 2, None),
     ("after", Moment::After, 1, None),
     ("after, twice", Moment::After, 2, None),
     ("the answer lost, before", Moment::Before, 1, Some(Effect::Cut)),
     ("the answer lost, after", Moment::After, 2, Some(Effect::Hang)),
+    ("the answer an error, before", Moment::Before, 1, Some(Effect::Status(500))),
+    ("the answer an error, after", Moment::After, 2, Some(Effect::Status(500))),
 ];
 
 #[tokio::test]
@@ -267,7 +280,8 @@ async fn nobody_else_is_asked_once_a_webhook_tells_that_what_was_given_up_stands
 #[tokio::test]
 async fn a_capture_ends_the_same_whichever_of_answer_and_webhook_comes_first() {
     let net = net().await;
-    for denies in [false, true] {
+    let mine = Some("CAP-1001");
+    for (denies, my_ref) in [(false, None), (true, None), (false, mine), (true, mine)] {
         let mut all = Vec::new();
         for (name, when, times, effect) in MEETINGS {
             net.sandbox.reset();
@@ -278,7 +292,7 @@ async fn a_capture_ends_the_same_whichever_of_answer_and_webhook_comes_first() {
             if let Some(effect) = effect {
                 net.sandbox.fault(Fault::once(effect).on(Operation::Capture)).unwrap();
             }
-            let answer = change(&net, "capture", &id, "4.20").await;
+            let answer = change_called(&net, "capture", (&id, "4.20"), my_ref).await;
             assert_eq!(answer.status, 202, "{name}: {}", answer.text());
             let (outcome, state) =
                 if denies { ("declined", "Authorized") } else { ("approved", "Captured") };

@@ -139,6 +139,31 @@ fn two_changes_of_one_amount_are_told_apart_by_the_providers_name() {
 }
 
 #[test]
+fn the_name_of_an_error_is_not_that_of_the_change() {
+    let change = |standing| {
+        let base = payment(Capture::Later, ended(APPROVED));
+        let mut payment = with(base, ChangeKind::Capture, 400, ended(standing));
+        let evidence = &mut payment.changes[0].evidence;
+        evidence.reference = Some("error".into());
+        evidence.sub_code = Some("internal".into());
+        payment
+    };
+    let take = about(Subject::Change(ChangeKind::Capture));
+    let take = About { payment: Some("psp".into()), action: Some("capture".into()), ..take };
+    for (before, told_of, expected) in [
+        (UNKNOWN, APPROVED, Learnt::Moved),
+        (UNKNOWN, FAILED, Learnt::Moved),
+        // What is known is called so: another one is not ours.
+        (PENDING, APPROVED, Learnt::Foreign),
+        (FAILED, APPROVED, Learnt::Foreign),
+    ] {
+        let mut payment = change(before);
+        let found = learnt(&mut payment, &take, &told(told_of, 400));
+        assert_eq!(found, expected, "{before:?} {told_of:?}");
+    }
+}
+
+#[test]
 fn a_late_authorization_is_believed_unless_the_payment_went_on() {
     let keyed = |nth| About { key: Some(id(0).attempt_key(nth)), ..about(Subject::Payment) };
     let mut late = payment(Capture::Now, Standing::NotDone);
