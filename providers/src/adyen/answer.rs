@@ -274,11 +274,16 @@ impl Failure {
     fn report(&self, kind: Kind, answer: &Answer<'_>) -> Report {
         let outcome = self.outcome(kind, answer);
         let declined = matches!(outcome, Outcome::Declined(_));
+        let name = self.psp_reference.as_deref().and_then(psp_reference);
+        // Adyen names what it refuses as well, so that a name in an error does not show that it took
+        // the payment. While that is in doubt, the name is there for who asks Adyen.
+        let is_doubted = matches!(outcome, Outcome::Unknown(_));
         let report = Report {
             state: declined.then_some(State::Declined),
-            reference: self.psp_reference.as_deref().and_then(psp_reference).map(Into::into),
+            reference: name.filter(|_| !is_doubted).map(Into::into),
             code: said(&self.error_code),
             sub_code: said(&self.error_type),
+            sub_description: name.filter(|_| is_doubted).map(Into::into),
             ..Report::bare(outcome)
         };
         // A text about a wrong key may quote it.
