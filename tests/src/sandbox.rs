@@ -313,7 +313,7 @@ impl Sandbox {
         lock(&self.world.hooks).add(hook)
     }
 
-    /// Sends what waits for being asked for.
+    /// Sends all that waits, also what was sent before and not acknowledged.
     ///
     /// # Errors
     /// When the sandbox is about to end.
@@ -327,6 +327,11 @@ impl Sandbox {
     /// How webhooks were answered since the last reset, in order.
     pub fn told(&self) -> Vec<webhook::Told> {
         lock(&self.world.hooks).told()
+    }
+
+    /// How far the telling has come since the last reset.
+    pub fn tally(&self) -> webhook::Tally {
+        lock(&self.world.hooks).tally()
     }
 
     /// Settles what waits for it, where a provider settles at all.

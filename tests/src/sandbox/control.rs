@@ -23,7 +23,8 @@ pub(super) async fn answer(world: &Arc<World>, request: http::Request<Incoming>)
         (Method::POST, "/faults") => order(world, request).await,
         (Method::POST, "/keys") => stand(world, request).await,
         (Method::GET, "/webhooks") => {
-            Answer::json(200, &json!({"told": lock(&world.hooks).told()}))
+            let hooks = lock(&world.hooks);
+            Answer::json(200, &json!({"told": hooks.told(), "tally": hooks.tally()}))
         }
         (Method::POST, "/webhooks") => hook(world, request).await,
         (Method::POST, "/webhooks/send") => {

@@ -1,7 +1,8 @@
 //! What providers send of their own accord: signed, over TLS, when they are told to.
 //!
 //! Whoever wants to hear says where and with what secret, and when: before the answer, right after
-//! it, or when it is asked for. What is sent is what the ledger has.
+//! it, or when it is asked for. What is sent is what the ledger has. What is not acknowledged with a
+//! 2xx is told again, the next time that its provider tells anything.
 
 mod message;
 
@@ -25,7 +26,7 @@ use tokio::net::TcpStream;
 const HOOKS_MAX: usize = 100;
 /// How often each thing may be told.
 const TIMES_MAX: u32 = 10;
-/// How much waits until somebody asks for it; the oldest goes first.
+/// How much waits until it is told, for the first time or again; the oldest goes first.
 const UNTOLD_MAX: usize = 10_000;
 /// How many acknowledgements are remembered; the oldest go first.
 const TOLD_MAX: usize = 1_000;
@@ -66,7 +67,7 @@ pub struct Hook {
 pub enum Moment {
     /// Right after the answer, whether or not that arrived.
     After,
-    /// When somebody asks for it.
+    /// When somebody asks for it, and with it for all else that waits.
     Asked,
     /// Whoever asked gets the answer only after it was told.
     Before,
@@ -82,6 +83,16 @@ pub struct Told {
     pub body: String,
 }
 
+/// How far the telling has come.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tally {
+    /// How many webhooks were answered with a 2xx.
+    pub acknowledged: u64,
+    /// How much waits, or is on its way.
+    pub untold: usize,
+}
+
 /// A webhook, signed.
 #[derive(Clone, Debug)]
 struct Message {
@@ -93,25 +104,63 @@ struct Message {
 /// What is to be told, and to whom.
 #[derive(Debug, Default)]
 pub(super) struct Hooks {
-    hooks: Vec<Hook>,
-    untold: VecDeque<Entry>,
+    hooks: Vec<Arc<Hook>>,
+    untold: VecDeque<Untold>,
+    /// How much is on its way.
+    telling: usize,
+    acknowledged: u64,
     told: VecDeque<Told>,
+}
+
+/// Something that waits to be told.
+#[derive(Debug)]
+struct Untold {
+    entry: Entry,
+    /// Who was told and did not acknowledge it. None: nobody was told yet.
+    again: Option<Arc<Hook>>,
+}
+
+/// Something that is told to somebody now.
+#[derive(Debug)]
+struct Due {
+    hook: Arc<Hook>,
+    entry: Entry,
 }
 
 fn once() -> u32 {
     1
 }
 
-/// Tells what was done since the last time, to those who want to hear it at this moment.
+/// Tells what was done since the last time, to those who want to hear it at this moment, and again
+/// what was not acknowledged.
 pub(super) async fn tell(world: &Arc<World>, provider: Provider, moment: Moment) {
     let due = lock(&world.hooks).due(provider, moment);
-    for (hook, entry) in due {
-        for _ in 0..hook.times {
-            if let Some(told) = send(&hook, &entry, world).await {
-                lock(&world.hooks).note(told);
-            }
-        }
+    if due.is_empty() {
+        return;
     }
+    let world = Arc::clone(world);
+    // Who leaves meanwhile does not stop it. It fails only if it panics, and then what it told of
+    // stays among what is on its way.
+    drop(tokio::spawn(async move { tell_all(&world, due).await }).await);
+}
+
+async fn tell_all(world: &World, all: Vec<Due>) {
+    for due in all {
+        let is_heard = tell_one(world, &due).await;
+        lock(&world.hooks).end(due, is_heard);
+    }
+}
+
+/// Tells it as often as is wanted, and says whether it need not be told again.
+async fn tell_one(world: &World, due: &Due) -> bool {
+    let mut is_heard = false;
+    for _ in 0..due.hook.times {
+        // What its provider does not tell of is done with.
+        let Some(told) = send(&due.hook, &due.entry, world).await else { return true };
+        is_heard |= told.is_acknowledgement();
+        lock(&world.hooks).note(told);
+    }
+    is_heard
 }
 
 /// The same right after an answer.
@@ -162,6 +211,22 @@ async fn post(hook: &Hook, message: Message) -> anyhow::Result<(u16, String)> {
     Ok((head.status.as_u16(), String::from_utf8_lossy(&body).into_owned()))
 }
 
+// === impl Hook ===
+
+impl Hook {
+    fn hears(&self, provider: Provider, moment: Moment) -> bool {
+        self.provider == provider && (self.when == moment || moment == Moment::Asked)
+    }
+}
+
+// === impl Told ===
+
+impl Told {
+    fn is_acknowledgement(&self) -> bool {
+        self.status.is_some_and(|status| (200..300).contains(&status))
+    }
+}
+
 // === impl Hooks ===
 
 impl Hooks {
@@ -173,19 +238,22 @@ impl Hooks {
         anyhow::ensure!(self.hooks.len() < HOOKS_MAX, "too many want to hear already");
         anyhow::ensure!((1..=TIMES_MAX).contains(&hook.times), "times must be 1 to {TIMES_MAX}");
         X509::stack_from_pem(hook.authority.as_bytes()).context("the authority is not PEM")?;
-        self.hooks.push(hook);
+        self.hooks.push(Arc::new(hook));
         Ok(())
     }
 
     /// Keeps what is to be told, if anybody wants to hear it.
     pub(super) fn happened(&mut self, entry: &Entry) {
-        if !self.hooks.iter().any(|hook| hook.provider.word() == entry.provider) {
-            return;
+        if self.hooks.iter().any(|hook| hook.provider.word() == entry.provider) {
+            self.wait(Untold { entry: entry.clone(), again: None });
         }
+    }
+
+    fn wait(&mut self, untold: Untold) {
         if self.untold.len() >= UNTOLD_MAX {
             self.untold.pop_front();
         }
-        self.untold.push_back(entry.clone());
+        self.untold.push_back(untold);
     }
 
     /// How webhooks were answered, in order.
@@ -193,28 +261,54 @@ impl Hooks {
         self.told.iter().cloned().collect()
     }
 
+    pub(super) fn tally(&self) -> Tally {
+        let untold = self.untold.len().saturating_add(self.telling);
+        Tally { acknowledged: self.acknowledged, untold }
+    }
+
     fn hears(&self, provider: Provider, moment: Moment) -> bool {
-        self.hooks.iter().any(|hook| hook.provider == provider && hook.when == moment)
+        self.hooks.iter().any(|hook| hook.hears(provider, moment))
     }
 
     /// What is to be told at this moment, and to whom.
-    fn due(&mut self, provider: Provider, moment: Moment) -> Vec<(Hook, Entry)> {
+    fn due(&mut self, provider: Provider, moment: Moment) -> Vec<Due> {
         if !self.hears(provider, moment) {
             return Vec::new();
         }
         let (now, later) =
-            self.untold.drain(..).partition(|entry| entry.provider == provider.word());
+            self.untold.drain(..).partition(|untold| untold.entry.provider == provider.word());
         self.untold = later;
-        let hears = |hook: &&Hook| hook.provider == provider && hook.when == moment;
-        let hooks: Vec<_> = self.hooks.iter().filter(hears).cloned().collect();
-        let now: VecDeque<Entry> = now;
-        let pairs = now.into_iter().flat_map(|entry| {
-            hooks.iter().map(move |hook| (hook.clone(), entry.clone())).collect::<Vec<_>>()
-        });
-        pairs.collect()
+        let now: VecDeque<Untold> = now;
+        let to = |one| self.to(one, provider, moment);
+        let due: Vec<Due> = now.into_iter().flat_map(to).collect();
+        self.telling = self.telling.saturating_add(due.len());
+        due
+    }
+
+    /// To whom something is told at a moment of its provider: to all, or again to who did not hear.
+    fn to(&self, untold: Untold, provider: Provider, moment: Moment) -> Vec<Due> {
+        let Untold { entry, again } = untold;
+        if let Some(hook) = again {
+            return vec![Due { hook, entry }];
+        }
+        let hears = self.hooks.iter().filter(|hook| hook.hears(provider, moment));
+        let due = |hook: &Arc<Hook>| Due { hook: Arc::clone(hook), entry: entry.clone() };
+        hears.map(due).collect()
+    }
+
+    /// Takes note that it was told, or keeps it to be told again. Who does not want to hear any more
+    /// since a reset is left alone.
+    fn end(&mut self, Due { hook, entry }: Due, is_heard: bool) {
+        self.telling = self.telling.saturating_sub(1);
+        if !is_heard && self.hooks.iter().any(|one| Arc::ptr_eq(one, &hook)) {
+            self.wait(Untold { entry, again: Some(hook) });
+        }
     }
 
     fn note(&mut self, told: Told) {
+        if told.is_acknowledgement() {
+            self.acknowledged = self.acknowledged.saturating_add(1);
+        }
         if self.told.len() >= TOLD_MAX {
             self.told.pop_front();
         }

@@ -260,6 +260,29 @@ async fn a_payment_ends_the_same_whichever_of_answer_and_webhook_comes_first() {
 }
 
 #[tokio::test]
+async fn a_webhook_that_nobody_acknowledged_comes_again_and_then_no_more() {
+    let mut net = net().await;
+    net.sandbox.hook(hook(&net, Provider::Adyen, Moment::Asked)).unwrap();
+    let cut = Fault::once(Effect::Cut).on(Operation::Charge);
+    net.sandbox.fault(cut.at(Provider::Adyen)).unwrap();
+    let answer = Order::new("adyen-backup", "10.50", "USD").charge(&net).await;
+    let id = text(&answer, "transactionId");
+    let told = async |net: &Net| {
+        net.sandbox.tell(Provider::Adyen).await.unwrap();
+        let tally = net.sandbox.tally();
+        (net.sandbox.told().len(), tally.acknowledged, tally.untold)
+    };
+    net.kill().unwrap();
+    assert_eq!(told(&net).await, (1, 0, 1));
+    assert_eq!(told(&net).await, (2, 0, 1));
+    net.serve().await.unwrap();
+    assert_eq!(transaction(&net, &id).await["state"], "Unknown");
+    assert_eq!(told(&net).await, (3, 1, 0));
+    assert_eq!(transaction(&net, &id).await["state"], "Captured");
+    assert_eq!(told(&net).await, (3, 1, 0));
+}
+
+#[tokio::test]
 async fn nobody_else_is_asked_once_a_webhook_tells_that_what_was_given_up_stands() {
     let net = net().await;
     net.sandbox.hook(hook(&net, Provider::Adyen, Moment::Before)).unwrap();
