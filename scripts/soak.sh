@@ -1,8 +1,9 @@
 #!/bin/sh
 # The long forms of what `make test` has in short. First histories of payments in which a number decides
 # everything; then the storm: faults at the providers and kills of the program for ten minutes, then the
-# journal beside the ledgers. It takes as long again until Stripe's silence is believed, and then up to
-# as long once more until all that the storm left was asked about.
+# journal beside the ledgers. Afterwards nothing may be in doubt, which takes up to 25 minutes more:
+# Stripe's silence is believed after ten, then all that the storm left is asked about, and a person may
+# say a quarter of an hour after the last payment that Adyen never got it.
 set -eu
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/steps.sh

@@ -37,13 +37,15 @@ const ALL: [(Provider, &str, &str, &str); 8] = [
     (Provider::WorldpayWpg, "worldpay-wpg", "", "SHOP"),
 ];
 
+/// What an account at Adyen has that hears its webhooks.
+pub(crate) fn adyen_credentials() -> Value {
+    let key = ("HmacKey", ADYEN_SECRET);
+    pairs(&[("ApiKey", ADYEN_KEY), ("MerchantAccount", ADYEN_MERCHANT), key])
+}
+
 async fn store(net: &Net, provider: Provider) {
     let (gateway, name, credentials) = match provider {
-        Provider::Adyen => {
-            let key = ("HmacKey", ADYEN_SECRET);
-            let all = [("ApiKey", ADYEN_KEY), ("MerchantAccount", ADYEN_MERCHANT), key];
-            ("Adyen", "adyen-backup", pairs(&all))
-        }
+        Provider::Adyen => ("Adyen", "adyen-backup", adyen_credentials()),
         Provider::AuthorizeNet => {
             let all = [
                 ("ApiLoginId", "5KP3u95bQpv"),
@@ -547,17 +549,7 @@ async fn a_webhook_is_taken_once_and_what_is_not_ours_is_acknowledged() {
     net.sandbox.hook(hook(&net, Provider::Adyen, Moment::Asked)).unwrap();
     let paid = Order::new("adyen-backup", "3.00", "USD").charge(&net).await;
     assert_eq!(paid.status, 200);
-    account(
-        &net,
-        "adyen-other",
-        "Adyen",
-        &pairs(&[
-            ("ApiKey", ADYEN_KEY),
-            ("MerchantAccount", ADYEN_MERCHANT),
-            ("HmacKey", ADYEN_SECRET),
-        ]),
-    )
-    .await;
+    account(&net, "adyen-other", "Adyen", &adyen_credentials()).await;
     net.sandbox.reset();
     let path = format!("/Webhooks/{MERCHANT}/adyen-other");
     let elsewhere = Hook { path, ..hook(&net, Provider::Adyen, Moment::Asked) };

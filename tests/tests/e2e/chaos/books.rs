@@ -75,7 +75,25 @@ impl Books {
         self.changed(&payment.reference).iter().filter(same).count()
     }
 
-    /// Payments of which the journal does not know yet what can be known at once: what Stripe did, and
+    /// Payments of which Adyen's webhooks told, and the journal has not heard.
+    pub(super) fn not_heard<'a>(&self, journal: &'a [Payment]) -> Vec<&'a Payment> {
+        journal.iter().filter(|payment| self.is_unheard(payment)).collect()
+    }
+
+    /// Whether Adyen made it and it is in doubt, or did something to it and that is pending.
+    fn is_unheard(&self, payment: &Payment) -> bool {
+        let done = |change: &Change| change.outcome == "pending" && self.count(payment, change) > 0;
+        payment.is_adyens_to_tell() && self.made(payment).is_some()
+            || payment.is_at("Adyen") && payment.changes.iter().any(done)
+    }
+
+    /// Payments in doubt that Adyen never made: nobody but a person tells of them.
+    pub(super) fn never_made<'a>(&self, journal: &'a [Payment]) -> Vec<&'a Payment> {
+        let is_none = |payment: &&Payment| self.made(payment).is_none();
+        journal.iter().filter(|payment| payment.is_adyens_to_tell()).filter(is_none).collect()
+    }
+
+    /// Payments of which the journal does not know yet what can be known at once: what was done, and
     /// what becomes of a change at Adyen, which is asked for again.
     pub(super) fn owed<'a>(&self, journal: &'a [Payment]) -> Vec<&'a Payment> {
         let executed = |payment: &Payment| {
@@ -84,7 +102,8 @@ impl Books {
                 || payment.open_changes().any(done)
         };
         let is_owed = |payment: &&Payment| {
-            payment.is_at("Stripe") && executed(payment)
+            executed(payment)
+                || self.is_unheard(payment)
                 || payment.is_at("Adyen") && payment.open_changes().count() > 0
         };
         journal.iter().filter(is_owed).collect()

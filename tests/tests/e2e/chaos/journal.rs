@@ -97,9 +97,14 @@ impl Payment {
         self.open_changes().count() + usize::from(self.is_in_doubt())
     }
 
-    /// How much of that can be found out. Adyen cannot be asked for a payment.
+    /// How much of that the program finds out by itself. Adyen cannot be asked for a payment.
     pub(super) fn can_be_known(&self) -> usize {
         self.open_changes().count() + usize::from(self.is_in_doubt() && self.is_at("Stripe"))
+    }
+
+    /// Whether it is in doubt, and Adyen cannot be asked whether it was made.
+    pub(super) fn is_adyens_to_tell(&self) -> bool {
+        self.is_in_doubt() && self.is_at("Adyen")
     }
 
     /// What was done to it and is in doubt.

@@ -107,6 +107,24 @@ fn is_ours(body: &Value) -> bool {
     description.starts_with("Nothing was sent")
 }
 
+// === impl Request ===
+
+impl Request {
+    /// Whether it is for a payment, and not for a change of one.
+    pub(super) fn makes(&self) -> bool {
+        self.method == "POST"
+    }
+}
+
+// === impl Asked ===
+
+impl Asked {
+    /// The answer's body, if it is one.
+    pub(super) fn body(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
 // === impl Merchant ===
 
 impl Merchant {

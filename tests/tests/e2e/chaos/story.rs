@@ -2,6 +2,7 @@
 
 use super::faults;
 use super::merchant::{Merchant, Request};
+use super::notices::ADYEN;
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use serde_json::{Value, json};
@@ -9,7 +10,6 @@ use tests::net::client::Answer;
 use tests::sandbox::Provider;
 use tests::sandbox::fault::Operation;
 
-const ADYEN: &str = "adyen-backup";
 /// How many payments an account at Stripe sees before the next one is taken. One page of Stripe's
 /// list shows 100, and what is not on it is not found for an hour.
 const ACCOUNT_PAYMENTS_MAX: usize = 80;
