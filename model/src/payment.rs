@@ -452,6 +452,11 @@ impl Standing {
         matches!(self, Self::Ended(Outcome::Approved | Outcome::Pending))
     }
 
+    /// Whether the provider did it, took it upon itself, or had it declined.
+    pub fn is_answered(self) -> bool {
+        self.is_accepted() || matches!(self, Self::Ended(Outcome::Declined(_)))
+    }
+
     /// Whether it is certain that nothing was done, so that another account may be asked. A decline is
     /// an answer, and not to know is no reason.
     pub fn is_nothing(self) -> bool {

@@ -252,9 +252,10 @@ impl Payment {
         all().filter(fits).find(undecided).or_else(|| all().find(fits)).map(|(nth, _)| nth)
     }
 
-    /// The provider, and its name for the payment, where it has taken it.
+    /// The provider, and its name for the payment, where it has taken or declined it: it may tell of
+    /// either later.
     pub fn reference(&self) -> Option<(Box<str>, Box<str>)> {
-        let attempt = self.last_attempt().filter(|attempt| attempt.standing.is_accepted())?;
+        let attempt = self.last_attempt().filter(|attempt| attempt.standing.is_answered())?;
         Some((attempt.provider.clone(), attempt.evidence.reference.clone()?))
     }
 

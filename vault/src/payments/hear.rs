@@ -13,7 +13,8 @@ use crate::seal::Purpose;
 use crate::store::{Collection, Store, Write};
 use crate::{StoreError, UnixMillis, Vault, VaultError};
 use model::{
-    About, Learnt, Lesson, MerchantId, Notice, Payment, Report, Standing, Teller, TransactionId,
+    About, Attempt, Learnt, Lesson, MerchantId, Notice, Payment, Report, Standing, Teller,
+    TransactionId,
 };
 
 /// How many notices of a merchant are remembered.
@@ -106,7 +107,7 @@ impl Vault {
             }
         }
         match about.merchant_reference.as_deref() {
-            Some(reference) => self.payment_in_doubt(merchant, teller, reference, report),
+            Some(reference) => self.payment_in_doubt(merchant, teller, (reference, about), report),
             None => Ok(None),
         }
     }
@@ -134,15 +135,19 @@ impl Vault {
         &self,
         merchant: &MerchantId,
         teller: &Teller,
-        reference: &str,
+        (reference, about): (&str, &About),
         report: &Report,
     ) -> Result<Option<TransactionId>, VaultError> {
+        let is_it = |attempt: &Attempt| {
+            let named = attempt.evidence.reference.as_deref().zip(about.payment.as_deref());
+            attempt.is_of(teller)
+                && attempt.standing.is_open()
+                && named.is_none_or(|(ours, told)| ours == told)
+        };
         let fits = |payment: &Payment| {
             payment.merchant_reference.as_deref() == Some(reference)
                 && report.amount.is_none_or(|told| told == payment.amount)
-                && payment
-                    .last_attempt()
-                    .is_some_and(|attempt| attempt.is_of(teller) && attempt.standing.is_open())
+                && payment.last_attempt().is_some_and(is_it)
         };
         let mut found = None;
         for id in self.journal.open_payments(merchant, LOOKED_THROUGH_MAX) {

@@ -320,6 +320,32 @@ on_stage!(1 the_merchants_reference_leads_to_the_only_payment_in_doubt_that_fits
     assert_eq!(vault.doubts(10).len(), 2);
 });
 
+on_stage!(1 what_is_told_of_a_declined_payment_is_not_taken_for_another_of_the_same_reference(stage) {
+    let (vault, shop) = two(stage);
+    let declined = Outcome::Declined(Decline::CardDeclined);
+    let told = |name: &str, psp: &str| {
+        let mut notice = notice(name, Subject::Payment, psp);
+        notice.about.merchant_reference = Some("again".into());
+        hear(&vault, &shop, &notice, declined, 1_000)
+    };
+    let ongoing = begun(&vault, &shop, draft(Capture::Now, "again"), None);
+    let first = settled(&vault, ongoing, Standing::Ended(declined), "psp_declined").id;
+    // Another card is tried, and the answer is lost; the word about the first comes late.
+    let ongoing = begun(&vault, &shop, draft(Capture::Now, "again"), None);
+    let second = wait(vault.settle(ended(ongoing, UNKNOWN, None), None)).unwrap().id;
+    assert_eq!(told("evt_1", "psp_declined"), KNOWN);
+    assert_eq!(read(&vault, &shop, &second).state(), State::Unknown);
+    let found = vault.payment_by_reference(&shop, "stripe", "psp_declined").unwrap();
+    assert_eq!(found, Some(first));
+    assert_eq!(told("evt_2", "psp_second"), MOVED);
+    // One whose name is known is not what has another name.
+    let ongoing = begun(&vault, &shop, draft(Capture::Now, "again"), None);
+    let third = settled(&vault, ongoing, UNKNOWN, "psp_third").id;
+    assert_eq!(told("evt_3", "psp_elsewhere"), Heard::Unknown);
+    assert_eq!(read(&vault, &shop, &third).state(), State::Unknown);
+    assert_eq!(told("evt_4", "psp_third"), MOVED);
+});
+
 on_stage!(4 what_is_pending_is_found_by_its_name_until_it_ends(stage) {
     if stage.act.is_multiple_of(2) {
         // A merchant, a zero and 32 digits: the payment itself, and the change while it is pending.
