@@ -184,7 +184,8 @@ impl Made {
             code: error.and_then(|e| e.reason.as_deref()).or(Some(&self.status)).and_then(said),
             description: error.and_then(|e| e.message.as_deref()).and_then(said),
             sub_code: if changes { id.map(Into::into) } else { None },
-            memo: id.filter(|_| kind == Kind::Capture).map(Into::into),
+            // What was not captured cannot be refunded by its name.
+            memo: id.filter(|_| kind == Kind::Capture && outcome == Outcome::Approved).map(Into::into),
             ..Report::bare(outcome)
         };
         let report = match &self.processor_information {
@@ -331,7 +332,9 @@ fn failure(kind: Kind, answer: &Answer<'_>) -> Report {
 /// The reasons of `INVALID_REQUEST`.
 fn invalid(reason: &str, is_new: bool) -> Outcome {
     match reason {
-        "DUPLICATE_REQUEST" => Outcome::Rejected(Rejected::Duplicate),
+        // Every request has a name of its own, so that it was there before: what became of it is not
+        // in this answer.
+        "DUPLICATE_REQUEST" => Outcome::Unknown(Unknown::Interrupted),
         "INVALID_CARD" if is_new => Outcome::Declined(Decline::IncorrectNumber),
         "CARD_TYPE_NOT_ACCEPTED" | "INVALID_CARD_TYPE" if is_new => {
             Outcome::Declined(Decline::CardNotSupported)

@@ -15,6 +15,11 @@ const LIMIT: u32 = 20;
 /// The flag of a service that did what it was asked.
 const DONE: &str = "SOK";
 
+/// The flags of a decision that a payment, which the issuer approved, is for somebody to look at, or is
+/// not to be.
+const REVIEW: &str = "DREVIEW";
+const REJECTED: [&str; 2] = ["DREJECT", "DSCORE"];
+
 #[derive(Serialize)]
 pub(super) struct Search {
     query: String,
@@ -152,7 +157,9 @@ impl Summary {
             // The payment keeps its id; the change has one of its own, told as the sub-code.
             Some(payment) => Report {
                 sub_code: report.reference.clone(),
-                memo: report.reference.filter(|_| lost.kind == Kind::Capture),
+                memo: report.reference.filter(|_| {
+                    lost.kind == Kind::Capture && outcome == Outcome::Approved
+                }),
                 reference: Some(payment.into()),
                 ..report
             },
@@ -161,6 +168,16 @@ impl Summary {
     }
 
     fn outcome(&self, kind: Kind) -> (Outcome, Option<State>) {
+        let is_new = matches!(kind, Kind::Authorize | Kind::Charge);
+        if is_new && self.flag("ics_auth") == Some(DONE) {
+            // It is held, and not what was asked for.
+            if self.has_flag(&REJECTED) {
+                return (UNREADABLE, Some(State::Authorized));
+            }
+            if self.has_flag(&[REVIEW]) {
+                return (Outcome::Pending, Some(State::Pending));
+            }
+        }
         let wanted = services(kind);
         let done = |name: &&&str| self.flag(name) == Some(DONE);
         let enough = if kind == Kind::Void { 1 } else { wanted.len() };
@@ -194,6 +211,11 @@ impl Summary {
     fn flag(&self, name: &str) -> Option<&str> {
         let all = &self.application_information.applications;
         all.iter().find(|one| one.name == name)?.r_flag.as_deref()
+    }
+
+    fn has_flag(&self, flags: &[&str]) -> bool {
+        let all = self.application_information.applications.iter();
+        all.filter_map(|one| one.r_flag.as_deref()).any(|flag| flags.contains(&flag))
     }
 
     fn is_undone(&self) -> bool {
