@@ -7,6 +7,7 @@ use crate::{Validity, checks, doubted};
 use model::{Action, Amount, Currency, CvvCheck, Decline, Find, FollowUp, Kind};
 use model::{Operation, Outcome, Rejected, Report, State, Unknown};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 pub(super) const UNREADABLE: Outcome = Outcome::Unknown(Unknown::Unreadable);
 
@@ -214,6 +215,8 @@ struct ProcessorResponse {
 pub(super) struct Problem {
     extensions: Option<Extensions>,
     message: Option<String>,
+    /// What of the answer is not there because of it.
+    path: Option<Vec<IgnoredAny>>,
 }
 
 #[derive(Deserialize)]
@@ -269,9 +272,16 @@ impl Problem {
         self.extensions.as_ref().and_then(|extensions| extensions.legacy_code.as_deref())
     }
 
+    /// Whether it is about a part of what was made, and not about making it.
+    fn is_within(&self) -> bool {
+        self.path.as_ref().is_some_and(|path| path.len() > 1)
+    }
+
     fn outcome(&self, kind: Kind) -> Outcome {
         let pays = matches!(kind, Kind::Authorize | Kind::Charge | Kind::Tokenize);
         match self.class() {
+            // What was asked for was carried out, and only cannot be shown.
+            _ if self.is_within() => UNREADABLE,
             "AUTHENTICATION" | "AUTHORIZATION" => Outcome::Rejected(Rejected::Credentials),
             "NOT_FOUND" if pays => Outcome::Rejected(Rejected::Malformed),
             "NOT_FOUND" => Outcome::Rejected(Rejected::NotFound),
