@@ -209,6 +209,10 @@ impl Summary {
             (_, "generalError") => {
                 (Outcome::Declined(Decline::ProcessingError), pays.then_some(State::Declined))
             }
+            // It was held, and whoever looked at it did not let it go.
+            (_, "failedReview") => {
+                (Outcome::Declined(Decline::Fraud), pays.then_some(State::Declined))
+            }
             (_, "expired" | "voided") => {
                 (Outcome::Rejected(Rejected::State), pays.then_some(State::Voided))
             }
