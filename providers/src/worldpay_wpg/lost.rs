@@ -4,7 +4,7 @@ use super::answer::{Expected, Reply, amount, is_absent, last_event, reply, state
 use crate::wire::Answer;
 use crate::wire::xml::Element;
 use crate::{Found, Lost};
-use model::{Amount, Decline, Kind, Outcome, Report, State};
+use model::{Amount, Decline, Kind, Outcome, Rejected, Report, State};
 
 pub(super) fn read(lost: &Lost<'_>, answer: &Answer<'_>) -> Found {
     let document = (answer.status == 200).then(|| Element::parse(answer.body)).flatten();
@@ -62,6 +62,13 @@ fn changed(lost: &Lost<'_>, order: &str, payment: &Element) -> Option<Found> {
             reported(told(outcome, Some(state(payment)), order, payment), None)
         }
         (Kind::Void, "CANCELLED") => so_far(Outcome::Approved),
+        // What is captured cannot be cancelled, and what is cancelled or over cannot be captured.
+        (Kind::Void, "CAPTURED" | "SETTLED" | "SETTLED_BY_MERCHANT")
+        | (Kind::Capture, "CANCELLED" | "EXPIRED") => {
+            let outcome = Outcome::Rejected(Rejected::State);
+            let report = told(outcome, Some(state(payment)), order, payment);
+            report.reference.is_some().then_some(Found::Report(Report { amount: None, ..report }))
+        }
         (Kind::Capture | Kind::Void, "AUTHORISED")
         | (Kind::Refund, "CAPTURED" | "SETTLED" | "SETTLED_BY_MERCHANT") => Some(Found::Absent),
         _ => None,
