@@ -254,6 +254,14 @@ impl Payment {
         attempts.chain(self.changes.iter().map(|change| change.standing)).any(Standing::is_open)
     }
 
+    /// Its amount, in the currency in which what it comes to is told: that of a payment which was made
+    /// elsewhere is not known until its provider takes a change of it upon itself.
+    pub fn told(&self) -> Amount {
+        let taken = self.changes.iter().find(|change| change.standing.is_accepted());
+        let other = |change: &&Change| change.amount.currency() != self.amount.currency();
+        taken.filter(|_| self.adopted).filter(other).map_or(self.amount, |change| change.amount)
+    }
+
     /// How much of it stands: all of it, once it is approved and as long as it is not voided.
     pub fn authorized(&self) -> u64 {
         if self.is_made() && !self.adopted { self.amount.minor() } else { 0 }
@@ -410,8 +418,10 @@ impl Payment {
     }
 
     fn sum(&self, kind: ChangeKind, standing: impl Fn(Standing) -> bool) -> u64 {
-        let these =
-            self.changes.iter().filter(|change| change.kind == kind && standing(change.standing));
+        let currency = self.told().currency();
+        let these = self.changes.iter().filter(|change| {
+            change.kind == kind && standing(change.standing) && change.amount.currency() == currency
+        });
         these.map(|change| change.amount.minor()).fold(0, u64::saturating_add)
     }
 }

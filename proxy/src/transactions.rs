@@ -123,8 +123,9 @@ fn outcome_word(standing: Standing) -> &'static str {
 
 impl<'a> TransactionModel<'a> {
     fn of(payment: &'a Payment) -> Self {
-        let currency = payment.amount.currency().code().into();
-        let part = |minor| number(payment.amount.with_minor(minor));
+        let amount = payment.told();
+        let currency = amount.currency().code().into();
+        let part = |minor| number(amount.with_minor(minor));
         let evidence = payment.last_attempt().map(|attempt| &attempt.evidence);
         Self {
             transaction_id: payment.id.as_str(),
@@ -134,7 +135,7 @@ impl<'a> TransactionModel<'a> {
             my_ref: payment.merchant_reference.as_deref(),
             card_last_four: payment.last_four.as_deref(),
             currency,
-            amount: number(payment.amount),
+            amount: number(amount),
             authorized_amount: part(payment.authorized()),
             captured_amount: part(payment.captured()),
             pending_capture_amount: part(payment.pending(ChangeKind::Capture)),

@@ -53,7 +53,7 @@ impl Balance {
     }
 
     fn add(&mut self, payment: &Payment) {
-        let currency = payment.amount.currency();
+        let currency = payment.told().currency();
         let nothing = (currency, Sums::default());
         let (_, sums) = self.sums.entry(currency.code().into()).or_insert(nothing);
         sums.add(&payment.sums());

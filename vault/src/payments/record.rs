@@ -34,7 +34,7 @@ pub(super) fn write(payment: &Payment) -> Vec<u8> {
     }
     for change in &payment.changes {
         out.put(change.id.as_str().as_bytes());
-        out.put(change_word(change.kind).as_bytes());
+        write_change_word(&mut out, change, payment.amount);
         out.number(change.amount.minor());
         out.text(change.account.as_ref().map(AccountName::as_str));
         out.text(change.merchant_reference.as_deref());
@@ -97,8 +97,12 @@ fn read_account(fields: &mut Fields<'_>) -> Option<Option<AccountName>> {
 fn read_change(fields: &mut Fields<'_>, of: Amount) -> Option<Change> {
     let id = TransactionId::parse(fields.text()?).ok()?;
     let word = fields.text()?;
+    let (word, currency) = match word.split_once(' ') {
+        Some((word, code)) => (word, read_currency(code).filter(|told| *told != of.currency())?),
+        None => (word, of.currency()),
+    };
     let kind = CHANGES.into_iter().find(|kind| change_word(*kind) == word)?;
-    let amount = Amount::new(fields.number()?, of.currency()).ok()?;
+    let amount = Amount::new(fields.number()?, currency).ok()?;
     let account = read_account(fields)?;
     let merchant_reference = fields.optional()?.map(Into::into);
     let (standing, evidence) = (read_standing(fields)?, read_evidence(fields)?);
@@ -111,6 +115,16 @@ fn change_word(kind: ChangeKind) -> &'static str {
     kind.kind().word()
 }
 
+/// A change of a payment that was made elsewhere may be in another currency than the first one was.
+fn write_change_word(out: &mut Framer, change: &Change, of: Amount) {
+    let (word, currency) = (change_word(change.kind), change.amount.currency());
+    if currency == of.currency() {
+        out.put(word.as_bytes());
+    } else {
+        out.put([word, " ", currency.code()].concat().as_bytes());
+    }
+}
+
 fn write_amount(out: &mut Framer, amount: Amount) {
     out.number(amount.minor());
     out.put(amount.currency().code().as_bytes());
@@ -118,10 +132,12 @@ fn write_amount(out: &mut Framer, amount: Amount) {
 
 fn read_amount(fields: &mut Fields<'_>) -> Option<Amount> {
     let minor = fields.number()?;
-    let code = fields.text()?;
-    // It is read in any case, and written in one.
-    let currency = Currency::parse(code).ok().filter(|currency| currency.code() == code)?;
-    Amount::new(minor, currency).ok()
+    Amount::new(minor, read_currency(fields.text()?)?).ok()
+}
+
+/// It is read in any case, and written in one.
+fn read_currency(code: &str) -> Option<Currency> {
+    Currency::parse(code).ok().filter(|currency| currency.code() == code)
 }
 
 /// How it stands, as two words.
@@ -257,6 +273,9 @@ mod tests {
             evidence: Evidence::default(),
         };
         let all = standings();
+        let mut changes: Vec<_> =
+            all.iter().take(Payment::CHANGES_MAX).copied().map(change).collect();
+        changes[1].amount = Amount::new(78, Currency::parse("JPY").unwrap()).unwrap();
         Payment {
             id: TransactionId::new(1, 2),
             capture: Capture::Later,
@@ -266,7 +285,7 @@ mod tests {
             last_four: Some("4242".into()),
             memo: Some("a".repeat(1_024).into()),
             attempts: all.iter().take(Payment::ATTEMPTS_MAX).copied().map(attempt).collect(),
-            changes: all.into_iter().take(Payment::CHANGES_MAX).map(change).collect(),
+            changes,
         }
     }
 

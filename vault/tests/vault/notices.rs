@@ -5,8 +5,8 @@ use crate::payments::{
 };
 use crate::stage::{NOW_MS, on_stage};
 use model::{
-    About, AccountName, Capture, ChangeKind, Decline, Learnt, MerchantId, Notice, Outcome, Payment,
-    Rejected, Report, Standing, State, Subject, Teller, TransactionId, Undo,
+    About, AccountName, Amount, Capture, ChangeKind, Currency, Decline, Learnt, MerchantId, Notice,
+    Outcome, Payment, Rejected, Report, Standing, State, Subject, Teller, TransactionId, Undo,
 };
 use std::future::poll_fn;
 use std::pin::pin;
@@ -344,6 +344,29 @@ on_stage!(1 what_is_told_of_a_declined_payment_is_not_taken_for_another_of_the_s
     assert_eq!(told("evt_3", "psp_elsewhere"), Heard::Unknown);
     assert_eq!(read(&vault, &shop, &third).state(), State::Unknown);
     assert_eq!(told("evt_4", "psp_third"), MOVED);
+});
+
+on_stage!(1 a_change_of_a_payment_made_elsewhere_stays_in_its_currency(stage) {
+    let (vault, shop) = two(stage);
+    let mut foreign = draft(Capture::Later, "foreign");
+    foreign.adopted = true;
+    foreign.attempts[0].standing = APPROVED;
+    foreign.attempts[0].evidence.reference = Some("pi_foreign".into());
+    let id = wait(vault.adopt_payment(&shop, foreign, NOW_MS)).unwrap().id;
+    // The merchant names the wrong currency first, and the provider refuses that.
+    let wrong = change(&vault, &shop, &id, ChangeKind::Refund, 500).unwrap();
+    settled(&vault, wrong, Standing::Ended(Outcome::Rejected(Rejected::Malformed)), "re_1");
+    let yen = Amount::new(500, Currency::parse("JPY").unwrap()).unwrap();
+    let refund = (ChangeKind::Refund, yen);
+    let refund = wait(vault.begin_change(&shop, &id, refund, None, NOW_MS)).unwrap();
+    settled(&vault, refund, PENDING, "re_2");
+    let payment = read(&vault, &shop, &id);
+    assert_eq!((payment.changes[1].amount, payment.told(), payment.refunded()), (yen, yen, 500));
+    let notice = notice("evt_1", Subject::Change(ChangeKind::Refund), "pi_foreign");
+    let report = Report { amount: Some(yen), ..Report::bare(Outcome::Approved) };
+    let heard = wait(vault.hear(&shop, &teller(), (&notice, &report), NOW_MS)).unwrap().0;
+    assert_eq!(heard, MOVED);
+    assert_eq!(read(&vault, &shop, &id).pending(ChangeKind::Refund), 0);
 });
 
 on_stage!(4 what_is_pending_is_found_by_its_name_until_it_ends(stage) {
