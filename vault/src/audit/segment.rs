@@ -30,6 +30,8 @@ pub(super) struct Faults {
 #[derive(Debug)]
 pub(super) struct Segment {
     directory: PathBuf,
+    /// The sequence that the file is named for.
+    first: u64,
     file: File,
     written: u64,
     reserved: u64,
@@ -101,8 +103,9 @@ impl Segment {
     ) -> io::Result<(Self, Tail, Option<Cut>)> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         directory.parent().map_or(Ok(()), sync_directory)?;
-        let begun = |file, written| Self {
+        let begun = |first, file, written| Self {
             directory: directory.to_owned(),
+            first,
             file,
             written,
             reserved: written,
@@ -113,7 +116,7 @@ impl Segment {
         let segments = list(directory)?;
         let Some((first, path)) = segments.last() else {
             let file = Self::make(directory, 1)?;
-            return Ok((begun(file, 0), Tail::NONE, None));
+            return Ok((begun(1, file, 0), Tail::NONE, None));
         };
         let file = File::options().read(true).write(true).open(path)?;
         let bytes = fs::read(path)?;
@@ -128,7 +131,7 @@ impl Segment {
             Some(tail) => tail,
             None => before(&segments, *first)?,
         };
-        Ok((begun(file, u64::try_from(end).unwrap_or_default()), tail, cut))
+        Ok((begun(*first, file, u64::try_from(end).unwrap_or_default()), tail, cut))
     }
 
     fn make(directory: &Path, first: u64) -> io::Result<File> {
@@ -176,14 +179,29 @@ impl Segment {
 
     /// Goes on in a new file.
     pub(super) fn begin_anew(&mut self, next: u64, bytes: u64) -> io::Result<()> {
+        if self.first == next {
+            // Who wanted this before was cut short behind the file's making: it is empty.
+            return self.reserve(bytes);
+        }
         self.sync()?;
         let file = Self::make(&self.directory, next)?;
         let step = RESERVE_STEP.saturating_add(bytes);
-        reserve(&file, 0, step)?;
+        if let Err(error) = self.reserve_anew(&file, step) {
+            // The lines that come now go into the file before, and an empty one that is named for
+            // the first of them would look as if they had been moved.
+            fs::remove_file(path_of(&self.directory, next))?;
+            return Err(error);
+        }
         // What was reserved and not used is given back.
         self.file.set_len(self.written)?;
-        (self.file, self.written, self.reserved) = (file, 0, step);
+        (self.first, self.file, self.written, self.reserved) = (next, file, 0, step);
         Ok(())
+    }
+
+    fn reserve_anew(&self, file: &File, bytes: u64) -> io::Result<()> {
+        #[cfg(test)]
+        strike(&self.faults.reserve)?;
+        reserve(file, 0, bytes)
     }
 
     /// Appends. After an error nothing has been appended, and the same may be tried again.

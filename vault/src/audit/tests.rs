@@ -283,6 +283,26 @@ fn an_end_that_was_cut_while_nobody_looked_is_told_and_stays_visible() {
 }
 
 #[test]
+fn a_log_whose_end_is_gone_opens_also_when_its_new_file_is_there_and_empty() {
+    let (scratch, memory) = (Scratch::new(), Arc::default());
+    open(&scratch, &memory).close();
+    let remembered: Tail = memory.lock().unwrap().unwrap();
+    // A restored vault has no log; and a process that was killed has left this of a new one.
+    for path in segments(&scratch) {
+        File::create(path).unwrap();
+    }
+    let first = remembered.sequence + 1;
+    let fresh = segments(&scratch)[0].with_file_name(format!("{first:020}.jsonl"));
+    File::create(&fresh).unwrap();
+    open(&scratch, &memory).close();
+    let lines = lines(&scratch);
+    assert_eq!((&lines[0]["action"], &lines[0]["sequence"]), (&"log.repair".into(), &first.into()));
+    let expected = Expected { begins_later: true, ..Expected::default() };
+    let directory = directory_in(scratch.path());
+    assert_eq!(verify(&directory, &expected).unwrap().unwrap().first, first);
+}
+
+#[test]
 fn what_is_noted_is_written_without_anybody_waiting() {
     let scratch = Scratch::new();
     let audit = fresh(&scratch);
@@ -356,6 +376,24 @@ fn a_full_disk_refuses_lines_and_takes_them_again_when_there_is_room() {
         assert!(objects.contains(&"\"after\"".to_owned()), "{objects:?}");
         assert!(!objects.contains(&"\"refused\"".to_owned()), "{objects:?}");
     }
+}
+
+#[test]
+fn a_disk_that_is_full_when_a_new_file_is_due_leaves_a_log_that_is_verified() {
+    let scratch = Scratch::new();
+    let audit = fresh(&scratch);
+    fail(&audit, |faults| &faults.reserve, true);
+    // Until there is no room, and then what was taken before that was seen.
+    while audit.figures().bytes < 2 * SEGMENT {
+        fail(&audit, |faults| &faults.reserve, true);
+        let _full = wait(audit.record(event("token")));
+        fail(&audit, |faults| &faults.reserve, false);
+        until(&audit, State::Open);
+    }
+    audit.close();
+    drop(audit);
+    fresh(&scratch).close();
+    check(&scratch, &[]).unwrap();
 }
 
 #[test]
