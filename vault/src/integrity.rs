@@ -129,7 +129,8 @@ impl Vault {
     /// `progress` hears how many rows were read.
     ///
     /// # Errors
-    /// The store failed. What does not open is no error but a finding.
+    /// The store failed, or the token is away or was for too long: then nothing is known of what does
+    /// not open. Else that is no error but a finding.
     pub fn verify(&self, mut progress: impl FnMut(u64)) -> Result<VerifyReport, VaultError> {
         let mut walk = self.store.walk(Follow::Once)?;
         let mut report = VerifyReport::default();
@@ -158,39 +159,45 @@ impl Vault {
     fn verify_row(&self, row: &RawRow, report: &mut VerifyReport) -> Result<(), VaultError> {
         report.count(row.tree);
         let Some(collection) = row.collection() else { return Ok(()) };
-        if self.row_holds(collection, row) == Ok(true) {
+        if self.row_holds(collection, row)? {
             return Ok(());
         }
         // It may have been changed, and its keys with it, since it was read.
         match self.store.get(collection, &row.key) {
-            Ok(None) => Ok(()),
-            Ok(Some(value)) if self.value_holds(collection, &row.key, &value) => Ok(()),
-            Ok(Some(_)) | Err(StoreError::Corrupt) => {
-                report.refuse(row.tree, shown(collection, &row.key));
-                Ok(())
-            }
-            Err(error) => Err(error.into()),
+            Ok(None) => return Ok(()),
+            Ok(Some(value)) if self.value_holds(collection, &row.key, &value)? => return Ok(()),
+            Ok(Some(_)) | Err(StoreError::Corrupt) => {}
+            Err(error) => return Err(error.into()),
+        }
+        // Without keys nothing opens, however whole it is.
+        self.keyring.system()?;
+        report.refuse(row.tree, shown(collection, &row.key));
+        Ok(())
+    }
+
+    fn row_holds(&self, collection: Collection, row: &RawRow) -> Result<bool, VaultError> {
+        match row.whole() {
+            Ok(Some(value)) => self.value_holds(collection, &row.key, value),
+            // In parts, which are found by the store, or damaged.
+            Ok(None) | Err(_) => Ok(false),
         }
     }
 
-    fn row_holds(&self, collection: Collection, row: &RawRow) -> Result<bool, StoreError> {
-        match row.whole()? {
-            Some(value) => Ok(self.value_holds(collection, &row.key, value)),
-            // In parts, which are found by the store.
-            None => Ok(false),
-        }
-    }
-
-    fn value_holds(&self, collection: Collection, key: &[u8], value: &[u8]) -> bool {
-        match collection {
+    fn value_holds(
+        &self,
+        collection: Collection,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<bool, VaultError> {
+        Ok(match collection {
             Collection::Meta => self.meta_holds(key, value).is_some(),
-            Collection::Keys => self.wrapped_key_holds(key, value),
+            Collection::Keys => self.wrapped_key_holds(key, value)?,
             Collection::Merchants => self.merchant_holds(key, value),
             Collection::ApiKeys => self.api_key_holds(key, value),
             Collection::Accounts => self.account_holds(key, value),
             Collection::Tokens => self.token_holds(key, value),
             Collection::Payments => self.journal_holds(key, value),
-        }
+        })
     }
 }
 

@@ -583,14 +583,18 @@ pub(crate) fn seals_row(id: DekId) -> Vec<u8> {
 // === impl Vault ===
 
 impl Vault {
-    /// Whether the row of a key is one: in its form, and the token unwraps it.
-    pub(crate) fn wrapped_key_holds(&self, row: &[u8], value: &[u8]) -> bool {
-        let Some(row) = Row::parse(&(row.to_vec(), value.to_vec())) else { return false };
-        let KeyPlace::Wrapped { by, bytes } = &row.place else { return true };
+    /// Whether the row of a key is one: in its form, and the token, if it answers, unwraps it.
+    pub(crate) fn wrapped_key_holds(&self, row: &[u8], value: &[u8]) -> Result<bool, HsmError> {
+        let Some(row) = Row::parse(&(row.to_vec(), value.to_vec())) else { return Ok(false) };
+        let KeyPlace::Wrapped { by, bytes } = &row.place else { return Ok(true) };
         if row.state == KeyState::Destroyed {
-            return bytes.is_empty();
+            return Ok(bytes.is_empty());
         }
-        let Some(kek) = self.keyring.table().kek_by_id(*by) else { return false };
-        self.hsm.unwrap(kek, row.name.aad(row.id), bytes.clone()).is_ok()
+        let Some(kek) = self.keyring.table().kek_by_id(*by) else { return Ok(false) };
+        match self.hsm.unwrap(kek, row.name.aad(row.id), bytes.clone()) {
+            Ok(_) => Ok(true),
+            Err(HsmError::Refused) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }

@@ -59,20 +59,23 @@ pub struct Found {
 /// The vault failed, or the act could not be recorded.
 pub(super) fn verify(vault: &Vault, actor: Actor) -> Result<Answer, Refusal> {
     record(vault, Action::VaultVerify, actor.clone(), Outcome::Attempted)?;
-    let report = vault.verify(|_| ())?;
-    let outcome = if report.is_whole() {
-        Outcome::Success
-    } else {
-        log::error!(
-            "a check of the vault found {} rows that do not open, and rows that were changed \
-             outside of the vault in: {}",
-            report.refused,
-            report.apart.join(", ")
-        );
-        Outcome::Failure("the vault is not as it was written")
+    let checked = vault.verify(|_| ());
+    let outcome = match &checked {
+        Ok(report) if report.is_whole() => Outcome::Success,
+        Ok(report) => {
+            log::error!(
+                "a check of the vault found {} rows that do not open, and {} collections with rows \
+                 that were changed outside of the vault: {}",
+                report.refused,
+                report.apart.len(),
+                report.apart.join(", ")
+            );
+            Outcome::Failure("the vault is not as it was written")
+        }
+        Err(_) => Outcome::Failure("it was not ended: nothing is known"),
     };
     record(vault, Action::VaultVerify, actor, outcome)?;
-    Ok(Answer::Verified(report.into()))
+    Ok(Answer::Verified(checked?.into()))
 }
 
 /// Writes a backup of the vault to who asked for it. Blocks for as long as it takes.

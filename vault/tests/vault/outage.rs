@@ -50,6 +50,9 @@ on_stage!(1 without_its_token_the_vault_serves_for_so_long_and_comes_back_by_its
     assert!(good(&vault) && kept(&vault, &shop, "more") != token);
     let newcomer = wait(vault.create_merchant(&merchant("newcomer"), NOW));
     assert!(matches!(newcomer, Err(VaultError::Hsm(_))), "{newcomer:?}");
+    // What cannot be looked at is not told as changed.
+    let verified = vault.verify(|_| {});
+    assert!(matches!(verified, Err(VaultError::Hsm(_) | VaultError::Locked)), "{verified:?}");
 
     until(&vault, |vault| !vault.health().keys);
     assert_eq!(vault.figures().keys_locked, 1);
@@ -58,6 +61,9 @@ on_stage!(1 without_its_token_the_vault_serves_for_so_long_and_comes_back_by_its
     let refused = wait(vault.keep(&shop, Secret::new("text"), NOW_MS));
     assert_eq!(refused, Err(VaultError::Locked));
     assert!(!good(&vault));
+    let verified = vault.verify(|_| {});
+    assert!(matches!(verified, Err(VaultError::Hsm(_) | VaultError::Locked)), "{verified:?}");
+    assert_eq!(vault.figures().verifies_failed, 0);
 
     stage.token_is_there(true);
     until(&vault, |vault| vault.health().keys);
