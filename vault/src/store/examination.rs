@@ -99,9 +99,12 @@ pub(super) fn end_acceptance(directory: &Path) -> Result<(), OpenError> {
 
 /// Whether the directory of a store without its data file was more than an attempt to make one.
 pub(super) fn lost_its_data(directory: &Path) -> Option<OpenError> {
-    let mark = mark::read(directory).ok()??;
-    let lost = OpenError::Lost { directory: directory.into(), found: 0, promised: mark.durable };
-    (mark.durable > 0).then_some(lost)
+    let (directory, mark) = (directory.to_owned(), mark::read(directory).ok()??);
+    Some(match mark.durable {
+        // The mark is made first.
+        0 => OpenError::Unfinished(directory),
+        promised => OpenError::Lost { directory, found: 0, promised },
+    })
 }
 
 /// What the mark and the log say together.

@@ -177,7 +177,11 @@ fn make_directory(directory: &Path) -> Result<(), OpenError> {
 /// Whether nothing is in the directory but what a file system puts there itself.
 fn is_vacant(directory: &Path) -> io::Result<bool> {
     let mut entries = fs::read_dir(directory)?;
-    entries.try_fold(true, |vacant, entry| Ok(vacant && entry?.file_name() == "lost+found"))
+    entries.try_fold(true, |vacant, entry| {
+        let name = entry?.file_name();
+        // The lock is what remains of a creation for which there was no room.
+        Ok(vacant && (name == "lost+found" || name == "lock"))
+    })
 }
 
 fn take_lock(directory: &Path) -> Result<Lock, OpenError> {

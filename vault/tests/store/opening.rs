@@ -57,6 +57,22 @@ fn a_store_whose_data_file_is_gone_does_not_come_back_empty() {
 }
 
 #[test]
+fn what_an_attempt_without_room_leaves_behind_is_in_nobodys_way() {
+    let scratch = Scratch::new();
+    fs::write(scratch.path().join("lock"), "").unwrap();
+    assert!(matches!(refusal(scratch.path()), OpenError::Missing(_)));
+    drop(create(&scratch));
+    drop(open(scratch.path()));
+    // What was cut short after it is told from what was lost.
+    for name in ["db", "wal.0", "wal.1"] {
+        fs::remove_file(scratch.path().join(name)).unwrap();
+    }
+    assert!(matches!(refusal(scratch.path()), OpenError::Lost { .. }));
+    fs::write(scratch.path().join("mark"), first_mark()).unwrap();
+    assert!(matches!(refusal(scratch.path()), OpenError::Unfinished(_)));
+}
+
+#[test]
 fn a_store_is_made_only_where_nothing_is() {
     let scratch = Scratch::new();
     fs::create_dir(scratch.path().join("lost+found")).unwrap();
