@@ -170,10 +170,10 @@ impl Vault {
         let anchor = first.sealed.anchor().bytes();
         wait(store.batch(first.sealed.writes()))?;
         integrity::begin(&store, first.integrity)?;
-        // Last, so that what has this row is complete.
-        wait(store.batch(vec![vault_write(id, &kek)]))?;
         hsm.set_anchor(id.to_vec(), anchor)?;
-        begin_audit(Arc::new(store), first.audit, settings, &kek)?;
+        // Last, so that what has this row is complete, and its log begins with who made it.
+        let row = vec![vault_write(id, &kek)];
+        begin_audit(Arc::new(store), first.audit, settings, (&kek, row))?;
         Ok(InitReport {
             kek: kek.to_string().into(),
             token_label: settings.token_label.as_str().into(),
@@ -199,13 +199,14 @@ impl Vault {
     /// # Errors
     /// Each says what to do.
     pub fn open(settings: &Settings) -> Result<Self, OpenError> {
-        Self::open_as(settings, Age::AsRemembered)
+        Self::open_as(Self::store(settings)?, settings, Age::AsRemembered)
     }
 
     /// Opens a vault that was restored from a backup, which is older than the token remembers, and
     /// lets the token forget what came after it. Both are in the audit log first.
     fn open_restored_by(settings: &Settings, who: &Who) -> Result<Self, OpenError> {
-        let vault = Self::open_as(settings, Age::Unasked)?;
+        let store = SledStore::open_restored(&settings.directory, settings.cache_bytes)?;
+        let vault = Self::open_as(store, settings, Age::Unasked)?;
         wait(vault.accept_age("vault", who))?;
         Ok(vault)
     }
@@ -220,7 +221,7 @@ impl Vault {
         custodian: Option<(&str, &Secret)>,
         now: UnixSeconds,
     ) -> Result<Approval, OpenError> {
-        let vault = Self::open_as(settings, Age::Unasked)?;
+        let vault = Self::open_as(Self::store(settings)?, settings, Age::Unasked)?;
         let who = Who::this_user();
         match custodian {
             Some(custodian) => {
@@ -241,8 +242,12 @@ impl Vault {
         self.audit.act(event, believe).await
     }
 
-    fn open_as(settings: &Settings, age: Age) -> Result<Self, OpenError> {
-        let store = Arc::new(SledStore::open(&settings.directory, settings.cache_bytes)?);
+    fn store(settings: &Settings) -> Result<SledStore, store::OpenError> {
+        SledStore::open(&settings.directory, settings.cache_bytes)
+    }
+
+    fn open_as(store: SledStore, settings: &Settings, age: Age) -> Result<Self, OpenError> {
+        let store = Arc::new(store);
         let (hsm, keyring) = open_keys(&*store, settings, age)?;
         let keeper = integrity::resume(&store, &keyring)?;
         merchants::check(&*store, &keyring)?;
@@ -391,16 +396,17 @@ impl Drop for Vault {
     }
 }
 
-/// Begins the audit log of a new vault with the line that it was made.
+/// Begins the audit log of a new vault with the lines that it is made, around the write that does it.
 fn begin_audit(
     store: Arc<SledStore>,
     keys: Deks,
     settings: &Settings,
-    kek: &Kek,
+    (kek, row): (&Kek, Vec<Write>),
 ) -> Result<(), OpenError> {
     let audit = open_audit(&store, &keys, settings)?;
     let created = Who::this_user().event(Action::VaultCreate, None, kek.to_string());
-    wait(audit.record(created)).map_err(OpenError::Audit)?;
+    let write = async { Ok::<_, VaultError>(store.batch(row).await?) };
+    wait(audit.act(created, write))?;
     audit.close();
     store.close();
     Ok(())

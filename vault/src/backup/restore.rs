@@ -63,11 +63,12 @@ pub fn restore(
     let verified = vault.verify(&mut progress)?;
     record(&vault, actor, verified.is_whole())?;
     vault.close();
-    if verified.apart.is_empty() {
-        Ok(Restored { backup, verified })
-    } else {
-        Err(BackupError::Apart(verified.apart.join(", ").into()))
+    if !verified.apart.is_empty() {
+        return Err(BackupError::Apart(verified.apart.join(", ").into()));
     }
+    // Before this it opens for nobody, so that none is in use whose log does not say what it is.
+    Restore::end(&settings.directory)?;
+    Ok(Restored { backup, verified })
 }
 
 /// The line of the restore itself, in the log of the restored vault.

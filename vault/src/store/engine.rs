@@ -8,6 +8,7 @@ use super::ledger::{Ledger, LedgerError, Move, Witness};
 use super::mark::{Mark, MarkFile};
 use super::opening::{self, Lock, Opened};
 use super::record::{self, Head, Record};
+use super::restore::Restore;
 use super::rows::{Rows, View};
 use super::space::Space;
 use super::stage::Stage;
@@ -83,6 +84,17 @@ impl SledStore {
     /// # Errors
     /// Each says what to do next.
     pub fn open(directory: &Path, tuning: impl Into<Tuning>) -> Result<Self, OpenError> {
+        let opened = opening::open(directory, tuning.into())?;
+        // Nobody restores it now, since the lock is ours.
+        Restore::check_ended(directory)?;
+        Self::start(directory, opened)
+    }
+
+    /// Opens a store that [`Restore`] has finished and not ended.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_restored(directory: &Path, tuning: impl Into<Tuning>) -> Result<Self, OpenError> {
         Self::start(directory, opening::open(directory, tuning.into())?)
     }
 

@@ -137,6 +137,7 @@ fn a_walk_under_load_ends_with_the_store_as_it_is_then() {
                 restore.put(tree, &key, record.as_deref()).unwrap();
             }
             restore.finish(&end.ledger).unwrap();
+            vault::store::Restore::end(copy.path()).unwrap();
             assert!(apart(&open(copy.path())).is_empty());
         }
     });

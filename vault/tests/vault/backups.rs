@@ -1,11 +1,12 @@
 //! Backups: taken while the vault is written to, restored elsewhere, and refused when they are not
 //! what the vault wrote.
 
-use crate::stage::{LABEL, NOW_MS, Stage, agreed, kept, on_stage, revealed};
+use crate::stage::{LABEL, NOW, NOW_MS, Stage, agreed, kept, on_stage, revealed};
 use model::{AccountName, CardToken, Credentials, MerchantId, Secret};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::Cursor;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -192,6 +193,10 @@ fn forged(stage: &Stage, bytes: &[u8], starts: &[usize]) {
     check_backup(&file(stage), &stage.settings()).unwrap();
 }
 
+fn accepted(settings: &Settings) -> Result<(), OpenError> {
+    Vault::accept_restored(settings, None, NOW).map(drop)
+}
+
 on_stage!(1 a_restore_overwrites_nothing_and_half_of_it_is_no_vault(stage) {
     let (vault, shop, _) = stage.make_with_merchants();
     let token = kept(&vault, &shop, CANARY);
@@ -211,6 +216,18 @@ on_stage!(1 a_restore_overwrites_nothing_and_half_of_it_is_no_vault(stage) {
     assert!(error.to_string().contains("never finished"), "{error}");
     let error = restore(&file(stage), &settings, Actor::System, |_| ()).unwrap_err();
     assert!(error.to_string().contains("already holds files"), "{error}");
+    fs::remove_dir_all(&settings.directory).unwrap();
+    // All rows are there, and the check of them is cut short.
+    let cut = panic::catch_unwind(AssertUnwindSafe(|| {
+        restore(&file(stage), &settings, Actor::System, |_| {
+            assert!(!settings.directory.join("audit").exists(), "it is open, and ends here");
+        })
+    }));
+    assert!(cut.is_err(), "it was not cut short");
+    for opened in [Vault::open(&settings).map(drop), accepted(&settings)] {
+        let error = opened.unwrap_err();
+        assert!(error.to_string().contains("never finished"), "{error}");
+    }
     fs::remove_dir_all(&settings.directory).unwrap();
     restore(&file(stage), &settings, Actor::System, |_| ()).unwrap();
     assert_eq!(revealed(&Vault::open(&settings).unwrap(), &shop, &token).as_deref(), Some(CANARY));
