@@ -177,7 +177,8 @@ fn carry_out(
         let since = std::time::Instant::now();
         while vault.progress().what.is_some() && since.elapsed() < LOOK {
             if let Tended::Worked(pause) = vault.tend(crate::clock::now_seconds()) {
-                runtime.block_on(tokio::time::sleep(pause));
+                // Made within, since a timer belongs to the runtime that it is made in.
+                runtime.block_on(async { tokio::time::sleep(pause).await });
             }
         }
         last = ask(&vault, Request::Rotation)?;

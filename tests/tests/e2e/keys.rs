@@ -316,6 +316,24 @@ async fn see_through(net: &Net, known: &Arc<Known>) {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_exchanged_also_where_nothing_serves() {
+    let mut net = Net::start().await.unwrap();
+    net.kill().unwrap();
+    net.run(&["vault", "rotate", "--dek"]).unwrap();
+    net.run(&["vault", "rotate", "--resume"]).unwrap();
+    add_custodians(&net);
+    assert!(begin(&net, Kind::Kek).wait().unwrap().success());
+    let keys = keys(&net);
+    for purpose in ["card", "credential", "payment"] {
+        assert!(!ids(&keys, purpose, "active").is_empty(), "{purpose}");
+        assert!(!ids(&keys, purpose, "destroyed").is_empty(), "{purpose}");
+        assert!(ids(&keys, purpose, "decrypt-only").is_empty(), "{purpose}");
+    }
+    net.run(&["vault", "verify"]).unwrap();
+    net.run(&["audit", "verify"]).unwrap();
+}
+
 fn keys(net: &Net) -> Vec<Value> {
     let told = net.run(&["vault", "keys", "--json"]).unwrap();
     serde_json::from_str::<Value>(&told).unwrap().as_array().unwrap().clone()
