@@ -409,8 +409,8 @@ fn status(vault: &Vault) -> Result<Answer, Refusal> {
     let merchants = vault.merchants()?;
     let (mut keys, mut accounts) = (0_usize, 0_usize);
     for merchant in &merchants {
-        keys = keys.saturating_add(vault.keys(&merchant.id)?.len());
-        accounts = accounts.saturating_add(vault.accounts(&merchant.id)?.len());
+        keys = keys.saturating_add(unless_shredded(vault.keys(&merchant.id))?.len());
+        accounts = accounts.saturating_add(unless_shredded(vault.accounts(&merchant.id))?.len());
     }
     let vault::Health { audit, keys: _, store, hsm } = vault.health();
     let figures = vault.figures();
@@ -424,6 +424,11 @@ fn status(vault: &Vault) -> Result<Answer, Refusal> {
         deletion_age_s: figures.deletion_age_max_s,
         kek_age_max_s: figures.kek_age_max_s,
     }))
+}
+
+/// What a merchant has, which is nothing once its keys are destroyed.
+fn unless_shredded<T>(found: Result<Vec<T>, VaultError>) -> Result<Vec<T>, VaultError> {
+    if let Err(VaultError::Shredded) = found { Ok(Vec::new()) } else { found }
 }
 
 fn lines<T: Into<L>, L>(briefs: Vec<T>) -> Vec<L> {

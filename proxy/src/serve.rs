@@ -32,7 +32,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use vault::Vault;
+use vault::{Vault, VaultError};
 
 /// How much of a client's bytes is read ahead of TLS: more than a usual request has. Each connection
 /// has as much for as long as it is open; Pingora's own choice is 64 KiB.
@@ -149,6 +149,7 @@ fn rotations(vault: &Vault) -> Rotations {
     for id in merchants.into_iter().map(|merchant| merchant.id) {
         match vault.staged_accounts(&id) {
             Ok(all) => all.iter().for_each(|(name, on)| rotations.note(&id, name, Some(on))),
+            Err(VaultError::Shredded) => {}
             // They are found again with their first payment.
             Err(error) => log::error!("what is staged for {id} is not counted: {error}"),
         }

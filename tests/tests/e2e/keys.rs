@@ -334,6 +334,24 @@ async fn keys_are_exchanged_also_where_nothing_serves() {
     net.run(&["audit", "verify"]).unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merchant_that_was_shredded_is_in_nobodys_way() {
+    let mut net = Net::start().await.unwrap();
+    net.run(&["merchants", "create", "gone"]).unwrap();
+    add_custodians(&net);
+    for name in CUSTODIANS {
+        let word = ["--custodian", name, "--yes", "--secret", &secret(&net, name)];
+        net.run(&[&["vault", "shred", "--merchant", "gone"][..], &word].concat()).unwrap();
+    }
+    let status: Value =
+        serde_json::from_str(&net.run(&["vault", "status", "--json"]).unwrap()).unwrap();
+    assert_eq!((&status["merchants"], &status["store"]), (&2.into(), &true.into()), "{status}");
+    net.kill().unwrap();
+    net.serve().await.unwrap();
+    let log = net.read("stderr.log");
+    assert!(!log.contains("is not counted"), "{log}");
+}
+
 fn keys(net: &Net) -> Vec<Value> {
     let told = net.run(&["vault", "keys", "--json"]).unwrap();
     serde_json::from_str::<Value>(&told).unwrap().as_array().unwrap().clone()
