@@ -137,7 +137,7 @@ pub(crate) async fn ask_for_backup(path: &Path, owner: u32) -> Result<Option<Uni
     stream.set_read_timeout(Some(STALL_TIMEOUT))?;
     let mut line = serde_json::to_vec(&Request::Backup)?;
     line.push(b'\n');
-    stream.write_all(&line)?;
+    stream.write_all(&line).context("the running program ended the conversation")?;
     let told = read_line(&mut stream)?;
     // The parser's own words are dropped, because they quote what they read.
     let told: Option<Result<Answer, Refusal>> = serde_json::from_slice(&told).ok();

@@ -13,11 +13,14 @@ use serde::Serialize;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use zeroize::Zeroizing;
 
-/// Prints `text`, which is what the command was run for.
+/// Prints `text`, which is what the command was run for. A reader who has seen enough is no error.
 pub(super) fn say(text: &str) -> Result<()> {
     let mut output = io::stdout().lock();
-    writeln!(output, "{}", text.trim_end_matches('\n'))?;
-    Ok(output.flush()?)
+    let said = writeln!(output, "{}", text.trim_end_matches('\n')).and_then(|()| output.flush());
+    match said {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        said => Ok(said?),
+    }
 }
 
 /// Prints a line beside the output: an error, or a hint.

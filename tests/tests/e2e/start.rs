@@ -1,5 +1,7 @@
 //! Without its hardware security module the program refuses to start, and says what to do.
 
+use std::os::unix::net::UnixListener;
+use std::process::Stdio;
 use tests::net::{Net, SERVE};
 
 #[tokio::test]
@@ -50,6 +52,35 @@ async fn a_vault_is_never_made_over_another() {
             .len(),
         4
     );
+}
+
+#[tokio::test]
+async fn what_was_not_done_is_not_told_as_done() {
+    let mut net = Net::start().await.unwrap();
+    net.kill().unwrap();
+    // A program that ends: it takes connections and hangs up, before or after the request.
+    let socket = net.directory().join("admin.sock");
+    std::fs::remove_file(&socket).unwrap();
+    let listener = UnixListener::bind(&socket).unwrap();
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    let backup = net.directory().join("backup");
+    for _ in 0..20 {
+        for arguments in
+            [&["keys", "revoke", "8jZq0TxWb3Lm"][..], &["vault", "backup", "--to", "backup"]]
+        {
+            let done = net.command(arguments).unwrap().current_dir(net.directory()).output();
+            let done = done.unwrap();
+            assert!(!done.status.success() && !done.stderr.is_empty(), "{arguments:?}: {done:?}");
+        }
+    }
+    assert!(!backup.exists());
+    std::fs::remove_file(&socket).unwrap();
+
+    // Whoever reads the output may have seen enough of it, and that is no error.
+    let mut command = net.command(&["vault", "status"]).unwrap();
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
 }
 
 #[tokio::test]
