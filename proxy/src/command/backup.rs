@@ -5,6 +5,8 @@ use crate::admin::long;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use conf::Config;
+use rustix::fs::{CWD, RenameFlags};
+use rustix::io::Errno;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -84,7 +86,12 @@ struct Tee<R, W> {
 /// Where a backup goes. What is not finished is removed.
 enum Target {
     Output,
-    File { part: PathBuf, file: PathBuf, finished: bool },
+    /// `is_ours`: the part is one that we made, and not one of somebody else.
+    File {
+        part: PathBuf,
+        file: PathBuf,
+        is_ours: bool,
+    },
 }
 
 // === impl Backup ===
@@ -207,37 +214,102 @@ impl Target {
         }
         let mut part = to.as_os_str().to_owned();
         part.push(format!(".{PART}"));
-        Ok(Self::File { part: part.into(), file: to.to_owned(), finished: false })
+        Ok(Self::File { part: part.into(), file: to.to_owned(), is_ours: false })
     }
 
-    fn open(&self) -> Result<Box<dyn Write>> {
+    fn open(&mut self) -> Result<Box<dyn Write>> {
         match self {
             Self::Output => Ok(Box::new(io::stdout().lock())),
-            Self::File { part, .. } => {
-                let made = File::options().write(true).create_new(true).mode(0o600).open(part);
-                Ok(Box::new(made.with_context(|| format!("cannot make {}", part.display()))?))
+            Self::File { part, is_ours, .. } => {
+                let made = File::options().write(true).create_new(true).mode(0o600).open(&*part);
+                let made = made.with_context(|| {
+                    let part = part.display();
+                    format!("cannot make {part}; if a backup that was cut short left it, remove it")
+                })?;
+                *is_ours = true;
+                Ok(Box::new(made))
             }
         }
     }
 
     /// Makes what was written durable, and calls it by its name.
     fn finish(&mut self) -> Result<()> {
-        let Self::File { part, file, finished } = self else { return Ok(()) };
+        let Self::File { part, file, is_ours } = self else { return Ok(()) };
         File::open(&*part)?.sync_all()?;
-        // Unlike a rename, a link does not replace what somebody else has put there meanwhile.
-        fs::hard_link(&*part, &*file).with_context(|| format!("cannot make {}", file.display()))?;
+        rename(part, file).with_context(|| format!("cannot make {}", file.display()))?;
+        *is_ours = false;
         let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
-        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
-        *finished = true;
-        Ok(fs::remove_file(&*part)?)
+        Ok(File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?)
     }
 }
 
 impl Drop for Target {
     fn drop(&mut self) {
-        if let Self::File { part, finished: false, .. } = self {
-            // It may not have been made.
+        if let Self::File { part, is_ours: true, .. } = self {
+            // Who ends with an error has told of one already.
             drop(fs::remove_file(part));
+        }
+    }
+}
+
+/// Gives a file its name, and does not replace what somebody else has put there meanwhile.
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Not every file system can: a link does the same, which not every one has either.
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            fs::hard_link(from, to)?;
+            fs::remove_file(from)
+        }
+        renamed => Ok(renamed?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Target;
+    use std::fs;
+    use std::path::PathBuf;
+
+    #[test]
+    fn nobody_removes_the_part_of_another_backup_or_takes_its_name() {
+        let scratch = Scratch::new();
+        let file = scratch.0.join("backup");
+        let part = scratch.0.join("backup.part");
+        let [mut first, mut second] = [&file, &file].map(|file| Target::new(file).unwrap());
+        drop(first.open().unwrap());
+        let error = second.open().map(drop).unwrap_err();
+        assert!(format!("{error:#}").contains("remove it"), "{error:#}");
+        drop(second);
+        assert!(part.exists(), "it is the first one's");
+        fs::write(&file, "theirs").unwrap();
+        assert!(first.finish().is_err());
+        assert_eq!(fs::read(&file).unwrap(), b"theirs");
+        drop(first);
+        assert!(!part.exists());
+        fs::remove_file(&file).unwrap();
+        let mut third = Target::new(&file).unwrap();
+        third.open().unwrap().write_all(b"ours").unwrap();
+        third.finish().unwrap();
+        drop(third);
+        assert_eq!(fs::read(&file).unwrap(), b"ours");
+        assert!(!part.exists() && Target::new(&file).is_err());
+    }
+
+    /// A directory that is gone when the test is.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new() -> Self {
+            let name = format!("orchestra-backup-{}", std::process::id());
+            let directory = std::env::temp_dir().join(name);
+            fs::create_dir_all(&directory).unwrap();
+            Self(directory)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).unwrap();
         }
     }
 }
