@@ -13,6 +13,7 @@ use pingora::{BError, Error, ErrorType};
 use providers::wire::Request;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -89,19 +90,22 @@ impl Upstreams {
     }
 }
 
+/// The certificates in `path`, which are the provider's roots.
+pub(crate) fn authorities(name: &str, path: &Path) -> Result<Vec<X509>> {
+    let shown = path.display();
+    let pem =
+        std::fs::read(path).with_context(|| format!("providers.{name}.ca: cannot read {shown}"))?;
+    let found = X509::stack_from_pem(&pem).unwrap_or_default();
+    ensure!(!found.is_empty(), "providers.{name}.ca: {shown} holds no PEM certificate");
+    Ok(found)
+}
+
 // === impl Way ===
 
 impl Way {
     fn new(name: &str, settings: Settings, idle_max: usize) -> Result<Self> {
         let authorities = match &settings.ca {
-            Some(path) => {
-                let shown = path.display();
-                let pem = std::fs::read(path)
-                    .with_context(|| format!("providers.{name}.ca: cannot read {shown}"))?;
-                let found = X509::stack_from_pem(&pem).unwrap_or_default();
-                ensure!(!found.is_empty(), "providers.{name}.ca: {shown} holds no PEM certificate");
-                found
-            }
+            Some(path) => authorities(name, path)?,
             None => Vec::new(),
         };
         let idle = IdleConnections::new(idle_max, settings.idle_timeout);
