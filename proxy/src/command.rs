@@ -37,7 +37,8 @@ A new installation, from nothing to the first charge:
   orchestra keys create --merchant acme --name till
   orchestra accounts put stripe-primary --merchant acme --gateway Stripe
 
-All commands but `check` and `vault init` work while `serve` runs, and take effect at once.
+All commands but `vault init`, `vault restore` and `vault accept-restored`, which are for a vault that
+nothing serves, work while `serve` runs, and take effect at once.
 Secrets are never arguments, because everyone on a machine can read those.";
 
 /// A payment proxy with a vault: one API in front of many payment providers.

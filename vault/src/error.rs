@@ -18,15 +18,18 @@ pub enum OpenError {
     Module { path: PathBuf, problem: Box<str> },
     /// No token has the label.
     #[error(
-        "no token has the label `{label}`; make one with `orchestra vault init`, or correct \
-         vault.token_label (SoftHSM finds its tokens by the file that SOFTHSM2_CONF names)"
+        "no token has the label `{label}`; make one with `orchestra vault init --create-token`, or \
+         correct vault.token_label (SoftHSM finds its tokens by the file that SOFTHSM2_CONF names)"
     )]
     NoToken { label: Box<str> },
     /// Several tokens have the label, and guessing could pick the wrong key.
     #[error("{found} tokens have the label `{label}`; give one of them another label")]
     TokenAmbiguous { label: Box<str>, found: usize },
     /// A token has the label already.
-    #[error("a token with the label `{label}` exists already and is left alone; use another label")]
+    #[error(
+        "a token with the label `{label}` exists already and is left alone; to use it, leave out \
+         --create-token, or use another label"
+    )]
     TokenExists { label: Box<str> },
     /// Every slot has a token.
     #[error("no slot is free for a new token; add a slot or use an initialised token")]

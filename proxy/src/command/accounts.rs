@@ -178,8 +178,8 @@ pub(super) struct Put {
     /// Whose account it is.
     #[arg(long, value_name = "MERCHANT", value_parser = merchants::parse)]
     merchant: MerchantId,
-    /// The gateway: Adyen, NULLFailure, NULLSuccess, Stripe, Worldpay or WorldpayWPG, in any case.
-    #[arg(long, value_name = "GATEWAY")]
+    #[arg(long, value_name = "GATEWAY",
+        help = format!("The gateway, in any case: one of {}", admin::gateways()))]
     gateway: Box<str>,
     /// A credential, and where it is: Name=file:PATH or Name=env:VARIABLE. May be repeated.
     #[arg(long = "credential", value_name = "NAME=REFERENCE", value_parser = Unquoted)]

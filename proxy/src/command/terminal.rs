@@ -248,6 +248,7 @@ fn status_text(status: &Status) -> String {
     let rows = [
         [from("store"), word(status.store)],
         [from("security module"), word(status.hsm)],
+        [from("audit log"), word(status.audit)],
         [from("merchants"), status.merchants.to_string()],
         [from("API keys"), status.keys.to_string()],
         [from("accounts"), status.accounts.to_string()],

@@ -44,9 +44,9 @@ Examples:
   orchestra vault accept-restored --custodian bob --secret file:/media/bob/secret --yes
 
 The token remembers how new the list of keys is, so that nobody puts an older copy of the store in
-its place. A backup is such a copy. Do this once after you restored one, with `serve` not running. It
-takes two custodians of the vault that was put back: the first one's word is good for 24 hours, and the
-second one's does it. A vault that has no custodians takes nobody's.";
+its place. Do this once after you put such a copy of the files back, with `serve` not running; `vault
+restore` does it itself. It takes two custodians of the vault that was put back: the first one's word
+is good for 24 hours, and the second one's does it. A vault that has no custodians takes nobody's.";
 
 const VERIFY_EXAMPLES: &str = "\
 Examples:
@@ -59,7 +59,7 @@ is found. It works while the program serves. The status is 1 when something is n
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Open a vault that you restored from a backup, and let the token believe it.
+    /// Open a vault whose files you put back, and let the token believe it.
     AcceptRestored(Accept),
     /// Write a backup while the program serves.
     Backup(Backup),
@@ -176,7 +176,7 @@ impl Accept {
     fn run(self, config: &Config) -> Result<()> {
         let Self { custodian, secret, yes } = self;
         if !yes {
-            let answer = terminal::ask("Type `restored` if you put this backup here yourself")?;
+            let answer = terminal::ask("Type `restored` if you put this copy here yourself")?;
             ensure!(answer == "restored", "nothing was done");
         }
         let word = custodian.map(|name| Ok::<_, anyhow::Error>((secret_of(&name, secret)?, name)));
