@@ -1,11 +1,10 @@
-//! The first thing a connection meets: how many there may be, and how long a request head may take.
+//! The first thing a connection meets: a place among all, and how long a request head may take.
 //!
 //! Pingora 0.9.1 limits neither (its read timeout is for each read, so that a byte now and then
 //! keeps a connection for ever). HTTP/2 connections are bounded by `h2_idle_timeout` instead.
 
-use crate::metrics::Metrics;
+use crate::places::Places;
 use async_trait::async_trait;
-use filters::flood;
 use pingora::apps::{HttpServerApp, ServerApp};
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{SslDigest, TlsRef};
@@ -15,40 +14,21 @@ use pingora::protocols::{
 };
 use pingora::server::ShutdownWatch;
 use pingora_proxy::Session;
-use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Admits connections to an application, within limits.
 pub(crate) struct Guard<A> {
     app: Arc<A>,
     head_timeout: Duration,
-    metrics: Arc<Metrics>,
-    per_address: Arc<PerAddress>,
-    total: Arc<Semaphore>,
-}
-
-/// What counts as one client: see [`flood::network`].
-type Network = (bool, u64);
-
-/// How many connections each client has.
-struct PerAddress {
-    counts: Mutex<HashMap<Network, u32>>,
-    max: u32,
-}
-
-/// A place among the connections of one client; given back when dropped.
-struct Place {
-    network: Network,
-    per_address: Arc<PerAddress>,
+    places: Arc<Places>,
 }
 
 /// Ends an HTTP/1 connection whose request head is not complete some time after its first byte.
@@ -72,18 +52,9 @@ const DONE: u8 = 2;
 // === impl Guard ===
 
 impl<A> Guard<A> {
-    /// Admits connections within `limits`, in all and of one client.
-    pub(crate) fn new(app: A, limits: &conf::Limits, metrics: Arc<Metrics>) -> Self {
-        Self {
-            app: Arc::new(app),
-            head_timeout: limits.head_timeout,
-            metrics,
-            per_address: Arc::new(PerAddress {
-                counts: Mutex::default(),
-                max: limits.connections_per_address_max,
-            }),
-            total: Arc::new(Semaphore::new(limits.connections_max)),
-        }
+    /// Admits connections within `limits`, to `places`.
+    pub(crate) fn new(app: A, limits: &conf::Limits, places: Arc<Places>) -> Self {
+        Self { app: Arc::new(app), head_timeout: limits.head_timeout, places }
     }
 }
 
@@ -94,16 +65,9 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Guard<A> {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let Ok(_permit) = self.total.clone().try_acquire_owned() else {
-            self.metrics.connection_refused("total");
-            return None;
-        };
-        let place = network_of(&stream).map(|network| PerAddress::take(&self.per_address, network));
-        if matches!(place, Some(None)) {
-            self.metrics.connection_refused("address");
-            return None;
-        }
-        let _open = self.metrics.connection_opened();
+        // With TLS it has a place since before the handshake.
+        let is_placed = stream.get_ssl_digest().is_some();
+        let _place = if is_placed { None } else { Some(self.places.take(&*stream)?) };
         let stream: Stream = if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
             stream
         } else {
@@ -114,39 +78,6 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Guard<A> {
 
     async fn cleanup(&self) {
         self.app.http_cleanup().await;
-    }
-}
-
-fn network_of(stream: &Stream) -> Option<Network> {
-    let digest = stream.get_socket_digest()?;
-    Some(flood::network(digest.peer_addr()?.as_inet()?.ip()))
-}
-
-// === impl PerAddress ===
-
-impl PerAddress {
-    fn take(this: &Arc<Self>, network: Network) -> Option<Place> {
-        let mut counts = this.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(network).or_insert(0);
-        if *count >= this.max {
-            return None;
-        }
-        *count = count.saturating_add(1);
-        Some(Place { network, per_address: this.clone() })
-    }
-}
-
-// === impl Place ===
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut counts = self.per_address.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.network) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                counts.remove(&self.network);
-            }
-        }
     }
 }
 

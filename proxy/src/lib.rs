@@ -25,6 +25,7 @@ mod idle;
 mod inquiry;
 mod metrics;
 mod payment;
+mod places;
 mod program_log;
 mod reply;
 mod resolver;

@@ -9,6 +9,7 @@ use crate::gateway::Gateway;
 use crate::guard::Guard;
 use crate::health::Operators;
 use crate::metrics::Metrics;
+use crate::places::Places;
 use crate::resolver::Resolver;
 use crate::rotation::Rotations;
 use crate::shared::Shared;
@@ -19,8 +20,8 @@ use conf::Config;
 use filters::flood::Flood;
 use filters::quota::Quota;
 use pingora::apps::HttpServerOptions;
-use pingora::listeners::ListenerConfig;
 use pingora::listeners::tls::TlsSettings;
+use pingora::listeners::{ListenerConfig, Listeners};
 use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
@@ -168,16 +169,18 @@ fn merchants(
     let mut options = HttpServerOptions::default();
     options.h2_idle_timeout = Some(config.limits.idle_timeout);
     proxy.server_options = Some(options);
-    let guard = Guard::new(proxy, &config.limits, shared.metrics.clone());
-    let mut service = Service::new("merchants".to_owned(), guard);
+    let places = Arc::new(Places::new(&config.limits, shared.metrics.clone()));
+    let guard = Guard::new(proxy, &config.limits, places.clone());
+    let mut listeners = Listeners::new();
+    listeners.set_pre_tls_callback(places);
     if let Some(address) = config.listen.plain {
-        service.add_listener(listener(address, UNBUFFERED));
+        listeners.add_listener(listener(address, UNBUFFERED));
     }
     if let (Some(tls), Some(certificates)) = (&config.listen.tls, certificates) {
         let settings = tls_settings(certificates.clone())?;
-        service.add_listener(listener(tls.address, READ_BYTES).tls(settings));
+        listeners.add_listener(listener(tls.address, READ_BYTES).tls(settings));
     }
-    Ok(service)
+    Ok(Service::with_listeners("merchants".to_owned(), listeners, guard))
 }
 
 /// A listener whose connections cost little while they rest.

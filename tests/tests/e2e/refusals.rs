@@ -3,9 +3,10 @@
 use super::order::{Order, VISA, text};
 use serde_json::json;
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tests::net::client::{Http, raw};
 use tests::net::{Net, Options};
+use tokio::net::TcpStream;
 
 /// How long a server may keep a raw connection open after it has answered.
 const RAW_TIMEOUT: Duration = Duration::from_secs(5);
@@ -259,6 +260,37 @@ async fn past_the_limits_a_connection_is_closed_at_once_and_a_place_comes_free_a
         while !raw(net.plain(), bytes.as_bytes(), RAW_TIMEOUT).await.unwrap().contains(" 200 ") {
             tokio::task::yield_now().await;
         }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_has_its_place_before_the_handshake() {
+    for (setting, label) in
+        [("connections_max", "total"), ("connections_per_address_max", "address")]
+    {
+        let limits = format!("  {setting}: 3\n");
+        let net = Net::with(Options { limits, ..Options::default() }).await.unwrap();
+        until(&net, "orchestra_connections", 0).await;
+        let mut silent = Vec::new();
+        for _ in 0..4 {
+            silent.push(TcpStream::connect(net.tls()).await.unwrap());
+        }
+        let refused = format!("orchestra_connections_refused_total{{limit=\"{label}\"}}");
+        until(&net, &refused, 1).await;
+        until(&net, "orchestra_connections", 3).await;
+        // Whoever leaves gives the place back, though there never was a handshake.
+        silent.clear();
+        until(&net, "orchestra_connections", 0).await;
+        assert_eq!(net.send("GET", "/Utils/apiKey", None).await.unwrap().status, 200, "{setting}");
+    }
+}
+
+/// Waits until a metric has this value.
+async fn until(net: &Net, metric: &str, value: u64) {
+    let began = Instant::now();
+    while net.metric(metric).await.unwrap() != value {
+        assert!(began.elapsed() < RAW_TIMEOUT, "{metric} is not {value}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
