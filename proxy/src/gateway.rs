@@ -8,7 +8,7 @@ use crate::admission;
 use crate::body::{self, NoBody};
 use crate::clock;
 use crate::context::Cx;
-use crate::guard::HeadDeadline;
+use crate::guard::Deadlines;
 use crate::payment::{self, Performed, Plan};
 use crate::reply::Reply;
 use crate::resource::{self, Refused};
@@ -61,7 +61,7 @@ impl ProxyHttp for Gateway {
 
     async fn early_request_filter(&self, session: &mut Session, cx: &mut Cx) -> Result<(), BError> {
         cx.begin();
-        HeadDeadline::head_done(session);
+        Deadlines::head_done(session);
         session.set_write_timeout(Some(self.0.limits.write_timeout));
         if session.get_keepalive().is_some() {
             // Without this, an idle connection would be kept for ever.
@@ -143,7 +143,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, cx: &mut Cx) {
-        HeadDeadline::next_request(session);
+        Deadlines::next_request(session);
         let status = session.response_written().map_or(0, |written| written.status.as_u16());
         self.0.metrics.request_done(cx, status);
         self.0.access_log.request(session, cx, status, error.is_some());
