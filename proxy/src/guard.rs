@@ -1,9 +1,10 @@
 //! The first thing a connection meets: a place among all, and how long it may take over what it says
 //! and over what it is told.
 //!
-//! Pingora 0.9.1 limits no places; its read timeout is for each read, so that a byte now and then keeps
-//! a connection for ever; it waits for the preface of HTTP/2 without any; and it has no time for
-//! writing a head or what ends an answer. Once HTTP/2 has begun, `h2_idle_timeout` bounds its silence.
+//! Pingora 0.9.1 limits no places; it takes a head of a mebibyte; its read timeout is for each read, so
+//! that a byte now and then keeps a connection for ever; it waits for the preface of HTTP/2 without any;
+//! and it has no time for writing a head or what ends an answer. Once HTTP/2 has begun,
+//! `h2_idle_timeout` bounds its silence.
 
 use crate::places::Places;
 use async_trait::async_trait;
@@ -52,6 +53,8 @@ pub(crate) struct Deadlines {
     state: AtomicU8,
     /// When what is waited for must be there.
     until: Instant,
+    /// How much of the head has come, where it did not come in one piece.
+    head_bytes: usize,
     /// Made when it does not come in one piece, which is seldom.
     timer: Option<Pin<Box<Sleep>>>,
     /// How much of the preface of HTTP/2 is still to come.
@@ -69,6 +72,8 @@ const RUNNING: u8 = 2;
 /// The head is complete.
 const DONE: u8 = 3;
 
+/// How much of a head is read that does not end: more than any that passes the checks of `filters`.
+const HEAD_BYTES_MAX: usize = 65_536;
 /// What every HTTP/2 connection begins with is so long (RFC 9113 section 3.4).
 const PREFACE_BYTES: usize = 24;
 
@@ -115,6 +120,7 @@ impl Deadlines {
             times,
             state: AtomicU8::new(FRESH),
             until: after(times.idle),
+            head_bytes: 0,
             timer: None,
             preface_left: if is_http2 { PREFACE_BYTES } else { 0 },
             stalled: None,
@@ -145,9 +151,11 @@ impl Deadlines {
         let begins = matches!(self.state.load(Ordering::Relaxed), FRESH | IDLE);
         if begins {
             self.until = after(self.times.head);
+            self.head_bytes = 0;
             self.timer = None;
             self.state.store(RUNNING, Ordering::Relaxed);
         }
+        self.head_bytes = self.head_bytes.saturating_add(bytes);
         if self.preface_left > 0 {
             self.preface_left = self.preface_left.saturating_sub(bytes);
             if self.preface_left == 0 {
@@ -198,6 +206,10 @@ impl AsyncRead for Deadlines {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // Whoever reads on has not found the end of the head in what came so far.
+        if self.state.load(Ordering::Relaxed) == RUNNING && self.head_bytes > HEAD_BYTES_MAX {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
         let bytes = buf.filled().len().saturating_sub(before);
@@ -313,7 +325,7 @@ impl GetSocketDigest for Deadlines {
 
 #[cfg(test)]
 mod tests {
-    use super::{DONE, Deadlines, Ordering, PREFACE_BYTES, Times};
+    use super::{DONE, Deadlines, HEAD_BYTES_MAX, Ordering, PREFACE_BYTES, Times};
     use std::io::{ErrorKind, Result};
     use std::time::Duration;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
@@ -324,6 +336,8 @@ mod tests {
         idle: Duration::from_millis(100),
         write: Duration::from_millis(50),
     };
+    /// More than is read of a head.
+    const TWICE: usize = 2 * HEAD_BYTES_MAX;
     /// Longer than any of them.
     const LONG: Duration = Duration::from_secs(5);
 
@@ -369,6 +383,21 @@ mod tests {
         assert_eq!(ours.state.load(Ordering::Relaxed), DONE);
         let mut buf = [0; 1];
         timeout(TIMES.idle.saturating_mul(2), ours.read(&mut buf)).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn a_head_that_does_not_end_is_not_read_on() {
+        let (mut ours, mut theirs) = connection(TWICE);
+        theirs.write_all(&vec![b'a'; TWICE]).await.unwrap();
+        let mut bytes = 0_usize;
+        let error = loop {
+            match read(&mut ours).await.unwrap() {
+                Ok(more) => bytes = bytes.saturating_add(more),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error, ErrorKind::InvalidData);
+        assert!((HEAD_BYTES_MAX..TWICE).contains(&bytes), "{bytes}");
     }
 
     #[tokio::test]
