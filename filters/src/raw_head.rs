@@ -10,10 +10,14 @@ use crate::reject::Reject;
 /// Checks the head of an HTTP/1 request, from the request line to the empty line.
 ///
 /// # Errors
-/// When a line does not end as RFC 9112 section 2.2 says, or goes on in the next one, or when two
-/// headers say how long the body is.
+/// When a line does not end as RFC 9112 section 2.2 says, or goes on in the next one, when two headers
+/// say how long the body is, or when the target has a fragment.
 pub fn check(head: &[u8]) -> Result<(), Reject> {
     let head = head.strip_prefix(b"\r\n").unwrap_or(head);
+    // The parser of the target drops what comes after it.
+    if head.split(|byte| *byte == b'\n').next().is_some_and(|line| line.contains(&b'#')) {
+        return Err(Reject::MalformedPath);
+    }
     let (mut has_length, mut has_coding) = (false, false);
     for line in head.split_inclusive(|byte| *byte == b'\n') {
         let line = line.strip_suffix(b"\r\n").ok_or(Reject::MalformedHead)?;
@@ -55,6 +59,8 @@ mod tests {
                 "POST / HTTP/1.1\r\ntransfer-encoding : chunked\r\nCONTENT-LENGTH:1\r\n\r\n",
                 Err(Reject::AmbiguousFraming),
             ),
+            ("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", Err(Reject::MalformedPath)),
+            ("GET / HTTP/1.1\r\nHost: a\r\nX: #\r\n\r\n", Ok(())),
             ("GET / HTTP/1.1\nHost: a\r\n\r\n", Err(Reject::MalformedHead)),
             ("GET / HTTP/1.1\r\nHost: a\n\r\n", Err(Reject::MalformedHead)),
             ("GET / HTTP/1.1\r\nHost: a\rb\r\n\r\n", Err(Reject::MalformedHead)),

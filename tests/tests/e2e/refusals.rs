@@ -145,6 +145,7 @@ async fn what_can_be_read_in_two_ways_is_not_read() {
             "upgrade-refused",
         ),
         (post, format!("{json}{length}x-api-key: {}\r\n", net.key), body, 400, "duplicate-header"),
+        ("GET /Utils/apiKey#x", String::new(), "", 400, "malformed-path"),
         ("GET /Utils/apiKey", length.clone(), body, 400, "unexpected-body"),
         ("GET /Utils/apiKey", many.clone(), "", 431, "head-too-large"),
         (long_path.as_str(), String::new(), "", 414, "path-too-long"),
