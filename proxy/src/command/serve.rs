@@ -4,6 +4,7 @@ use super::{load, open};
 use crate::program_log;
 use anyhow::Result;
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::Path;
 use std::sync::Arc;
 use vault::Hardening;
@@ -28,6 +29,7 @@ impl Serve {
         program_log::start();
         take_small_pages();
         let config = load(conf)?;
+        take_file_handles(config.limits.connections_max);
         let vault = Arc::new(open(&config)?);
         warn_of(hardening);
         crate::serve::run(config, vault)
@@ -41,6 +43,24 @@ fn take_small_pages() {
         log::warn!("huge pages cannot be refused; some payments may take longer ({error})");
     }
 }
+
+/// Takes as many file handles as the kernel gives, and says so when they are too few. Where they run out,
+/// whoever holds connections keeps the payments of others from reaching a provider.
+fn take_file_handles(connections_max: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let taken = setrlimit(Resource::Nofile, most).map_or(limit.current, |()| limit.maximum);
+    let wanted = connections_max.saturating_add(FILES_BESIDE);
+    if let Some(files) = taken.filter(|files| usize::try_from(*files).is_ok_and(|n| n < wanted)) {
+        log::warn!(
+            "{files} files may be open, and limits.connections_max is {connections_max}: payments can \
+             be kept from reaching a provider (raise LimitNOFILE, or lower limits.connections_max)"
+        );
+    }
+}
+
+/// How many files may be open beside the connections of clients: those to providers above all.
+const FILES_BESIDE: usize = 1_000;
 
 /// Says what the operator should know of a process that is less shut off than it could be.
 fn warn_of(hardening: Hardening) {

@@ -1,8 +1,8 @@
 //! Without its hardware security module the program refuses to start, and says what to do.
 
 use std::os::unix::net::UnixListener;
-use std::process::Stdio;
-use tests::net::{Net, SERVE};
+use std::process::{Command, Stdio};
+use tests::net::{Net, SERVE, program};
 
 #[tokio::test]
 async fn a_vault_that_cannot_be_opened_is_not_served() {
@@ -91,4 +91,30 @@ async fn the_kernel_is_asked_for_small_pages_only() {
     let line = told.lines().find(|line| line.starts_with("THP_enabled"));
     // A kernel without huge pages has no such line.
     assert!(line.is_none_or(|line| line.ends_with('0')), "{line:?}");
+}
+
+#[tokio::test]
+async fn as_many_files_may_be_open_as_the_kernel_gives() {
+    let mut net = Net::start().await.unwrap();
+    net.kill().unwrap();
+    // So few, as a shell or a service manager may begin with.
+    let mut child = Command::new("sh")
+        .args(["-c", "ulimit -Sn 256 && exec \"$@\"", "sh"])
+        .arg(program().unwrap())
+        .args([SERVE, "--conf"])
+        .arg(net.directory().join("orchestra.yaml"))
+        .env("SOFTHSM2_CONF", net.directory().join("softhsm2.conf"))
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let ready = net.ready().await;
+    let told = std::fs::read_to_string(format!("/proc/{}/limits", child.id()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    ready.unwrap();
+    let told = told.unwrap();
+    let line = told.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let mut limits = line.split_whitespace();
+    let (now, most) = (limits.next(), limits.next());
+    assert!(now.is_some() && now == most, "{line}");
 }
