@@ -13,7 +13,7 @@ use pingora::protocols::tls::SslDigest;
 use pingora_proxy::Session;
 use serde::Serialize;
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -65,6 +65,15 @@ const WAITING_MAX: usize = 65_536;
 const WRITE_EVERY: Duration = Duration::from_millis(50);
 /// Text is written as soon as there is so much of it.
 const WRITE_BYTES: usize = 64 << 10;
+
+/// Where the lines go.
+struct Out {
+    to: Box<dyn Write + Send>,
+    /// Whether the last lines could not be written, which is told once.
+    fails: bool,
+    /// Whether what was written last is a part of a line, which must have an end before the next.
+    torn: bool,
+}
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -122,7 +131,7 @@ impl AccessLog {
         let thread = std::thread::Builder::new().name("access-log".to_owned());
         let writer = thread.spawn({
             let (waiting, metrics) = (waiting.clone(), metrics.clone());
-            move || waiting.write_all(out, &metrics)
+            move || waiting.write_all(Out::new(out), &metrics)
         })?;
         Ok(Self { metrics, waiting, writer: Some(writer) })
     }
@@ -148,7 +157,7 @@ impl AccessLog {
             tls: digest.cloned(),
         };
         if !self.waiting.add(served) {
-            self.metrics.log_line_dropped();
+            self.metrics.log_lines_dropped(1);
         }
     }
 }
@@ -178,7 +187,7 @@ impl Waiting {
     }
 
     /// Writes what waits, again and again, until no more will come.
-    fn write_all(&self, mut out: Box<dyn Write + Send>, metrics: &Metrics) {
+    fn write_all(&self, mut out: Out, metrics: &Metrics) {
         let mut batch = Vec::new();
         loop {
             // Looked at first, so that what came before the end is still written.
@@ -187,9 +196,7 @@ impl Waiting {
                 &mut batch,
                 &mut *self.requests.lock().unwrap_or_else(PoisonError::into_inner),
             );
-            if write_batch(&mut *out, &mut batch, metrics).is_err() {
-                log::error!("the access log cannot be written");
-            }
+            write_batch(&mut out, &mut batch, metrics);
             if ended {
                 return;
             }
@@ -198,27 +205,71 @@ impl Waiting {
     }
 }
 
-/// Writes the lines of a batch, which is empty afterwards.
-fn write_batch(
-    out: &mut dyn Write,
-    batch: &mut Vec<Served>,
-    metrics: &Metrics,
-) -> std::io::Result<()> {
-    let mut out = std::io::BufWriter::with_capacity(WRITE_BYTES, out);
+/// Writes the lines of a batch, which is empty afterwards. What cannot be written is counted and
+/// dropped.
+fn write_batch(out: &mut Out, batch: &mut Vec<Served>, metrics: &Metrics) {
     let mut text = Vec::new();
     for served in batch.drain(..) {
-        text.clear();
+        let whole = text.len();
         // A line is whole or not there.
         match serde_json::to_writer(&mut text, &served.line(&timestamp(served.time))) {
             Ok(()) => text.push(b'\n'),
             Err(_) => {
-                metrics.log_line_dropped();
-                continue;
+                text.truncate(whole);
+                metrics.log_lines_dropped(1);
             }
         }
-        out.write_all(&text)?;
+        if text.len() >= WRITE_BYTES {
+            metrics.log_lines_dropped(out.write(&text));
+            text.clear();
+        }
     }
-    out.flush()
+    if !text.is_empty() {
+        metrics.log_lines_dropped(out.write(&text));
+    }
+}
+
+// === impl Out ===
+
+impl Out {
+    fn new(to: Box<dyn Write + Send>) -> Self {
+        Self { to, fails: false, torn: false }
+    }
+
+    /// Writes whole lines, and says how many of them are not there.
+    fn write(&mut self, lines: &[u8]) -> u64 {
+        if self.torn {
+            self.torn = !self.put(b"\n").is_empty();
+        }
+        let left = if self.torn { lines } else { self.put(lines) };
+        let written = lines.strip_suffix(left).unwrap_or_default();
+        self.torn |= !written.is_empty() && !written.ends_with(b"\n");
+        let flushed = self.to.flush().is_ok();
+        self.tell(left.is_empty() && flushed);
+        left.iter().fold(0, |lost: u64, byte| lost.saturating_add(u64::from(*byte == b'\n')))
+    }
+
+    /// Writes as much as can be written, and gives what is left.
+    fn put<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let mut left = bytes;
+        while !left.is_empty() {
+            match self.to.write(left) {
+                Ok(written) if written > 0 => left = left.get(written..).unwrap_or_default(),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Ok(_) | Err(_) => break,
+            }
+        }
+        left
+    }
+
+    fn tell(&mut self, works: bool) {
+        match (works, self.fails) {
+            (false, false) => log::error!("the access log cannot be written, and lines are lost"),
+            (true, true) => log::info!("the access log is written again"),
+            _ => {}
+        }
+        self.fails = !works;
+    }
 }
 
 // === impl Served ===
@@ -278,5 +329,47 @@ impl<'a> PaymentPart<'a> {
             kept_connections: summary.tally.reused,
             provider_micros: micros(summary.tally.time),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Out;
+    use std::io::{Error, ErrorKind, Result, Write};
+    use std::sync::{Arc, Mutex};
+
+    /// A disk with so many bytes free, and what is on it.
+    #[derive(Clone, Default)]
+    struct Disk(Arc<Mutex<(usize, Vec<u8>)>>);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+            let mut disk = self.0.lock().unwrap();
+            let written = bytes.len().min(disk.0);
+            disk.0 = disk.0.saturating_sub(written);
+            disk.1.extend_from_slice(&bytes[..written]);
+            if written > 0 { Ok(written) } else { Err(Error::from(ErrorKind::StorageFull)) }
+        }
+
+        fn flush(&mut self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_a_full_disk_does_not_take_are_counted_and_tear_no_others() {
+        let disk = Disk::default();
+        let mut out = Out::new(Box::new(disk.clone()));
+        let mut write = |free: usize, lines: &str| {
+            disk.0.lock().unwrap().0 = free;
+            out.write(lines.as_bytes())
+        };
+        assert_eq!(write(100, "one\ntwo\n"), 0);
+        assert_eq!(write(6, "three\nfour\nfive\n"), 2);
+        assert_eq!(write(2, "four\nfive\n"), 2);
+        assert_eq!(write(0, "six\n"), 1);
+        assert_eq!(write(100, "seven\neight\n"), 0);
+        let text = String::from_utf8(disk.0.lock().unwrap().1.clone()).unwrap();
+        assert_eq!(text, "one\ntwo\nthree\nfo\nseven\neight\n");
     }
 }

@@ -256,9 +256,9 @@ impl Metrics {
         self.limited.with_label_values(&[limit]).inc();
     }
 
-    /// Counts a line that the access log lost.
-    pub(crate) fn log_line_dropped(&self) {
-        self.log_lines_dropped.inc();
+    /// Counts lines that the access log lost.
+    pub(crate) fn log_lines_dropped(&self, lines: u64) {
+        self.log_lines_dropped.inc_by(lines);
     }
 
     /// Counts a request that has been answered with `status`.
