@@ -16,9 +16,11 @@ pub(crate) enum NoBody {
     Refused(Reject),
 }
 
+/// How much room a body gets before any of it has come: what most have. A client without a key can open
+/// a hundred streams on one connection, and must not have memory for what it only announces.
+const ROOM_BYTES: usize = 4_096;
+
 /// Reads the whole body: at most `bytes_max` bytes, within `limit`.
-///
-/// The buffer is made in its final size, so that it never grows and leaves copies of a card behind.
 pub(crate) async fn read(
     session: &mut Session,
     bytes_max: usize,
@@ -31,7 +33,7 @@ pub(crate) async fn read(
     if expects_continue(session) {
         session.write_continue_response().await.map_err(NoBody::Gone)?;
     }
-    let mut body = Wiped::with_capacity(declared.unwrap_or(bytes_max));
+    let mut body = Wiped::with_capacity(declared.unwrap_or(bytes_max).min(ROOM_BYTES));
     match tokio::time::timeout(limit, fill(session, &mut body, bytes_max)).await {
         Ok(Ok(())) => Ok(body),
         Ok(Err(refused)) => Err(refused),

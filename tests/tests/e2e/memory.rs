@@ -105,3 +105,32 @@ async fn after_a_thousand_payments_no_verification_value_is_left_in_memory() {
     assert_eq!(on_disk(net.directory(), PAN.as_bytes()), 0);
     assert_eq!(found[..4], [0, 0, 0, 0]);
 }
+
+/// The most memory that a process has had, in KiB.
+fn peak(process: u32) -> usize {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_body_that_has_not_come_has_little_memory() {
+    let limits = format!("{NO_FLOOD}  body_bytes_max: 1048576\n  body_timeout_ms: 2000\n");
+    let net = Net::with(Options { limits, ..Options::default() }).await.unwrap();
+    let before = peak(net.process().unwrap());
+    // It takes no key, and nobody says how much there will be.
+    let begin = "POST /Webhooks/nobody/no-account HTTP/1.1\r\nhost: localhost\r\n\
+                 transfer-encoding: chunked\r\n\r\n1\r\nx\r\n";
+    let mut streams: Vec<TcpStream> =
+        (0..400).map(|_| TcpStream::connect(net.plain()).unwrap()).collect();
+    for stream in &mut streams {
+        stream.write_all(begin.as_bytes()).unwrap();
+    }
+    for stream in &mut streams {
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 408");
+    }
+    let more = peak(net.process().unwrap()) - before;
+    assert!(more < 40 << 10, "{more} KiB for 400 bodies of a byte");
+}
