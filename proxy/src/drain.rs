@@ -67,6 +67,9 @@ impl Watch {
         self.shared.draining.store(true, Ordering::SeqCst);
         log::info!("ending: {} payments still run", self.shared.metrics.payments_in_flight());
         let until = Instant::now().checked_add(self.grace);
+        // Not at once: a request may have seen the moment before that payments are taken, and be about
+        // to be counted.
+        sleep(LOOK_EVERY).await;
         while self.shared.metrics.payments_in_flight() > 0
             && until.is_some_and(|until| Instant::now() < until)
         {

@@ -18,7 +18,7 @@ use std::io::{ErrorKind, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -331,6 +331,36 @@ impl Net {
         child.wait()?;
         self.token.as_ref().map_or(Ok(()), token::TokenFile::mend)?;
         Ok(())
+    }
+
+    /// Tells the program to end, as a service manager does.
+    ///
+    /// # Errors
+    /// When it was not running.
+    pub fn terminate(&self) -> anyhow::Result<()> {
+        let process = self.process().context("the program is not running")?.to_string();
+        let status = Command::new("kill").args(["-TERM", &process]).status()?;
+        ensure!(status.success(), "the program could not be told to end");
+        Ok(())
+    }
+
+    /// Waits until the program has ended by itself.
+    ///
+    /// # Errors
+    /// When it was not running, or goes on.
+    pub async fn ended(&mut self) -> anyhow::Result<ExitStatus> {
+        let mut child = self.child.take().context("the program is not running")?;
+        let began = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait()? {
+                return Ok(status);
+            }
+            if began.elapsed() > READY_TIMEOUT {
+                child.kill()?;
+                bail!("the program did not end: {}", self.read("stderr.log"));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     /// Makes an API key of the usual merchant.

@@ -24,6 +24,7 @@ mod e2e {
     pub(crate) mod cybersource;
     pub(crate) mod declines;
     pub(crate) mod disconnect;
+    pub(crate) mod ending;
     pub(crate) mod explain;
     pub(crate) mod failover;
     pub(crate) mod journey;
