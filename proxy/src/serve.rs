@@ -55,13 +55,17 @@ pub fn run(config: Config, vault: Arc<Vault>) -> Result<()> {
     server.add_service(merchants(&config, &server, &shared, certificates.as_ref())?);
     server.add_service(operators(&config, &shared));
     server.add_service(background_service("resolver", Resolver::new(shared.clone())));
-    let _tender = vault::Tender::start(&vault)?;
-    let _sweeping = crate::sweep::spawn(vault.clone())?;
-    let counter = counter(&config, vault, &Known::of(&shared))?;
-    let _admin = admin::spawn(counter, &config.listen.admin)?;
+    let tender = vault::Tender::start(&vault)?;
+    let sweeping = crate::sweep::spawn(vault.clone())?;
+    let counter = counter(&config, vault.clone(), &Known::of(&shared))?;
+    let admin = admin::spawn(counter, &config.listen.admin)?;
     let grace = config.grace;
     let watch = Watch { certificates, grace, shared };
     server.run(RunArgs { shutdown_signal: Box::new(watch) });
+    drop((admin, sweeping, tender));
+    // Some task of Pingora's may let go of the vault last, while this process ends and takes the module's
+    // library down: a thread that is in it then brings a signal for a status.
+    vault.close();
     Ok(())
 }
 
