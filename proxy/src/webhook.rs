@@ -212,6 +212,7 @@ fn about(payment: &Payment, change: Option<&TransactionId>) -> About {
     About {
         subject: found.map_or(Subject::Payment, |change| Subject::Change(change.kind)),
         key: Some(found.map_or(payment.id.attempt_key(last), |change| change.id.attempt_key(0))),
+        payment_key: None,
         payment: None,
         action: None,
         merchant_reference: None,

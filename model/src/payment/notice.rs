@@ -24,6 +24,9 @@ pub struct About {
     pub subject: Subject,
     /// Our key for what is told, or at least for the payment.
     pub key: Option<Box<str>>,
+    /// Our key for the payment, where the one before is a change's: a change that has ended is not
+    /// found by its own any more.
+    pub payment_key: Option<Box<str>>,
     /// The provider's name for the payment.
     pub payment: Option<Box<str>>,
     /// The provider's name for the change.

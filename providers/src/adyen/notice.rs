@@ -103,7 +103,14 @@ impl Item {
         };
         let name = [&*self.event_code, &self.psp_reference, &self.success].join(":").into();
         let merchant_reference = reference;
-        let about = About { subject, key, payment: Some(payment), action, merchant_reference };
+        let about = About {
+            subject,
+            key,
+            payment_key: None,
+            payment: Some(payment),
+            action,
+            merchant_reference,
+        };
         Some(Notice { name, about, report: Some(report) })
     }
 

@@ -39,6 +39,7 @@ pub(super) fn read(delivery: &Delivery<'_>, cx: &Cx<'_>) -> Result<Vec<Notice>, 
     let about = About {
         subject: Subject::Payment,
         key: None,
+        payment_key: None,
         payment: Some(payload.id.into()),
         action: None,
         merchant_reference: None,

@@ -122,6 +122,7 @@ fn notice(
     let about = About {
         subject: Subject::Change(change),
         key: told(transaction, "order-id").and_then(key_of),
+        payment_key: None,
         payment: if refund { of } else { Some(id) }.map(|id| global("transaction", id)),
         action: refund.then(|| global("refund", id)),
         merchant_reference: None,

@@ -85,6 +85,7 @@ impl Deed {
         let about = About {
             subject,
             key: self.metadata.as_ref().and_then(Metadata::key).and_then(webhook::key),
+            payment_key: None,
             payment: Some(payment),
             action: action.filter(|_| subject != Subject::Payment).map(Into::into),
             merchant_reference: None,

@@ -36,6 +36,7 @@ pub(super) fn read(delivery: &Delivery<'_>, cx: &Cx<'_>) -> Result<Vec<Notice>, 
     let about = |key: Box<str>| About {
         subject: Subject::Payment,
         key: Some(key),
+        payment_key: None,
         payment: None,
         action: None,
         merchant_reference: None,

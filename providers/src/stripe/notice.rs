@@ -91,7 +91,14 @@ fn payment(intent: &Intent) -> Option<(About, Report)> {
     };
     let report = intent.report(kind, &Expected::default());
     let (key, payment) = (intent.key().and_then(webhook::key), report.reference.clone());
-    let about = About { subject, key, payment, action: None, merchant_reference: None };
+    let about = About {
+        subject,
+        key,
+        payment_key: None,
+        payment,
+        action: None,
+        merchant_reference: None,
+    };
     Some((about, report))
 }
 
@@ -102,6 +109,7 @@ fn refund(refund: Refund) -> Option<(About, Report)> {
     let about = About {
         subject: Subject::Change(ChangeKind::Refund),
         key,
+        payment_key: None,
         payment,
         action: report.reference.clone(),
         merchant_reference: None,

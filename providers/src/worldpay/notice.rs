@@ -95,7 +95,8 @@ impl Details {
         };
         let about = About {
             subject,
-            key: part.or(Some(payment)),
+            key: part.or(Some(payment.clone())),
+            payment_key: Some(payment),
             payment: None,
             action: None,
             merchant_reference: None,
@@ -191,6 +192,7 @@ mod tests {
                 let notices = read(&format!("1/SHA256/{}", hex(&sign(&body))), &body).unwrap();
                 let found = notices.first().map(|notice| {
                     assert_eq!(notice.about.key.as_deref(), Some(key));
+                    assert_eq!(notice.about.payment_key.as_deref(), Some(PAYMENT));
                     let Some(report) = &notice.report else { return (notice.about.subject, "ask") };
                     assert_eq!(report.amount, Amount::new(1099, Currency::EUR).ok());
                     (notice.about.subject, report.outcome.word())

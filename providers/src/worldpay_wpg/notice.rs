@@ -24,6 +24,7 @@ pub(super) fn read(delivery: &Delivery<'_>, cx: &Cx<'_>) -> Result<Vec<Notice>, 
     let about = About {
         subject: Subject::Payment,
         key: webhook::key(&order),
+        payment_key: None,
         payment: Some(order.clone()),
         action: None,
         merchant_reference: None,

@@ -94,8 +94,8 @@ impl Vault {
         report: &Report,
     ) -> Result<Option<TransactionId>, VaultError> {
         let _keys = self.keys_of(merchant)?;
-        for id in about.key.as_deref().map(TransactionId::of_key).unwrap_or_default() {
-            let found = self.payment_of_key(merchant, id, about.key.as_deref())?;
+        for key in [&about.key, &about.payment_key].into_iter().flatten() {
+            let found = self.payment_of_key(merchant, key)?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -115,20 +115,21 @@ impl Vault {
     fn payment_of_key(
         &self,
         merchant: &MerchantId,
-        id: TransactionId,
-        key: Option<&str>,
+        key: &str,
     ) -> Result<Option<TransactionId>, VaultError> {
-        let Some(sealed) = self.store.get(Collection::Payments, &row(merchant, id.as_str()))?
-        else {
-            return Ok(None);
-        };
-        let text = self.open_record(merchant, id.as_str(), &sealed)?;
-        if let Some(of) = pointer(&text) {
-            return Ok(Some(of));
+        for id in TransactionId::of_key(key) {
+            let row = row(merchant, id.as_str());
+            let Some(sealed) = self.store.get(Collection::Payments, &row)? else { continue };
+            let text = self.open_record(merchant, id.as_str(), &sealed)?;
+            if let Some(of) = pointer(&text) {
+                return Ok(Some(of));
+            }
+            let payment = record::read(id, &text).ok_or_else(|| self.refused(WHAT))?;
+            if payment.has_key(key) {
+                return Ok(Some(payment.id));
+            }
         }
-        let payment = record::read(id, &text).ok_or_else(|| self.refused(WHAT))?;
-        let is_its = key.is_some_and(|key| payment.has_key(key));
-        Ok(is_its.then_some(payment.id))
+        Ok(None)
     }
 
     fn payment_in_doubt(

@@ -30,6 +30,7 @@ fn notice(name: &str, subject: Subject, payment: &str) -> Notice {
     let about = About {
         subject,
         key: None,
+        payment_key: None,
         payment: Some(payment.into()),
         action: None,
         merchant_reference: None,
@@ -390,5 +391,13 @@ on_stage!(4 what_is_pending_is_found_by_its_name_until_it_ends(stage) {
     take.about.subject = Subject::Change(ChangeKind::Capture);
     take.about.payment = None;
     assert_eq!(hear(&vault, &shop, &take, Outcome::Approved, 600), MOVED);
+    // When it has ended it is found by our key for the payment only.
+    let failed = Outcome::Declined(Decline::ProcessingError);
+    let again = |name: &str| Notice { name: name.into(), ..take.clone() };
+    assert_eq!(hear(&vault, &shop, &again("evt_2"), failed, 600), Heard::Unknown);
+    let mut back = again("evt_3");
+    back.about.payment_key = Some(id.attempt_key(0));
+    assert_eq!(hear(&vault, &shop, &back, failed, 600), MOVED);
+    assert_eq!(read(&vault, &shop, &id).captured(), 0);
     vault.close();
 });

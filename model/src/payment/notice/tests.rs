@@ -59,7 +59,14 @@ fn with(mut payment: Payment, kind: ChangeKind, minor: u64, standing: Standing) 
 }
 
 fn about(subject: Subject) -> About {
-    About { subject, key: None, payment: None, action: None, merchant_reference: None }
+    About {
+        subject,
+        key: None,
+        payment_key: None,
+        payment: None,
+        action: None,
+        merchant_reference: None,
+    }
 }
 
 fn told(outcome: Outcome, minor: u64) -> Report {

@@ -197,6 +197,7 @@ impl Deed {
         let about = About {
             subject,
             key: Some(letter.key.clone()),
+            payment_key: None,
             payment: Some(payment),
             action: None,
             merchant_reference: None,
