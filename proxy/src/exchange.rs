@@ -6,12 +6,12 @@
 //! The request is written as one piece: one record of TLS and one packet where Pingora's own client
 //! makes two of each, and one buffer with a card in it, which is wiped.
 
+use crate::answer::{self, Received};
 use crate::idle::IdleConnections;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use model::Wiped;
 use pingora::connectors::TransportConnector;
 use pingora::protocols::Stream;
-use pingora::protocols::http::v1::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Error, ErrorType, OrErr};
 use providers::wire::{Method, Request};
@@ -58,8 +58,6 @@ pub(crate) struct Limits {
 
 /// Negotiated TLS is older than 1.2 or uses a cipher without authenticated encryption.
 const WEAK_TLS: ErrorType = ErrorType::new("UpstreamWeakTls");
-/// How many interim (1xx) answers are read before the exchange is given up.
-const INTERIM_ANSWERS_MAX: usize = 8;
 /// Room for what a head has beside its values.
 const HEAD_ROOM: usize = 128;
 
@@ -95,11 +93,9 @@ async fn talk(
     stream.flush().await.or_err(ErrorType::WriteError, "flushing the request")?;
     *sent = true;
     drop(written);
-    let mut session = HttpSession::new(stream);
-    let status = read_status(&mut session).await?;
-    let body = read_body(&mut session, answer_bytes_max).await?;
-    session.respect_keepalive();
-    if let Some(stream) = session.reuse().await {
+    let received = answer::read(&mut stream, answer_bytes_max).await?;
+    let Received { status, body, is_reusable } = received;
+    if is_reusable {
         idle.keep(peer.clone(), stream);
     }
     Ok(Answer { body, reused, status })
@@ -166,38 +162,6 @@ fn check_tls(stream: &Stream, peer: &HttpPeer) -> Result<(), BError> {
     } else {
         Error::e_explain(WEAK_TLS, "the provider's TLS is older than 1.2 or weak")
     }
-}
-
-async fn read_status(session: &mut HttpSession) -> Result<u16, BError> {
-    for _ in 0..INTERIM_ANSWERS_MAX {
-        session.read_response().await?;
-        match session.get_status() {
-            Some(status) if status.is_informational() => {}
-            Some(status) => return Ok(status.as_u16()),
-            None => break,
-        }
-    }
-    Error::e_explain(ErrorType::InvalidHTTPHeader, "no final answer")
-}
-
-/// Reads the body of the answer, which is copied only when it comes in parts.
-async fn read_body(session: &mut HttpSession, bytes_max: usize) -> Result<Bytes, BError> {
-    let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
-    while let Some(part) = session.read_body_bytes().await? {
-        let so_far = first.len().saturating_add(rest.len());
-        if so_far.saturating_add(part.len()) > bytes_max {
-            return Error::e_explain(ErrorType::InvalidHTTPHeader, "the answer is over the limit");
-        }
-        if first.is_empty() && rest.is_empty() {
-            first = part;
-        } else {
-            rest.extend_from_slice(&first);
-            rest.extend_from_slice(&part);
-            first = Bytes::new();
-        }
-    }
-    Ok(if rest.is_empty() { first } else { rest.freeze() })
 }
 
 #[cfg(test)]

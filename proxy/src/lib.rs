@@ -9,6 +9,7 @@ mod account_routes;
 mod accounts;
 pub mod admin;
 mod admission;
+mod answer;
 mod balance;
 mod body;
 mod breaker;
