@@ -161,7 +161,8 @@ impl Gateway {
         }
         if let Route::Webhook(merchant, account) = &route {
             let case = webhook::Case { shared: &self.0, merchant, account };
-            return self.hear(session, verb, &case, cx).await.map(Next::Reply);
+            // Boxed, as is what follows the payments: every payment would carry its room.
+            return Box::pin(self.hear(session, verb, &case, cx)).await.map(Next::Reply);
         }
         let body = if route.takes_body(verb) {
             self.read_body(session, cx).await?
@@ -177,7 +178,7 @@ impl Gateway {
         let who = admission::who(session, cx);
         let query = session.req_header().uri.query().unwrap_or_default();
         let asked = resource::Asked { route: &route, verb, query, body: &body };
-        let reply = resource::answer(&self.0, &principal, asked, &who).await?;
+        let reply = Box::pin(resource::answer(&self.0, &principal, asked, &who)).await?;
         Ok(Next::Reply(reply))
     }
 

@@ -122,6 +122,7 @@ impl Account {
         let Some(staged) = &account.staged else { return };
         let refused = self.provider.refuses_account(report);
         let taken = if refused { Taken::No } else { Taken::Yes };
-        shared.desk().used((merchant, name), staged, (account.picked, taken)).await;
+        // Boxed, because it is seldom, and every payment would carry its room.
+        Box::pin(shared.desk().used((merchant, name), staged, (account.picked, taken))).await;
     }
 }

@@ -14,6 +14,7 @@ use model::{
     Action, Attempt, Authorization, Evidence, MerchantId, Operation, Outcome, Payment, Report,
     Standing, TransactionId, Unknown,
 };
+use std::pin::pin;
 use std::time::Instant;
 use vault::CvvLoan;
 use vault::payments::{Course, ReplayClaim};
@@ -204,10 +205,11 @@ impl Journey<'_> {
         };
         self.course.note_card(written.last_four.clone());
         let (Case { shared, merchant, .. }, began) = (self.case, Instant::now());
-        let send = async {
+        // Pinned here, so that what waits for the journal holds no copy of it.
+        let send = pin!(async {
             shared.metrics.phase(Phase::Journal, began.elapsed());
             attempt::send(self.case, account, written, &mut self.tried).await
-        };
+        });
         let ending = match self.course.ask((&shared.vault, merchant), attempt, send).await {
             Ok(ending) => ending,
             // Nothing was sent at this account, because that could not be written down.
