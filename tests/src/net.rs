@@ -6,12 +6,15 @@
 
 pub mod certificates;
 pub mod client;
+pub mod puppet;
 mod token;
 
 use crate::sandbox::{Provider, Sandbox, Settings, Tls};
 use anyhow::{Context as _, bail, ensure};
+use boring::ssl::SslVersion;
 use certificates::{Authority, Kind};
 use client::{Answer, Client, Http};
+use puppet::Puppet;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{ErrorKind, Write as _};
@@ -55,12 +58,15 @@ pub struct Options {
     /// The names in the providers' certificate.
     pub sandbox_names: Vec<&'static str>,
     pub sandbox_tls: Tls,
+    /// The newest TLS of a puppet that stands in the place of all providers, if there is to be one.
+    pub puppet: Option<SslVersion>,
 }
 
 /// A running program and sandbox. Both end when it is dropped.
 #[derive(Debug)]
 pub struct Net {
     pub sandbox: Sandbox,
+    pub puppet: Option<Puppet>,
     /// Has every scope.
     pub key: String,
     directory: PathBuf,
@@ -154,6 +160,7 @@ impl Default for Options {
             sandbox_trusted: true,
             sandbox_names: every_host(),
             sandbox_tls: Tls::Modern,
+            puppet: None,
         }
     }
 }
@@ -175,8 +182,12 @@ impl Net {
     /// When any part of it does not start.
     pub async fn with(options: Options) -> anyhow::Result<Self> {
         let authority = Authority::new("Net of the Tests")?;
+        let puppet = options.puppet.map(|newest| {
+            Puppet::start(&authority.leaf(&options.sandbox_names, Kind::Ecdsa)?, newest)
+        });
         let mut net = Self {
             sandbox: start_sandbox(&options, &authority)?,
+            puppet: puppet.transpose()?,
             key: String::new(),
             directory: new_directory()?,
             authority,
@@ -220,7 +231,7 @@ impl Net {
         let Options { limits, payments, vault, exchange_timeout_ms, .. } = options;
         let payments = if payments.is_empty() { "  {}\n" } else { payments };
         let (tls, plain, metrics) = (self.tls, self.plain, self.metrics);
-        let address = self.sandbox.address();
+        let address = self.puppet.as_ref().map_or(self.sandbox.address(), Puppet::address);
         let upstream = |provider: &Provider| {
             let name = provider.word();
             format!(

@@ -12,6 +12,7 @@
 
 /// The parts live in the folder of the same name.
 mod e2e {
+    pub(crate) mod answers;
     pub(crate) mod audit;
     pub(crate) mod authorize_net;
     pub(crate) mod backup;
