@@ -3,6 +3,9 @@
 //! TLS reads a record in two pieces, its head of five bytes and the rest. On a bare socket these are
 //! two system calls, and a third one finds that there is no more, because neither came back short.
 //! Pingora's connector gives its sockets no buffer for reading, so they are made here.
+//!
+//! A connection that just ends is an error here, and no end: TLS says itself where it ends, and whoever
+//! cuts it does not. The library of TLS takes the one for the other, and what was cut for the whole.
 
 use async_trait::async_trait;
 use pingora::connectors::l4::Connect;
@@ -13,7 +16,7 @@ use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketS
 use pingora::{BError, Error, ErrorType, OrErr};
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -62,7 +65,12 @@ impl AsyncRead for BufferedSocket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        let (before, room) = (buf.filled().len(), buf.remaining());
+        ready!(Pin::new(&mut self.0).poll_read(cx, buf))?;
+        if room > 0 && buf.filled().len() == before {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -109,6 +109,19 @@ async fn an_answer_that_is_whole_is_one_and_what_follows_it_is_none() {
 }
 
 #[tokio::test]
+async fn a_body_that_was_cut_off_with_its_connection_is_no_answer() {
+    let body = approval("GOODANSWER000001");
+    let to_end = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{body}");
+    let cases = [
+        ("the end of TLS", vec![say(&to_end), Move::End], APPROVED),
+        ("the end of TCP", vec![say(&to_end), Move::Cut], UNKNOWN),
+        ("an error of TCP", vec![say(&to_end), Move::Reset], UNKNOWN),
+    ];
+    each(SslVersion::TLS1_3, &cases).await;
+    each(SslVersion::TLS1_2, &cases).await;
+}
+
+#[tokio::test]
 async fn what_is_no_answer_leaves_a_payment_in_doubt() {
     let body = approval("GOODANSWER000001");
     let good = approved("GOODANSWER000001");
