@@ -9,9 +9,10 @@ use pingora::protocols::Stream;
 use pingora::upstreams::peer::HttpPeer;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::task::coop::has_budget_remaining;
 
 /// The idle connections of one provider.
 #[derive(Debug)]
@@ -96,6 +97,18 @@ async fn sweep(pile: Weak<Mutex<Pile>>, timeout: Duration) {
     }
 }
 
+/// Whether a read finds nothing: neither the end, nor an error, nor bytes that nobody asked for, which
+/// the next exchange would take for its answer.
+///
+/// It ends with the task's budget of tokio, however much a provider sends of what is not for us (tickets
+/// of TLS). When the budget is spent, "pending" may be said of a dead connection; it is called dead then.
+fn is_silent(stream: &mut Stream) -> bool {
+    let mut byte = [0];
+    let mut buf = ReadBuf::new(&mut byte);
+    let mut cx = Context::from_waker(Waker::noop());
+    Pin::new(stream).poll_read(&mut cx, &mut buf).is_pending() && has_budget_remaining()
+}
+
 fn lock(pile: &Mutex<Pile>) -> MutexGuard<'_, Pile> {
     pile.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -103,29 +116,10 @@ fn lock(pile: &Mutex<Pile>) -> MutexGuard<'_, Pile> {
 // === impl Idle ===
 
 impl Idle {
-    /// Whether a read finds nothing: neither the end, nor an error, nor bytes that nobody asked for,
-    /// which the next exchange would take for its answer.
+    /// Whether it can be used, and is not too old.
     fn is_alive(&mut self, timeout: Duration) -> bool {
-        if self.since.elapsed() >= timeout {
-            return false;
-        }
-        let mut byte = [0];
-        let mut buf = ReadBuf::new(&mut byte);
-        let mut cx = Context::from_waker(Waker::noop());
-        let read = |cx: &mut Context<'_>| Pin::new(&mut self.stream).poll_read(cx, &mut buf);
-        // Without a task, tokio's budget is not counted; within one, a spent budget would say
-        // "pending" of a dead connection.
-        matches!(unconstrained(&mut cx, read), Poll::Pending)
+        self.since.elapsed() < timeout && is_silent(&mut self.stream)
     }
-}
-
-/// Polls once outside of tokio's cooperative budget.
-fn unconstrained<T>(
-    cx: &mut Context<'_>,
-    mut poll: impl FnMut(&mut Context<'_>) -> Poll<T> + Unpin,
-) -> Poll<T> {
-    let mut future = tokio::task::unconstrained(std::future::poll_fn(|cx| poll(cx)));
-    Future::poll(Pin::new(&mut future), cx)
 }
 
 #[cfg(test)]
@@ -133,11 +127,16 @@ mod tests {
     use super::IdleConnections;
     use pingora::protocols::Stream;
     use pingora::protocols::l4::stream::Stream as TcpStream;
+    use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
     use pingora::upstreams::peer::HttpPeer;
+    use std::io;
+    use std::pin::Pin;
     use std::sync::Arc;
+    use std::task::{Context, Poll, ready};
     use std::time::Duration;
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
     use tokio::net::{TcpListener, TcpStream as Socket};
+    use tokio::task::coop::poll_proceed;
 
     const LONG: Duration = Duration::from_secs(60);
 
@@ -185,6 +184,54 @@ mod tests {
             arrived(&idle).await;
             assert!(idle.take(&peer(1, "a.example")).is_none(), "speaks: {speaks}");
         }
+    }
+
+    /// Reads on and on, as TLS does while tickets come, and finds nothing for us.
+    #[derive(Debug)]
+    struct Chatter;
+
+    impl VirtualSocket for Chatter {
+        fn set_socket_option(&self, _: VirtualSockOpt) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl AsyncRead for Chatter {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            loop {
+                ready!(poll_proceed(cx)).made_progress();
+            }
+        }
+    }
+
+    impl AsyncWrite for Chatter {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(buf.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn one_on_which_there_is_no_end_of_what_is_not_for_us_is_not_used() {
+        let idle = IdleConnections::new(1, LONG);
+        let near: TcpStream = VirtualSocketStream::new(Box::new(Chatter)).into();
+        idle.keep(peer(1, "a.example"), Box::new(near));
+        assert!(idle.take(&peer(1, "a.example")).is_none());
     }
 
     #[tokio::test]
