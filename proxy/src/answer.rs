@@ -71,7 +71,7 @@ pub(crate) async fn read<S: AsyncRead + Unpin>(
 ) -> Result<Received, BError> {
     let mut incoming = Incoming { stream, buffer: BytesMut::with_capacity(READ_BYTES) };
     for _ in 0..=INTERIM_ANSWERS_MAX {
-        let Head { status, framing, keeps } = incoming.take(head).await?;
+        let Head { status, framing, keeps } = incoming.take(HEAD_BYTES_MAX, head).await?;
         match status {
             // We never ask for another protocol.
             101 => return broken("an answer that changes the protocol"),
@@ -88,6 +88,11 @@ pub(crate) async fn read<S: AsyncRead + Unpin>(
 
 /// The head at the beginning of `bytes`, and how long it is. None: it is not complete.
 fn head(bytes: &[u8]) -> Result<Option<(usize, Head)>, BError> {
+    // An empty line before it is what is left of another answer; the parser would pass over it, and over
+    // thousands of them with each one that comes.
+    if matches!(bytes.first(), Some(b'\r' | b'\n')) {
+        return broken("the head of the answer");
+    }
     let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut response = Response::new(&mut []);
     let config = ParserConfig::default();
@@ -96,8 +101,7 @@ fn head(bytes: &[u8]) -> Result<Option<(usize, Head)>, BError> {
         (Ok(Status::Complete(length)), Some(status), Some(version)) => {
             Head::new(status, version, response.headers).map(|head| Some((length, head)))
         }
-        (Ok(Status::Partial), ..) if bytes.len() < HEAD_BYTES_MAX => Ok(None),
-        (Ok(Status::Partial), ..) => broken("the head of the answer is over the limit"),
+        (Ok(Status::Partial), ..) => Ok(None),
         _ => broken("the head of the answer"),
     }
 }
@@ -113,8 +117,8 @@ fn chunk_line(bytes: &[u8]) -> Result<Option<(usize, usize)>, BError> {
             // What does not fit is over every limit.
             Ok(Some((line, usize::try_from(length).unwrap_or(usize::MAX))))
         }
-        Ok(Status::Partial) if bytes.len() < CHUNK_LINE_BYTES_MAX => Ok(None),
-        Ok(Status::Partial) | Err(_) => broken("the length of a chunk"),
+        Ok(Status::Partial) => Ok(None),
+        Err(_) => broken("the length of a chunk"),
     }
 }
 
@@ -122,8 +126,8 @@ fn chunk_line(bytes: &[u8]) -> Result<Option<(usize, usize)>, BError> {
 fn trailer(bytes: &[u8]) -> Result<Option<(usize, ())>, BError> {
     match httparse::parse_headers(bytes, &mut [httparse::EMPTY_HEADER; HEADERS_MAX]) {
         Ok(Status::Complete((length, _))) => Ok(Some((length, ()))),
-        Ok(Status::Partial) if bytes.len() < HEAD_BYTES_MAX => Ok(None),
-        Ok(Status::Partial) | Err(_) => broken("what follows the last chunk"),
+        Ok(Status::Partial) => Ok(None),
+        Err(_) => broken("what follows the last chunk"),
     }
 }
 
@@ -222,15 +226,24 @@ impl<S: AsyncRead + Unpin> Incoming<'_, S> {
         Error::e_explain(ErrorType::ConnectionClosed, "the connection ended before the answer did")
     }
 
-    /// Takes what `parse` finds at the beginning, once it is complete.
+    /// Takes what `parse` finds at the beginning, once it is complete. It ends with the end of a line.
     async fn take<T>(
         &mut self,
+        bytes_max: usize,
         parse: impl Fn(&[u8]) -> Result<Option<(usize, T)>, BError>,
     ) -> Result<T, BError> {
+        let mut seen = 0;
         loop {
-            if let Some((length, found)) = parse(&self.buffer)? {
+            // Without the end of a line there is nothing new to find. A long one that comes byte by byte
+            // would be read from its beginning with each of them.
+            let has_line = self.buffer.iter().skip(seen).any(|byte| *byte == b'\n');
+            if has_line && let Some((length, found)) = parse(&self.buffer)? {
                 self.buffer.advance(length);
                 return Ok(found);
+            }
+            seen = self.buffer.len();
+            if seen >= bytes_max {
+                return over_the_limit();
             }
             self.more().await?;
         }
@@ -267,9 +280,9 @@ impl<S: AsyncRead + Unpin> Incoming<'_, S> {
     async fn chunks(&mut self, max: usize) -> Result<Bytes, BError> {
         let mut body = BytesMut::new();
         loop {
-            let length = self.take(chunk_line).await?;
+            let length = self.take(CHUNK_LINE_BYTES_MAX, chunk_line).await?;
             if length == 0 {
-                self.take(trailer).await?;
+                self.take(HEAD_BYTES_MAX, trailer).await?;
                 return Ok(body.freeze());
             }
             if length > max.saturating_sub(body.len()) {

@@ -1,6 +1,8 @@
-use super::{HEAD_BYTES_MAX, INTERIM_ANSWERS_MAX, Received, read};
+use super::{HEAD_BYTES_MAX, INTERIM_ANSWERS_MAX, Incoming, Received, read};
+use bytes::BytesMut;
 use pingora::{BError, ErrorType};
 use proptest::prelude::*;
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -128,6 +130,8 @@ fn what_is_not_http_is_no_answer() {
     let head = |lines: &str| format!("HTTP/1.1 200 OK\r\n{lines}\r\n\r\nhi");
     let cases = [
         "canary\r\n\r\n".to_owned(),
+        "\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        "HTTP/1.1 100 Continue\r\n\r\n\nHTTP/1.1 200 OK\r\n\r\n".to_owned(),
         "HTTP/2 200 OK\r\n\r\n".to_owned(),
         "HTTP/1.1 2x0 canary\r\n\r\n".to_owned(),
         "HTTP/1.1 099 OK\r\ncontent-length: 0\r\n\r\n".to_owned(),
@@ -190,6 +194,27 @@ fn an_answer_has_a_maximum_in_every_part() {
         let error = refused(&wire, 4_096);
         assert_eq!(*error.etype(), ErrorType::InvalidHTTPHeader);
     }
+}
+
+/// How many bytes are looked at while a part with `lines` lines and many bytes comes byte by byte.
+fn looked_at(lines: usize) -> usize {
+    let all = [&*"x".repeat(20_000), &*"y\n".repeat(lines)].concat();
+    let looked = Cell::new(0);
+    let parse = |bytes: &[u8]| {
+        looked.set(looked.get() + bytes.len());
+        Ok((bytes.len() == all.len()).then_some((all.len(), ())))
+    };
+    let mut stream = Pieces { rest: all.as_bytes(), bytes: 1 };
+    let mut incoming = Incoming { stream: &mut stream, buffer: BytesMut::new() };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(incoming.take(HEAD_BYTES_MAX, parse)).unwrap();
+    looked.get()
+}
+
+#[test]
+fn a_long_line_that_comes_byte_by_byte_is_looked_at_once() {
+    assert_eq!(looked_at(1), 20_002);
+    assert_eq!(looked_at(2), 20_002 + 20_004);
 }
 
 proptest! {

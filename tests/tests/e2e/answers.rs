@@ -143,6 +143,7 @@ async fn what_is_no_answer_leaves_a_payment_in_doubt() {
         ("a byte less", vec![say(good.split_at(good.len() - 1).0), Move::Cut], UNKNOWN),
         ("a byte less, reset", vec![say(good.split_at(good.len() - 1).0), Move::Reset], UNKNOWN),
         ("HTTP/0.9", ended(&body), UNKNOWN),
+        ("a line before it", vec![say(&format!("\r\n{good}"))], UNKNOWN),
         ("interim answers", vec![say(&"HTTP/1.1 100 Continue\r\n\r\n".repeat(100))], UNKNOWN),
         ("another protocol", vec![say(&status("101 Switching"))], UNKNOWN),
         ("000", vec![say(&status("000 None"))], UNKNOWN),
