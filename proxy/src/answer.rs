@@ -131,6 +131,11 @@ fn trailer(bytes: &[u8]) -> Result<Option<(usize, ())>, BError> {
     }
 }
 
+/// Whether an answer of this status has no body, whatever its head says.
+fn is_bodiless(status: u16) -> bool {
+    matches!(status, 100..200 | 204 | 304)
+}
+
 /// A number of digits, or the same one several times (RFC 9110, section 8.6).
 fn content_length(value: &[u8]) -> Result<usize, BError> {
     let mut told = parts(value).map(|part| {
@@ -167,8 +172,10 @@ impl Head {
         headers.iter().try_for_each(|header| told.add(header))?;
         let framing = told.framing(status);
         let Told { length, chunked, closes } = told;
-        // RFC 9112, section 6.3: where both are told, one is not true.
-        let honest = !(chunked && length.is_some());
+        // RFC 9112, section 6.3: where both are told, one is not true. A body that is told of and is none
+        // may come all the same, and must not be read as the next answer.
+        let told_of = chunked || length.is_some_and(|length| length > 0);
+        let honest = !(chunked && length.is_some() || told_of && is_bodiless(status));
         let keeps = version == 1 && !closes && honest && framing != Framing::ToEnd;
         Ok(Self { status, framing, keeps })
     }
@@ -197,11 +204,11 @@ impl Told {
     }
 
     fn framing(&self, status: u16) -> Framing {
-        match (status, self.chunked, self.length) {
-            (100..200 | 204 | 304, ..) => Framing::Length(0),
-            (_, true, _) => Framing::Chunked,
-            (_, false, Some(length)) => Framing::Length(length),
-            (_, false, None) => Framing::ToEnd,
+        match (self.chunked, self.length) {
+            _ if is_bodiless(status) => Framing::Length(0),
+            (true, _) => Framing::Chunked,
+            (false, Some(length)) => Framing::Length(length),
+            (false, None) => Framing::ToEnd,
         }
     }
 }

@@ -69,7 +69,7 @@ fn an_answer_ends_where_its_head_says() {
         ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", 200, "", true),
         ("HTTP/1.1 422 No\r\ncontent-length: 2, 2\r\ncontent-length: 2\r\n\r\nhi", 422, "hi", true),
         ("HTTP/1.1 204 No Content\r\n\r\n", 204, "", true),
-        ("HTTP/1.1 304 Not Modified\r\ncontent-length: 7\r\n\r\n", 304, "", true),
+        ("HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n", 204, "", true),
         (
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nh\r\n1;x=y\r\ni\r\n0\r\n\r\n",
             200,
@@ -90,6 +90,9 @@ fn an_answer_ends_where_its_head_says() {
             true,
         ),
         // The connection is not used again.
+        ("HTTP/1.1 304 Not Modified\r\ncontent-length: 7\r\n\r\n", 304, "", false),
+        ("HTTP/1.1 204 No Content\r\ncontent-length: 7\r\n\r\n", 204, "", false),
+        ("HTTP/1.1 204 No Content\r\ntransfer-encoding: chunked\r\n\r\n", 204, "", false),
         (
             "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: x, Close\r\n\r\nhi",
             200,
