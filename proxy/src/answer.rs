@@ -52,7 +52,7 @@ struct Incoming<'a, S> {
 /// How many interim (1xx) answers are read before the exchange is given up.
 const INTERIM_ANSWERS_MAX: usize = 8;
 /// The longest head, and the longest trailer.
-const HEAD_BYTES_MAX: usize = 64 << 10;
+const HEAD_BYTES_MAX: usize = 32 << 10;
 /// The most headers of an answer.
 const HEADERS_MAX: usize = 128;
 /// The longest line before a chunk: its length, and extensions that nobody reads.
@@ -95,7 +95,10 @@ fn head(bytes: &[u8]) -> Result<Option<(usize, Head)>, BError> {
     }
     let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut response = Response::new(&mut []);
-    let config = ParserConfig::default();
+    let mut config = ParserConfig::default();
+    // RFC 9112, sections 5.1 and 5.2: whoever receives these reads them as what was meant.
+    config.allow_spaces_after_header_name_in_responses(true);
+    config.allow_obsolete_multiline_headers_in_responses(true);
     let parsed = config.parse_response_with_uninit_headers(&mut response, bytes, &mut headers);
     match (parsed, response.code, response.version) {
         (Ok(Status::Complete(length)), Some(status), Some(version)) => {
@@ -193,7 +196,7 @@ impl Told {
             }
         } else if is("transfer-encoding") {
             // The only one that a client may be sent unasked. Twice would be twice encoded.
-            if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+            if self.chunked || !value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
                 return broken("a transfer coding that is not known");
             }
             self.chunked = true;

@@ -89,6 +89,15 @@ fn an_answer_ends_where_its_head_says() {
             "x",
             true,
         ),
+        // Old ways to write a header.
+        ("HTTP/1.1 200 OK\r\ncontent-length : 2\r\n\r\nhi", 200, "hi", true),
+        ("HTTP/1.1 200 OK\r\nx: y\r\n z\r\ncontent-length:\r\n 2\r\n\r\nhi", 200, "hi", true),
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding:\r\n\tchunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+            200,
+            "hi",
+            true,
+        ),
         // The connection is not used again.
         ("HTTP/1.1 304 Not Modified\r\ncontent-length: 7\r\n\r\n", 304, "", false),
         ("HTTP/1.1 204 No Content\r\ncontent-length: 7\r\n\r\n", 204, "", false),
