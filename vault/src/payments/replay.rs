@@ -193,7 +193,8 @@ impl Vault {
         Ok(Fields { key, tags: Vec::with_capacity(16) })
     }
 
-    /// Looks an idempotency key of a merchant up, and takes it if it is free.
+    /// Looks an idempotency key of a merchant up, and takes it if it is free. While the clock is put back,
+    /// it is taken at the latest time that is known, so that it is not over once the clock is right.
     pub async fn claim_replay(
         &self,
         merchant: &MerchantId,
@@ -207,6 +208,7 @@ impl Vault {
         let name: Name = (merchant.clone(), format!("k{hex}").into());
         // Before the row is read: whoever holds it may be about to write the answer.
         let free = self.journal.lock().claims.insert(name.clone());
+        let now = self.moment(now);
         let (record, tags, journal) = (name.1.clone(), fields.tags, self.journal.clone());
         let claim = free.then(|| {
             let tags = tags.clone();

@@ -21,6 +21,7 @@ mod notices;
 mod opening;
 mod outage;
 mod payments;
+mod replays;
 mod rotation;
 mod speed;
 mod stage;
