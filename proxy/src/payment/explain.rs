@@ -60,18 +60,24 @@ pub(crate) fn explain(
     };
     let candidates = candidates(shared, merchant, account, fallbacks)?;
     let mut accounts = Vec::with_capacity(candidates.len());
-    for (nth, candidate) in candidates.iter().enumerate() {
+    // As a payment goes: those that are left alone have their turn when nobody behind them can be asked.
+    let mut is_anyone_behind = false;
+    for (nth, candidate) in candidates.iter().enumerate().rev() {
         let later = candidates.get(nth.saturating_add(1)..).unwrap_or_default();
         let skipped = skips(shared, merchant, candidate, later);
+        let left_alone = skipped == Some(Skip::Unavailable);
+        let skipped = skipped.filter(|_| !left_alone || is_anyone_behind);
         let again = candidate.told(Box::new(authorization.again()));
         let refusal = refusal(&candidate.account, again, merchant_reference.clone());
+        is_anyone_behind |= !left_alone && skipped.is_none() && refusal.is_none();
         accounts.push(match refusal {
-            Some(Refusal::Field { name, problem }) if nth == 0 && skipped.is_none() => {
+            Some(Refusal::Field { name, problem }) if candidate.is_first && skipped.is_none() => {
                 return Err(account::invalid(name, problem).into());
             }
             refusal => Explained::of(&candidate.account, skipped, refusal),
         });
     }
+    accounts.reverse();
     Ok(Reply::json(200, &Explanation { operation_type: operation_type(Kind::Charge), accounts }))
 }
 

@@ -14,6 +14,7 @@ use model::{
     Action, Attempt, Authorization, Evidence, MerchantId, Operation, Outcome, Payment, Report,
     Standing, TransactionId, Unknown,
 };
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::time::Instant;
 use vault::CvvLoan;
@@ -31,6 +32,17 @@ pub(super) struct Wanted {
 pub(super) struct Candidate {
     pub(super) account: Account,
     pass_three_ds: bool,
+    /// Whether it is the account that the merchant named first: what it cannot take is refused.
+    pub(super) is_first: bool,
+}
+
+/// The accounts that are still to be asked.
+pub(super) struct Line<'a> {
+    rest: &'a [Candidate],
+    /// Those that are left alone, as long as nobody behind them was asked. When it turns out that nobody
+    /// can be, it is their turn.
+    left_alone: VecDeque<&'a Candidate>,
+    is_their_turn: bool,
 }
 
 /// A payment on its way through the accounts.
@@ -79,10 +91,10 @@ pub(super) fn candidates(
     if !first.state().is_enabled() {
         return Err(account::invalid(account::NAME, "the account is disabled"));
     }
-    let mut all = vec![Candidate { account: first, pass_three_ds: true }];
+    let mut all = vec![Candidate { account: first, pass_three_ds: true, is_first: true }];
     for Fallback { account, pass_three_ds } in fallbacks {
         let account = account::named(shared, merchant, account, FALLBACKS)?;
-        all.push(Candidate { account, pass_three_ds });
+        all.push(Candidate { account, pass_three_ds, is_first: false });
     }
     Ok(all)
 }
@@ -114,14 +126,7 @@ impl Candidate {
         Box::new(Authorization { three_ds, ..*authorization })
     }
 
-    /// Whether this account is left out, which is told then; `later` are those that stand behind it.
-    pub(super) fn is_skipped(&self, case: &Case<'_>, later: &[Self], tried: &mut Tried) -> bool {
-        let Some(why) = self.skip(case, later) else { return false };
-        tried.skip(&self.account, why);
-        case.shared.metrics.skipped(self.account.provider.name(), why);
-        true
-    }
-
+    /// Why this account is left out, if it is; `later` are those that stand behind it.
     fn skip(&self, case: &Case<'_>, later: &[Self]) -> Option<Skip> {
         let Case { shared, merchant, .. } = case;
         let (breakers, now) = (&shared.breakers, Instant::now());
@@ -130,6 +135,41 @@ impl Candidate {
         let works =
             || account.name.as_ref().is_none_or(|name| breakers.admits(merchant, name, now));
         failover::skip(account.state(), another, works)
+    }
+}
+
+// === impl Line ===
+
+impl<'a> Line<'a> {
+    pub(super) fn new(all: &'a [Candidate]) -> Self {
+        Self { rest: all, left_alone: VecDeque::new(), is_their_turn: false }
+    }
+
+    /// The account whose turn it is. Those that are left out on the way are told.
+    pub(super) fn next(&mut self, case: &Case<'_>, tried: &mut Tried) -> Option<&'a Candidate> {
+        while let Some((one, later)) = self.rest.split_first() {
+            self.rest = later;
+            let Some(why) = one.skip(case, later) else { return Some(one) };
+            tried.skip(&one.account, why);
+            case.shared.metrics.skipped(one.account.provider.name(), why);
+            if why == Skip::Unavailable {
+                self.left_alone.push_back(one);
+            }
+        }
+        self.is_their_turn = true;
+        self.left_alone.pop_front()
+    }
+
+    /// Notes that an account could be asked, so that those before it stay alone.
+    pub(super) fn asked(&mut self) {
+        if !self.is_their_turn {
+            self.left_alone.clear();
+        }
+    }
+
+    /// Whether nobody comes any more.
+    fn is_over(&self) -> bool {
+        self.rest.is_empty() && self.left_alone.is_empty()
     }
 }
 
@@ -144,18 +184,14 @@ impl Journey<'_> {
     ) -> Result<(&'b Account, Ending), Stop> {
         let began = Instant::now();
         let mut spare = Some(authorization);
+        let mut line = Line::new(candidates);
         let mut last = None;
-        for (nth, candidate) in candidates.iter().enumerate() {
-            let later = candidates.get(nth.saturating_add(1)..).unwrap_or_default();
-            if candidate.is_skipped(self.case, later, &mut self.tried) {
-                continue;
-            }
-            let is_last = nth.saturating_add(1) == candidates.len();
+        while let Some(candidate) = line.next(self.case, &mut self.tried) {
             let again = |kept: &Authorization| Box::new(kept.again());
-            let next = if is_last { spare.take() } else { spare.as_deref().map(again) };
+            let next = if line.is_over() { spare.take() } else { spare.as_deref().map(again) };
             let Some(authorization) = next else { break };
             let authorization = candidate.told(authorization);
-            let ending = self.ask(&candidate.account, authorization, last.is_none()).await?;
+            let ending = self.ask(candidate, authorization).await?;
             self.tried.add(&candidate.account, &ending, self.course.payment().kind());
             if let (true, Some((_, before))) = (self.course.is_lost(), &mut last) {
                 // It may have turned out to stand, which is why nobody else may be asked.
@@ -164,8 +200,12 @@ impl Journey<'_> {
             }
             let over = began.elapsed() >= self.case.shared.payments.failover_timeout;
             let goes_on = may_go_on(&ending) && !over;
+            let was_asked = !matches!(ending, Ending::NotSupported);
+            if was_asked {
+                line.asked();
+            }
             // An account that cannot be asked says nothing of why the one before failed.
-            if last.is_none() || !matches!(ending, Ending::NotSupported) {
+            if last.is_none() || was_asked {
                 last = Some((&candidate.account, ending));
             }
             if !goes_on {
@@ -178,10 +218,10 @@ impl Journey<'_> {
     /// Asks one account.
     async fn ask(
         &mut self,
-        account: &Account,
+        candidate: &Candidate,
         authorization: Box<Authorization>,
-        is_first: bool,
     ) -> Result<Ending, Stop> {
+        let Candidate { account, is_first, .. } = candidate;
         let operation = Operation {
             key: self.course.next_key(),
             merchant_reference: self.course.payment().merchant_reference.clone(),
@@ -190,9 +230,11 @@ impl Journey<'_> {
         let written = match attempt::write(self.case, account, operation, &mut self.loan) {
             Ok(written) => written,
             Err(Unwritten::NotSupported) => return Ok(Ending::NotSupported),
-            Err(Unwritten::Stop(stop)) if is_first => return Err(stop),
             // The request, or its card, is nothing for this account: the next one may take it.
-            Err(Unwritten::Stop(Stop::Invalid(_))) => return Ok(Ending::NotSupported),
+            Err(Unwritten::Stop(Stop::Invalid(_))) if !is_first => return Ok(Ending::NotSupported),
+            Err(Unwritten::Stop(stop)) if self.course.payment().attempts.is_empty() => {
+                return Err(stop);
+            }
             // What was done so far is told, and that it did not go on.
             Err(Unwritten::Stop(_)) => return Ok(Ending::Failed),
         };

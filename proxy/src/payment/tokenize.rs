@@ -7,7 +7,7 @@
 use super::account::Account;
 use super::attempt::{self, Unwritten};
 use super::failover::{certainly_nothing, may_go_on};
-use super::make::candidates;
+use super::make::{Line, candidates};
 use super::{Case, Done, Stop, Tried, nameless};
 use crate::result::{Ending, Finished};
 use filters::AccountChoice;
@@ -41,12 +41,9 @@ pub(super) async fn tokenize(
     let (mut tried, mut loan) = (Tried::default(), CvvLoan::default());
     let mut replay = Key { claim: replay, begun: false };
     let began = Instant::now();
+    let mut line = Line::new(&candidates);
     let mut last = None;
-    for (nth, candidate) in candidates.iter().enumerate() {
-        let later = candidates.get(nth.saturating_add(1)..).unwrap_or_default();
-        if candidate.is_skipped(case, later, &mut tried) {
-            continue;
-        }
+    while let Some(candidate) = line.next(case, &mut tried) {
         let account = &candidate.account;
         let action = Action::Tokenize(Box::new(tokenization.again()));
         let operation = Operation { key: nameless(), merchant_reference: None, action };
@@ -54,19 +51,23 @@ pub(super) async fn tokenize(
         let ending = match ask(case, account, operation, (&mut tried, &mut loan, &mut replay)).await
         {
             Ok(ending) => ending,
-            Err(stop) if last.is_none() => {
+            // The card is nothing for this account: the next one may take it.
+            Err(Stop::Invalid(_)) if !candidate.is_first => Ending::NotSupported,
+            Err(stop) if last.is_none() || candidate.is_first => {
                 loan.give_back();
                 return Err(stop);
             }
-            // The card is nothing for this account: the next one may take it.
-            Err(Stop::Invalid(_)) => Ending::NotSupported,
             Err(_) => Ending::Failed,
         };
         tried.add(account, &ending, Kind::Tokenize);
         let over = began.elapsed() >= case.shared.payments.failover_timeout;
         let goes_on = may_go_on(&ending) && !over;
+        let was_asked = !matches!(ending, Ending::NotSupported);
+        if was_asked {
+            line.asked();
+        }
         // An account that keeps no cards says nothing of why the one before failed.
-        if last.is_none() || !matches!(ending, Ending::NotSupported) {
+        if last.is_none() || was_asked {
             last = Some((account, key, ending));
         }
         if !goes_on {

@@ -1,7 +1,8 @@
 //! `POST /PaymentGateway/explain`: what a charge would do, and that it does nothing itself.
 
-use super::order::{Order, text};
+use super::order::{Order, account, text};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use tests::net::client::Answer;
 use tests::net::{Net, Options, STRIPE_KEY};
 use tests::sandbox::Provider;
@@ -116,4 +117,81 @@ async fn what_a_charge_would_be_refused_for_is_refused_in_the_same_words() {
         assert_eq!((told.status, charged.status), (400, 400), "{}", told.text());
         assert_eq!(told.body, charged.body);
     }
+}
+
+/// Accounts of every kind, and what becomes of a payment of euros there: one is left alone and does not
+/// work, one is disabled, one cannot take it, one is too busy, one takes it.
+async fn every_kind(net: &Net) -> [&'static str; 5] {
+    let credentials = json!([{"key": "SecretKey", "value": STRIPE_KEY}]);
+    let off = json!({"paymentGatewayName": "Stripe", "credentials": credentials, "enabled": false});
+    net.send("PUT", "/PaymentGatewayAccounts/stripe-off", Some(&off)).await.unwrap();
+    let credentials = json!([
+        {"key": "ApiLoginId", "value": "5KP3u95bQpv"},
+        {"key": "TransactionKey", "value": "346HZ32z3fP4hTG2"},
+        {"key": "Currency", "value": "USD"},
+        {"key": "Environment", "value": "Test"},
+    ]);
+    account(net, "dollars", "AuthorizeNet", &credentials).await;
+    let cut = Fault::standing(Effect::Cut).before().at(Provider::Stripe);
+    net.sandbox.fault(cut.on(Operation::PaymentMethod)).unwrap();
+    let busy = Fault::standing(Effect::Status(429)).before().at(Provider::Adyen);
+    net.sandbox.fault(busy).unwrap();
+    for _ in 0..3 {
+        post(net, "charge", &body(&stripe(), &[])).await;
+    }
+    ["stripe-primary", "stripe-off", "dollars", "adyen-backup", "null-success"]
+}
+
+/// All ways to choose one, two or three of these, in any order.
+fn choices(all: [&'static str; 5]) -> Vec<Vec<&'static str>> {
+    let longer = |chosen: &Vec<&'static str>| {
+        let chosen = chosen.clone();
+        let others = all.into_iter().filter(|one| !chosen.contains(one)).collect::<Vec<_>>();
+        others.into_iter().map(move |one| [&chosen[..], &[one]].concat())
+    };
+    let one: Vec<_> = all.iter().map(|one| vec![*one]).collect();
+    let two: Vec<_> = one.iter().flat_map(longer).collect();
+    let three: Vec<_> = two.iter().flat_map(longer).collect();
+    [one, two, three].concat()
+}
+
+/// What a charge says of each account at last, in the words of `explain`.
+fn done(charged: &Value) -> BTreeMap<String, &'static str> {
+    let word = |one: &Value| match (one["result"].as_str(), one["skipped"].as_str()) {
+        (Some("NotImplemented"), _) => "NotSupported",
+        (Some(_), _) => "tried",
+        (None, Some("Disabled")) => "Disabled",
+        (None, _) => "Unavailable",
+    };
+    let all = charged["attempts"].as_array().unwrap().iter();
+    all.map(|one| (one["account"].as_str().unwrap().to_owned(), word(one))).collect()
+}
+
+#[tokio::test]
+async fn a_charge_does_what_was_said_whatever_accounts_it_names() {
+    let payments = "  breaker_faults: 3\n  breaker_open_s: 600\n".to_owned();
+    let net = Net::with(Options { payments, ..Options::default() }).await.unwrap();
+    let choices = choices(every_kind(&net).await);
+    assert_eq!(choices.len(), 5 + 20 + 60);
+    for names in choices {
+        let (first, others) = names.split_first().unwrap();
+        let order = body(&Order::new(first, "10.50", "EUR"), others);
+        let told = post(&net, "explain", &order).await;
+        let charged = post(&net, "charge", &order).await;
+        if told.status != 200 {
+            assert_eq!((told.status, &told.body), (400, &charged.body), "{names:?}");
+            continue;
+        }
+        let said: BTreeMap<_, _> = explained(&net, &order).await.into_iter().map(pair).collect();
+        let done = done(&charged.json().unwrap());
+        for (name, word) in &done {
+            assert_eq!(said[name], *word, "{name} of {names:?}: {}", charged.text());
+        }
+        assert!(charged.status == 200 || done.len() == names.len(), "{names:?}");
+    }
+}
+
+fn pair(told: String) -> (String, String) {
+    let (name, word) = told.split_once(' ').unwrap();
+    (name.to_owned(), word.to_owned())
 }

@@ -1,7 +1,7 @@
 //! Which accounts a payment asks: disabled ones never, and those whose provider fails only where
 //! there is no other.
 
-use super::order::{Order, text, verdict};
+use super::order::{Order, account, text, verdict};
 use serde_json::{Value, json};
 use tests::net::client::Answer;
 use tests::net::{Net, Options, PAUSE, STRIPE_KEY};
@@ -194,4 +194,54 @@ async fn the_older_list_of_account_names_falls_back_too() {
     let answer = charge(&net, &body).await;
     assert_eq!(verdict(&answer), CHARGED, "{}", answer.text());
     assert_eq!(attempts(&answer), ["stripe-primary TemporaryFailure", "adyen-backup Success"]);
+}
+
+/// An account that takes dollars only.
+async fn put_dollars(net: &Net) {
+    let credentials = json!([
+        {"key": "ApiLoginId", "value": "5KP3u95bQpv"},
+        {"key": "TransactionKey", "value": "346HZ32z3fP4hTG2"},
+        {"key": "Currency", "value": "USD"},
+        {"key": "Environment", "value": "Test"},
+    ]);
+    account(net, "dollars", "AuthorizeNet", &credentials).await;
+}
+
+#[tokio::test]
+async fn an_account_that_is_left_alone_is_asked_where_no_other_can_take_the_payment() {
+    let net = Net::with(options(600)).await.unwrap();
+    put_dollars(&net).await;
+    account(&net, "nobody", "NULLSuccess", &json!([])).await;
+    net.sandbox.fault(unreached()).unwrap();
+    for _ in 0..3 {
+        charge(&net, &charge_at("stripe-primary", &[])).await;
+    }
+    assert_eq!(breaker(&net).await, [1, 0, 1]);
+    let euros = |others: &[&str]| {
+        let mut body = charge_at("stripe-primary", others);
+        body["currency"] = "EUR".into();
+        body
+    };
+    let alone = charge(&net, &euros(&["dollars"])).await;
+    assert_eq!(verdict(&alone), BUSY, "{}", alone.text());
+    let expected =
+        ["stripe-primary Unavailable", "dollars NotImplemented", "stripe-primary TemporaryFailure"];
+    assert_eq!(attempts(&alone), expected);
+    // One that cannot take it does not stand in the way of one that can.
+    let third = charge(&net, &euros(&["dollars", "adyen-backup"])).await;
+    assert_eq!(verdict(&third), CHARGED, "{}", third.text());
+    let expected = ["stripe-primary Unavailable", "dollars NotImplemented", "adyen-backup Success"];
+    assert_eq!(attempts(&third), expected);
+    // A card that is to be kept goes the same way.
+    let mut keep = charge_at("stripe-primary", &["nobody"]);
+    for name in ["amount", "currency"] {
+        keep.as_object_mut().unwrap().remove(name);
+    }
+    net.sandbox.reset();
+    let kept = net.send("POST", "/PaymentGateway/tokenize", Some(&keep)).await.unwrap();
+    assert_eq!(verdict(&kept), "200 Success null null false", "{}", kept.text());
+    let expected =
+        ["stripe-primary Unavailable", "nobody NotImplemented", "stripe-primary Success"];
+    assert_eq!(attempts(&kept), expected);
+    assert_eq!(breaker(&net).await, [1, 1, 0], "it answered");
 }
