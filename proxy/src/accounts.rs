@@ -4,6 +4,7 @@
 //! Every step is in the audit log before it is answered, and is one swap of one row in the vault.
 //! What does not belong here: how an answer is written (`account_routes`, `command`).
 
+use crate::breaker::Breakers;
 use crate::clock;
 use crate::exchange::Exchange;
 use crate::metrics::Metrics;
@@ -25,6 +26,7 @@ pub(crate) struct Desk<'a> {
     pub(crate) vault: &'a Vault,
     pub(crate) upstreams: &'a Upstreams,
     pub(crate) rotations: &'a Rotations,
+    pub(crate) breakers: &'a Breakers,
     pub(crate) metrics: &'a Metrics,
 }
 
@@ -97,7 +99,9 @@ impl Desk<'_> {
             let set = self.vault.set_account_state(merchant, name, state, clock::now_millis());
             if set.await? { Ok(()) } else { Err(Trouble::NoAccount) }
         };
-        self.vault.audit().act(event, set).await
+        let set = self.vault.audit().act(event, set).await;
+        self.changed(case);
+        set
     }
 
     /// Puts credentials beside those in use.
@@ -162,6 +166,9 @@ impl Desk<'_> {
     /// Sees that an account was put, deleted or changed, whoever did it.
     pub(crate) fn changed(&self, case: Case<'_>) {
         let Case { merchant, name, .. } = case;
+        if let Some(provider) = self.breakers.forget(merchant, name) {
+            self.metrics.left_alone(provider, self.breakers.open_at(provider));
+        }
         // What cannot be read now is seen at the next step.
         let Ok(account) = self.vault.account(merchant, name) else { return };
         let staged = account.and_then(|account| account.staged);

@@ -89,6 +89,12 @@ impl Breaker {
         self.open.is_none() && age(self.since, now) >= settings.window
     }
 
+    /// Whether it is over, or nobody has asked for its account in all the time that it was to be tried.
+    fn is_idle(&self, settings: &conf::Breaker, now: Instant) -> bool {
+        let idle = settings.open.saturating_add(settings.window);
+        self.is_over(settings, now) || self.open.is_some_and(|since| age(since, now) >= idle)
+    }
+
     fn answer(&mut self) -> Option<Change> {
         self.answers = self.answers.saturating_add(1);
         self.open.take().map(|_| Change::Closed)
@@ -169,7 +175,7 @@ impl Breakers {
             return change;
         }
         if accounts.len() >= ACCOUNTS_MAX && !accounts.contains_key(&key) {
-            accounts.retain(|_, breaker| !breaker.is_over(&self.settings, now));
+            accounts.retain(|_, breaker| !breaker.is_idle(&self.settings, now));
             if accounts.len() >= ACCOUNTS_MAX {
                 return None;
             }
@@ -177,6 +183,18 @@ impl Breakers {
         self.any.store(true, Ordering::Relaxed);
         let breaker = accounts.entry(key).or_insert_with(|| Breaker::new(provider, now));
         breaker.fault(&self.settings, now)
+    }
+
+    /// Trusts an account anew, because it is gone or another one now. When it was left alone, says whose
+    /// provider that was.
+    pub(crate) fn forget(&self, merchant: &MerchantId, name: &AccountName) -> Option<&'static str> {
+        if !self.any() {
+            return None;
+        }
+        let mut accounts = self.lock();
+        let gone = accounts.remove(&(merchant.clone(), name.clone()))?;
+        self.any.store(!accounts.is_empty(), Ordering::Relaxed);
+        gone.open.map(|_| gone.provider)
     }
 
     /// At how many accounts of a provider breakers are open.
@@ -290,6 +308,34 @@ mod tests {
         assert!(breakers.admits(&other.0, &other.1, now));
         let (merchant, name) = key(0);
         assert!(breakers.is_open(&merchant, &name, now));
+    }
+
+    #[test]
+    fn an_account_that_is_gone_or_changed_is_trusted_anew() {
+        let (breakers, now) = (breakers(), Instant::now());
+        let (merchant, name) = key(0);
+        assert_eq!(breakers.forget(&merchant, &name), None);
+        tell(&breakers, 0, Told::Fault, now);
+        assert_eq!(breakers.forget(&merchant, &name), None, "it was not left alone");
+        for _ in 0..3 {
+            tell(&breakers, 0, Told::Fault, now);
+        }
+        assert!(!admits(&breakers, now));
+        assert_eq!(breakers.forget(&merchant, &name), Some("stripe"));
+        assert!(admits(&breakers, now) && breakers.open_at("stripe") == 0 && !breakers.any());
+    }
+
+    #[test]
+    fn accounts_that_nobody_asks_for_any_more_make_room() {
+        let (breakers, now) = (breakers(), Instant::now());
+        for nth in (0..ACCOUNTS_MAX).flat_map(|nth| [nth; 3]) {
+            tell(&breakers, nth, Told::Fault, now);
+        }
+        assert_eq!(breakers.open_at("stripe"), ACCOUNTS_MAX);
+        let later = now + WINDOW + OPEN;
+        assert!(admits(&breakers, later), "this one is tried");
+        tell(&breakers, ACCOUNTS_MAX, Told::Fault, later);
+        assert_eq!(breakers.lock().len(), 2);
     }
 
     #[test]

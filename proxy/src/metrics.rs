@@ -340,6 +340,11 @@ impl Metrics {
             Change::Closed => "closed",
         };
         self.breaker_changes.with_label_values(&[provider, to]).inc();
+        self.left_alone(provider, open);
+    }
+
+    /// Notes at how many accounts of a provider breakers are open.
+    pub(crate) fn left_alone(&self, provider: &'static str, open: usize) {
         let open = i64::try_from(open).unwrap_or(i64::MAX);
         self.accounts_left_alone.with_label_values(&[provider]).set(open);
     }

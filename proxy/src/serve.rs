@@ -72,21 +72,24 @@ pub fn run(config: Config, vault: Arc<Vault>) -> Result<()> {
 /// Where operators are answered.
 fn counter(config: &Config, vault: Arc<Vault>, known: &Known) -> Result<Counter> {
     let upstreams = Upstreams::new(&server_conf(config), config)?;
-    let Known { rotations, metrics, waits } = known;
-    Ok(Counter::new(vault, upstreams, rotations.clone(), metrics.clone(), waits.clone()))
+    let Known { rotations, breakers, metrics, waits } = known;
+    let (rotations, breakers) = (rotations.clone(), breakers.clone());
+    Ok(Counter::new(vault, upstreams, rotations, breakers, metrics.clone(), waits.clone()))
 }
 
 /// What a program that serves knows, and operators see.
 struct Known {
     rotations: Arc<Rotations>,
+    breakers: Arc<Breakers>,
     metrics: Arc<Metrics>,
     waits: Arc<Waits>,
 }
 
 impl Known {
     fn of(shared: &Shared) -> Self {
-        let Shared { rotations, metrics, waits, .. } = shared;
-        Self { rotations: rotations.clone(), metrics: metrics.clone(), waits: waits.clone() }
+        let Shared { rotations, breakers, metrics, waits, .. } = shared;
+        let (rotations, breakers) = (rotations.clone(), breakers.clone());
+        Self { rotations, breakers, metrics: metrics.clone(), waits: waits.clone() }
     }
 }
 
@@ -96,7 +99,9 @@ impl Known {
 /// When the configuration names a provider that is not there, or an unreadable authority.
 pub(crate) fn counter_alone(config: &Config, vault: Vault) -> Result<Counter> {
     let metrics = Arc::new(Metrics::new()?);
-    let known = Known { rotations: Arc::default(), metrics, waits: Arc::default() };
+    // Nobody pays here, so that nothing is ever counted.
+    let breakers = Arc::new(Breakers::new(config.payments.breaker));
+    let known = Known { rotations: Arc::default(), breakers, metrics, waits: Arc::default() };
     counter(config, Arc::new(vault), &known)
 }
 
@@ -118,7 +123,7 @@ fn shared(config: &Config, server: &ServerConf, vault: Arc<Vault>) -> Result<Arc
     let quota = Quota::new(requests, limits.quota.window);
     Ok(Arc::new(Shared {
         access_log: AccessLog::start(config.log.access.as_deref(), metrics.clone())?,
-        breakers: Breakers::new(config.payments.breaker),
+        breakers: Arc::new(Breakers::new(config.payments.breaker)),
         draining: AtomicBool::new(false),
         flood: Flood::new(limits.flood_per_address_per_s),
         head_limits: filters::head::Limits::new(limits.body_bytes_max),

@@ -21,7 +21,8 @@ use vault::Vault;
 /// Everything that lives as long as the program serves.
 pub(crate) struct Shared {
     pub(crate) access_log: AccessLog,
-    pub(crate) breakers: Breakers,
+    /// Shared with those who listen to operators.
+    pub(crate) breakers: Arc<Breakers>,
     /// Whether the program is about to end and takes no new payments.
     pub(crate) draining: AtomicBool,
     pub(crate) flood: Flood,
@@ -85,6 +86,7 @@ impl Shared {
             vault: &self.vault,
             upstreams: &self.upstreams,
             rotations: &self.rotations,
+            breakers: &self.breakers,
             metrics: &self.metrics,
         }
     }

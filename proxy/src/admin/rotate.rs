@@ -4,6 +4,7 @@
 use super::{Account, Answer, PutAccount, Refusal, Request, answer, wire};
 use crate::account_routes;
 use crate::accounts::{Case, Desk, Trouble};
+use crate::breaker::Breakers;
 use crate::metrics::Metrics;
 use crate::rotation::Rotations;
 use crate::upstream::Upstreams;
@@ -24,6 +25,7 @@ pub struct Counter {
     pub(super) vault: Arc<Vault>,
     upstreams: Upstreams,
     rotations: Arc<Rotations>,
+    breakers: Arc<Breakers>,
     metrics: Arc<Metrics>,
     pub(super) waits: Arc<Waits>,
 }
@@ -103,10 +105,11 @@ impl Counter {
         vault: Arc<Vault>,
         upstreams: Upstreams,
         rotations: Arc<Rotations>,
+        breakers: Arc<Breakers>,
         metrics: Arc<Metrics>,
         waits: Arc<Waits>,
     ) -> Self {
-        Self { vault, upstreams, rotations, metrics, waits }
+        Self { vault, upstreams, rotations, breakers, metrics, waits }
     }
 
     /// What it takes to ask what became of a payment.
@@ -183,6 +186,7 @@ impl Counter {
             vault: &self.vault,
             upstreams: &self.upstreams,
             rotations: &self.rotations,
+            breakers: &self.breakers,
             metrics: &self.metrics,
         }
     }

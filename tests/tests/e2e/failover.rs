@@ -245,3 +245,31 @@ async fn an_account_that_is_left_alone_is_asked_where_no_other_can_take_the_paym
     assert_eq!(attempts(&kept), expected);
     assert_eq!(breaker(&net).await, [1, 1, 0], "it answered");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_that_is_put_disabled_or_deleted_is_left_alone_no_longer() {
+    let net = Net::with(options(600)).await.unwrap();
+    put_stripe(&net, "stripe-second", true).await;
+    let both = charge_at("stripe-second", &["adyen-backup"]);
+    let path = "/PaymentGatewayAccounts/stripe-second";
+    let disable = ["accounts", "disable", "stripe-second", "--merchant", tests::net::MERCHANT];
+    for (nth, how) in (1..).zip(["deleted", "put", "disabled"]) {
+        net.sandbox.fault(unreached()).unwrap();
+        for _ in 0..3 {
+            charge(&net, &both).await;
+        }
+        assert_eq!(breaker(&net).await, [nth, 0, 1], "{how}");
+        net.sandbox.reset();
+        match how {
+            "deleted" => assert_eq!(net.send("DELETE", path, None).await.unwrap().status, 200),
+            "put" => {}
+            _ => drop(tokio::task::block_in_place(|| net.run(&disable)).unwrap()),
+        }
+        if how != "put" {
+            assert_eq!(breaker(&net).await, [nth, 0, 0], "{how}");
+        }
+        put_stripe(&net, "stripe-second", true).await;
+        assert_eq!(breaker(&net).await, [nth, 0, 0], "{how}");
+        assert_eq!(attempts(&charge(&net, &both).await), ["stripe-second Success"], "{how}");
+    }
+}
