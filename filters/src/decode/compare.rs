@@ -61,8 +61,18 @@ pub fn fields(request: &PaymentRequest, hear: &mut Hear<'_>) {
     optional("myRef", merchant_reference.as_deref(), hear);
     optional("transactionId", payment.as_ref().map(|id| id.as_str()), hear);
     of_account(account, hear);
+    of_fallbacks(fallbacks, hear);
+}
+
+/// Each with the one before it: in another order, others are asked first.
+fn of_fallbacks(fallbacks: &[Fallback], hear: &mut Hear<'_>) {
+    let mut before = None;
     for Fallback { account, pass_three_ds } in fallbacks {
-        hear("fallbackUpgs", &[account.as_str().as_bytes(), &[u8::from(*pass_three_ds)]]);
+        let (name, passes) = (account.as_str().as_bytes(), &[u8::from(*pass_three_ds)][..]);
+        match before.replace(name) {
+            None => hear("fallbackUpgs", &[name, passes]),
+            Some(before) => hear("fallbackUpgs", &[name, passes, before]),
+        }
     }
 }
 

@@ -485,6 +485,30 @@ fn no_account_is_named_twice() {
     assert_eq!(error, twice("paymentGatewayAccountNames"));
 }
 
+#[test]
+fn accounts_in_another_order_are_another_request() {
+    let of = |names: [&str; 3]| {
+        let one = |name| format!(r#"{{"paymentGatewayAccountName":"{name}"}}"#);
+        let list = format!("[{}]", names.map(one).join(","));
+        let mut all = compared(Kind::Charge, &with(charge(), "fallbackUpgs", &list));
+        // They are compared as a set.
+        all.sort();
+        all
+    };
+    let orders = [
+        ["one", "two", "six"],
+        ["one", "six", "two"],
+        ["two", "one", "six"],
+        ["two", "six", "one"],
+        ["six", "one", "two"],
+        ["six", "two", "one"],
+    ];
+    for (nth, order) in orders.into_iter().enumerate() {
+        let same = orders.into_iter().position(|other| of(other) == of(order));
+        assert_eq!(same, Some(nth));
+    }
+}
+
 /// A charge that is paid with what the gateway keeps.
 fn by_token() -> Fields {
     with(without(charge(), "card"), "userToken", "\"cus_1/pm_1\"")

@@ -124,6 +124,21 @@ async fn a_key_for_another_body_is_refused_by_field() {
 }
 
 #[tokio::test]
+async fn a_key_for_the_same_accounts_in_another_order_is_refused() {
+    let net = Net::start().await.unwrap();
+    let others = |names: [&str; 2]| {
+        let list = names.map(|name| json!({"paymentGatewayAccountName": name}));
+        with(stripe(), "fallbackUpgs", json!(list))
+    };
+    let first = charge(&net, "key", &others(["adyen-backup", "null-success"])).await;
+    assert_eq!(first.status, 200);
+    let answer = charge(&net, "key", &others(["null-success", "adyen-backup"])).await;
+    assert_eq!((answer.status, text(&answer, "field").as_str()), (422, "fallbackUpgs"));
+    let again = charge(&net, "key", &others(["adyen-backup", "null-success"])).await;
+    assert_eq!(again.body, first.body);
+}
+
+#[tokio::test]
 async fn a_request_that_was_refused_burns_no_key() {
     let net = Net::start().await.unwrap();
     let wrong = with(stripe(), "amount", json!(0));
