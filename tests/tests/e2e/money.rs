@@ -139,6 +139,43 @@ async fn a_key_for_the_same_accounts_in_another_order_is_refused() {
 }
 
 #[tokio::test]
+async fn a_key_is_in_use_until_the_last_account_answered_though_its_client_left() {
+    let net =
+        Net::with(Options { exchange_timeout_ms: 1_500, ..Options::default() }).await.unwrap();
+    let hang = Fault::once(Effect::Hang).at(Provider::Stripe).on(Operation::PaymentMethod);
+    net.sandbox.fault(hang).unwrap();
+    net.sandbox.fault(Fault::once(Effect::Delay(1_000)).at(Provider::Adyen)).unwrap();
+    // As long as a key may be, in characters that are seldom.
+    let key = "~".repeat(255);
+    let (key, body) = (key.as_str(), with_fallback());
+    tokio::select! {
+        _ = charge(&net, key, &body) => panic!("nobody has answered yet"),
+        () = async {
+            while net.sandbox.requests() == 0 {
+                tokio::time::sleep(tests::net::PAUSE).await;
+            }
+        } => {}
+    }
+    let mut while_asked = Vec::new();
+    let answer = loop {
+        let asked = net.sandbox.requests();
+        let answer = charge(&net, key, &body).await;
+        if answer.status != 409 {
+            break answer;
+        }
+        assert_eq!(text(&answer, "code"), "idempotency-in-flight");
+        while_asked.push(asked);
+        tokio::time::sleep(tests::net::PAUSE).await;
+    };
+    while_asked.dedup();
+    assert_eq!(while_asked, [1, 2], "at the first account, and at the second");
+    assert_eq!((answer.status, answer.header("idempotency-replayed")), (200, "true"));
+    assert_eq!(attempts(&answer), ["stripe-primary TemporaryFailure", "adyen-backup Success"]);
+    assert_eq!(charge(&net, key, &body).await.body, answer.body);
+    assert_eq!(net.sandbox.ledger().len(), 1);
+}
+
+#[tokio::test]
 async fn a_request_that_was_refused_burns_no_key() {
     let net = Net::start().await.unwrap();
     let wrong = with(stripe(), "amount", json!(0));
