@@ -8,6 +8,7 @@
 
 use crate::answer::{self, Received};
 use crate::idle::IdleConnections;
+use crate::socket::NO_SOCKET;
 use bytes::Bytes;
 use model::Wiped;
 use pingora::connectors::TransportConnector;
@@ -60,6 +61,13 @@ pub(crate) struct Limits {
 const WEAK_TLS: ErrorType = ErrorType::new("UpstreamWeakTls");
 /// Room for what a head has beside its values.
 const HEAD_ROOM: usize = 128;
+
+/// Whether it was a fault of ours that nothing was sent: this machine had no socket left, or the request
+/// could not be written.
+pub(crate) fn is_ours(error: &Error) -> bool {
+    let class = error.root_etype();
+    *class == NO_SOCKET || *class == ErrorType::InvalidHTTPHeader
+}
 
 /// Sends `request` and reads the answer.
 pub(crate) async fn exchange(way: Way<'_>, request: Request, limits: &Limits) -> Exchange {
@@ -166,7 +174,8 @@ fn check_tls(stream: &Stream, peer: &HttpPeer) -> Result<(), BError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{room, written};
+    use super::{is_ours, room, written};
+    use pingora::{Error, ErrorType};
     use providers::wire::{Body, Request};
 
     #[test]
@@ -182,8 +191,10 @@ mod tests {
     fn nothing_can_end_a_line_of_the_head() {
         for strange in ["/a\r\nx: y", "/a\nb", "/a\0", "/ä", "/a\u{7f}"] {
             let request = Request::get("api.example.com", strange.to_owned());
-            assert!(written(&request).is_err(), "{strange:?}");
+            let error = written(&request).unwrap_err();
+            assert!(is_ours(&error), "{strange:?}");
         }
+        assert!(!is_ours(&Error::new(ErrorType::ConnectTimedout)));
         assert!(written(&Request::get("a\r\nb", "/".to_owned())).is_err());
     }
 }

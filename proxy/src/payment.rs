@@ -13,6 +13,7 @@ mod make;
 mod replay;
 mod tokenize;
 
+use crate::breaker::Told;
 use crate::reply::Reply;
 use crate::result::{Ending, Finished, Skip, Tell};
 use crate::shared::Shared;
@@ -87,6 +88,8 @@ struct Tried {
     tally: Tally,
     /// The gateway's own name for the card, once it told one.
     token: Option<Secret>,
+    /// Whether the last account was not reached by a fault of ours.
+    fault_is_ours: bool,
 }
 
 /// Why an operation has no end of its own.
@@ -254,6 +257,11 @@ impl Tried {
     /// Adds the account that was asked, and what came of it.
     fn add(&mut self, account: &account::Account, ending: &Ending, kind: Kind) {
         self.push(account, Tell::Asked(ending.code(kind)));
+    }
+
+    /// What the end at the last account tells of its provider.
+    fn told(&self, ending: &Ending) -> Told {
+        if self.fault_is_ours { Told::Nothing } else { Told::by(ending) }
     }
 
     /// Adds an account that was left out.

@@ -13,7 +13,7 @@ use pingora::protocols::l4::ext::set_tcp_keepalive;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::protocols::l4::stream::Stream;
 use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
-use pingora::{BError, Error, ErrorType, OrErr};
+use pingora::{BError, Error, ErrorType};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -23,6 +23,12 @@ use tokio::net::TcpStream;
 /// Connects with sockets that have a buffer for reading.
 #[derive(Debug)]
 pub(crate) struct BufferedSockets;
+
+/// This machine has no socket to give, whatever the provider would have said.
+pub(crate) const NO_SOCKET: ErrorType = ErrorType::new("NoSocket");
+/// What a system says that has no handle, no memory or no port left.
+const NOTHING_LEFT: [i32; 5] =
+    [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS, libc::EADDRNOTAVAIL];
 
 #[derive(Debug)]
 struct BufferedSocket(BufReader<TcpStream>);
@@ -36,13 +42,16 @@ impl Connect for BufferedSockets {
         let Some(address) = address.as_inet() else {
             return Error::e_explain(ErrorType::ConnectError, "providers are reached by TCP only");
         };
-        let socket = TcpStream::connect(address).await.or_err_with(
-            ErrorType::ConnectError,
-            || "the provider's address does not take the connection",
-        )?;
+        let socket = TcpStream::connect(address).await.map_err(refused)?;
         let socket = BufferedSocket(BufReader::with_capacity(READ_BYTES, socket));
         Ok(VirtualSocketStream::new(Box::new(socket)).into())
     }
+}
+
+fn refused(error: io::Error) -> BError {
+    let nothing_left = error.raw_os_error().is_some_and(|code| NOTHING_LEFT.contains(&code));
+    let class = if nothing_left { NO_SOCKET } else { ErrorType::ConnectError };
+    Error::because(class, "the provider's address does not take the connection", error)
 }
 
 // === impl BufferedSocket ===
@@ -89,5 +98,26 @@ impl AsyncWrite for BufferedSocket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(self.0.get_mut()).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NO_SOCKET, refused};
+    use pingora::ErrorType;
+    use std::io;
+
+    #[test]
+    fn a_machine_that_has_nothing_left_is_told_from_a_provider_that_is_not_there() {
+        for (code, expected) in [
+            (libc::ECONNREFUSED, ErrorType::ConnectError),
+            (libc::ENETUNREACH, ErrorType::ConnectError),
+            (libc::ETIMEDOUT, ErrorType::ConnectError),
+            (libc::EMFILE, NO_SOCKET),
+            (libc::EADDRNOTAVAIL, NO_SOCKET),
+        ] {
+            let error = refused(io::Error::from_raw_os_error(code));
+            assert_eq!(*error.root_etype(), expected, "{code}");
+        }
     }
 }

@@ -107,9 +107,14 @@ impl Account {
     }
 
     /// Counts what became of a payment here, and what that tells of the provider.
-    pub(super) async fn used(&self, shared: &Shared, merchant: &MerchantId, ending: &Ending) {
+    pub(super) async fn used(
+        &self,
+        shared: &Shared,
+        merchant: &MerchantId,
+        (ending, told): (&Ending, Told),
+    ) {
         if let Some(name) = &self.name {
-            shared.told((merchant, name), self.provider.name(), Told::by(ending));
+            shared.told((merchant, name), self.provider.name(), told);
         }
         if let Ending::Reported(report) = ending {
             self.answered(shared, merchant, report).await;

@@ -5,7 +5,7 @@
 
 use super::account::Account;
 use super::{Case, Stop, Tried};
-use crate::exchange::Exchange;
+use crate::exchange::{self, Exchange};
 use crate::metrics::Phase;
 use crate::result::Ending;
 use model::{Action, CardRef, Gone, Means, Operation, Outcome, Report, Unknown};
@@ -79,7 +79,7 @@ pub(super) async fn send(
     tried: &mut Tried,
 ) -> Ending {
     // What another account keeps is no name for this one.
-    tried.token = None;
+    (tried.token, tried.fault_is_ours) = (None, false);
     match written.next {
         Next::Answered(report) => Ending::Reported(report),
         Next::Request(operation, request) => {
@@ -115,7 +115,10 @@ async fn converse(
         tried.tally.add(&exchange, began.elapsed());
         let answer = match exchange {
             Exchange::Answer(answer) => answer,
-            Exchange::NotSent(error) if !sent.before => return not_sent(operation, &error),
+            Exchange::NotSent(error) if !sent.before => {
+                tried.fault_is_ours = exchange::is_ours(&error);
+                return not_sent(operation, &error);
+            }
             Exchange::Unknown(error) if !sent.moves_money() => return not_sent(operation, &error),
             Exchange::NotSent(error) | Exchange::Unknown(error) => {
                 return unknown(operation, &error);

@@ -83,7 +83,8 @@ async fn carry_out(
         Err(_) => Ending::Failed,
     };
     ongoing.note(ending.standing(), ending.report());
-    account.used(case.shared, case.merchant, &ending).await;
+    let told = tried.told(&ending);
+    account.used(case.shared, case.merchant, (&ending, told)).await;
     tried.add(account, &ending, kind);
     let mut finished = finish(ending);
     finished.take(tried, account);

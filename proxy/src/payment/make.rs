@@ -247,12 +247,15 @@ impl Journey<'_> {
         };
         self.course.note_card(written.last_four.clone());
         let (Case { shared, merchant, .. }, began) = (self.case, Instant::now());
-        // Pinned here, so that what waits for the journal holds no copy of it.
-        let send = pin!(async {
-            shared.metrics.phase(Phase::Journal, began.elapsed());
-            attempt::send(self.case, account, written, &mut self.tried).await
-        });
-        let ending = match self.course.ask((&shared.vault, merchant), attempt, send).await {
+        let asked = {
+            // Pinned here, so that what waits for the journal holds no copy of it.
+            let send = pin!(async {
+                shared.metrics.phase(Phase::Journal, began.elapsed());
+                attempt::send(self.case, account, written, &mut self.tried).await
+            });
+            self.course.ask((&shared.vault, merchant), attempt, send).await
+        };
+        let ending = match asked {
             Ok(ending) => ending,
             // Nothing was sent at this account, because that could not be written down.
             Err(error) if self.course.payment().attempts.is_empty() => return Err(error.into()),
@@ -261,7 +264,8 @@ impl Journey<'_> {
                 return Ok(Ending::Failed);
             }
         };
-        account.used(shared, merchant, &ending).await;
+        let told = self.tried.told(&ending);
+        account.used(shared, merchant, (&ending, told)).await;
         Ok(ending)
     }
 

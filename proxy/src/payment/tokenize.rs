@@ -97,7 +97,8 @@ async fn ask(
     };
     replay.begin(case).await?;
     let ending = attempt::send(case, account, written, tried).await;
-    account.used(case.shared, case.merchant, &ending).await;
+    let told = tried.told(&ending);
+    account.used(case.shared, case.merchant, (&ending, told)).await;
     Ok(ending)
 }
 
