@@ -63,18 +63,36 @@ fn new(lost: &Lost<'_>, payment: &Queried) -> Found {
     if whole { Found::Report(report) } else { Found::Unclear }
 }
 
-/// What became of a change. Worldpay names it as we did, but for cancellations and reversals, of
-/// which there is one.
+/// What became of a change. Worldpay names it as we did, but for cancellations and reversals.
 fn of(lost: &Lost<'_>, payment: &Queried) -> Found {
     if lost.payment != Some(&*payment.payment_id) {
         return Found::Unclear;
     }
-    match payment.events.iter().find(|event| is_request_of(lost, event)) {
+    let mut requests = payment.events.iter().filter(|event| is_request_of(lost, event));
+    if lost.kind == Kind::Void {
+        return requests.fold(Found::Absent, |found, request| {
+            void(found, answered(lost, payment, request))
+        });
+    }
+    match requests.next() {
         None => Found::Absent,
-        Some(event) if lost.kind != Kind::Void && !is_of(event.value.as_ref(), lost.amount) => {
-            Found::Unclear
-        }
+        Some(event) if !is_of(event.value.as_ref(), lost.amount) => Found::Unclear,
         Some(event) => answered(lost, payment, event),
+    }
+}
+
+/// What is known of a void by one more request for one, whose it is not being told. One that stands is
+/// as good as ours. One that failed may be that of an earlier void, while ours is on its way: it is as
+/// if it were not there.
+fn void(found: Found, next: Found) -> Found {
+    let stands = |found: &Found| {
+        matches!(found, Found::Report(report) if report.outcome == Outcome::Pending)
+    };
+    match (found, next) {
+        (found, _) if stands(&found) => found,
+        (_, next) if stands(&next) => next,
+        (Found::Unclear, _) | (_, Found::Unclear) => Found::Unclear,
+        (Found::Absent | Found::Report(_), Found::Absent | Found::Report(_)) => Found::Absent,
     }
 }
 
