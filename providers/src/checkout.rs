@@ -125,15 +125,15 @@ impl Provider for Checkout {
                 let payment = Payment::of(operation, authorization, cx)?;
                 post(&["payments"], Body::json(&payment), &operation.key, cx)
             }
-            Action::Capture(FollowUp { amount, reference, .. }) => {
-                change(reference, "captures", Some(*amount), operation, cx)
+            Action::Capture(earlier) => {
+                let mut change = Change::of(operation, Some(earlier.amount))?;
+                change.capture_type = Some(capture_type(earlier));
+                change.request(earlier, "captures", cx)
             }
-            Action::Refund(FollowUp { amount, reference, .. }) => {
-                change(reference, "refunds", Some(*amount), operation, cx)
+            Action::Refund(earlier) => {
+                Change::of(operation, Some(earlier.amount))?.request(earlier, "refunds", cx)
             }
-            Action::Void(FollowUp { reference, .. }) => {
-                change(reference, "voids", None, operation, cx)
-            }
+            Action::Void(earlier) => Change::of(operation, None)?.request(earlier, "voids", cx),
             Action::Status(Find::Reference(reference)) => {
                 get(&path(&["payments", payment_id(reference)?]), cx)
             }
@@ -255,6 +255,8 @@ struct Metadata<'a> {
 struct Change<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     amount: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capture_type: Option<&'static str>,
     reference: &'a str,
     metadata: Metadata<'a>,
 }
@@ -333,21 +335,33 @@ fn reference_sent<'a>(reference: &'a str, key: &'a str) -> &'a str {
     cut(if fits { reference } else { key }, REFERENCE_CHARS_MAX)
 }
 
-fn change(
-    payment: &str,
-    what: &str,
-    amount: Option<Amount>,
-    operation: &Operation<Card>,
-    cx: &Cx<'_>,
-) -> Result<Request, Refusal> {
-    let change = Change {
-        amount: amount.map(units).transpose()?,
-        // Not the merchant's, which several changes of one payment may share.
-        reference: cut(&operation.key, REFERENCE_CHARS_MAX),
-        metadata: Metadata::of(operation),
-    };
-    let path = ["payments", payment_id(payment)?, what];
-    post(&path, Body::json(&change), &operation.key, cx)
+// === impl Change ===
+
+impl<'a> Change<'a> {
+    fn of(operation: &'a Operation<Card>, amount: Option<Amount>) -> Result<Self, Refusal> {
+        Ok(Self {
+            amount: amount.map(units).transpose()?,
+            capture_type: None,
+            // Not the merchant's, which several changes of one payment may share.
+            reference: cut(&operation.key, REFERENCE_CHARS_MAX),
+            metadata: Metadata::of(operation),
+        })
+    }
+
+    fn request(&self, earlier: &FollowUp, what: &str, cx: &Cx<'_>) -> Result<Request, Refusal> {
+        let path = ["payments", payment_id(&earlier.reference)?, what];
+        post(&path, Body::json(self), self.metadata.operation_key, cx)
+    }
+}
+
+/// Whether more may be captured afterwards. Checkout.com voids what is left after one that is final, and
+/// takes one that says nothing for final: so only that is which certainly leaves nothing.
+fn capture_type(earlier: &FollowUp) -> &'static str {
+    let leaves_nothing = earlier.known.as_ref().is_some_and(|known| {
+        let taken = known.captured.minor().saturating_add(earlier.amount.minor());
+        taken >= known.authorized.minor()
+    });
+    if leaves_nothing { "Final" } else { "NonFinal" }
 }
 
 fn found_by(reference: &str) -> Result<String, Refusal> {

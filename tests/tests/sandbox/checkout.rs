@@ -109,21 +109,29 @@ async fn changes_are_taken_where_the_payment_allows_them() {
     let talk = Talk::start();
     let held = ask(&talk, SECRET, "/payments", &payment()).await.1;
     let path = |what: &str| format!("/payments/{}/{what}", held["id"].as_str().unwrap());
-    for (what, amount, expected) in [
-        ("refunds", 1, 403),
-        ("captures", 1_100, 422),
-        ("captures", 600, 202),
-        ("captures", 500, 422),
-        ("refunds", 601, 422),
-        ("refunds", 200, 202),
+    let part = |amount| json!({"amount": amount, "capture_type": "NonFinal"});
+    let one = |amount| json!({ "amount": amount });
+    for (what, body, expected) in [
+        ("refunds", one(1), 403),
+        ("captures", part(1_100), 422),
+        ("captures", part(500), 202),
+        ("captures", part(600), 422),
+        ("captures", one(100), 202),
+        // What was left went with the last, which did not say that it was not.
+        ("captures", part(1), 403),
+        ("refunds", one(601), 422),
+        ("refunds", one(200), 202),
     ] {
-        let body = json!({ "amount": amount });
-        assert_eq!(ask(&talk, SECRET, &path(what), &body).await.0, expected, "{what} {amount}");
+        assert_eq!(ask(&talk, SECRET, &path(what), &body).await.0, expected, "{what} {body}");
     }
     assert_eq!(ask(&talk, SECRET, &path("voids"), &json!({})).await.0, 403);
     assert_eq!(ask(&talk, SECRET, "/payments/pay_x/voids", &json!({})).await.0, 404);
-    let lines =
-        ["authorize Approved 1099 GBP", "capture Approved 600 GBP", "refund Approved 200 GBP"];
+    let lines = [
+        "authorize Approved 1099 GBP",
+        "capture Approved 500 GBP",
+        "capture Approved 100 GBP",
+        "refund Approved 200 GBP",
+    ];
     assert_eq!(talk.lines(), lines);
 }
 

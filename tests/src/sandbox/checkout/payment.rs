@@ -20,6 +20,8 @@ pub(super) struct Payment {
     pub(super) reference: Option<String>,
     balance: Balance,
     currency: String,
+    /// Whether nothing more of it is captured.
+    is_final: bool,
     /// The code and the words that it was declined with.
     declined: Option<(&'static str, &'static str)>,
     last_four: String,
@@ -100,6 +102,7 @@ impl Checkout {
             }
         };
         payment.apply(order.route, amount)?;
+        payment.is_final |= is_final(order);
         let id = new_id("act_");
         let reference = text(&order.parameters, "/reference").map(str::to_owned);
         let metadata = order.parameters.get("metadata").cloned().unwrap_or_default();
@@ -137,6 +140,11 @@ impl Checkout {
 
 fn is_sale(parameters: &Value) -> bool {
     parameters.get("capture").and_then(Value::as_bool).unwrap_or(true)
+}
+
+/// A capture that does not say what it is lets go of what is left.
+fn is_final(order: &Order) -> bool {
+    order.route == Route::Capture && text(&order.parameters, "/capture_type") != Some("NonFinal")
 }
 
 fn operation(parameters: &Value) -> &'static str {
@@ -182,6 +190,7 @@ impl Payment {
             id: new_id("pay_"),
             reference,
             balance: Balance::new(amount, is_sale(parameters)),
+            is_final: false,
             currency: currency.to_owned(),
             declined: None,
             last_four: cards::last_four(number).to_owned(),
@@ -226,6 +235,8 @@ impl Payment {
     fn apply(&mut self, route: Route, amount: u64) -> Result<(), Answer> {
         let before = self.balance;
         match route {
+            // What was left was voided.
+            Route::Capture if self.is_final => Err(Answer::json(403, &Value::Null)),
             Route::Capture => self.balance.capture(amount).map_err(|_| {
                 if before.voided || before.authorised == 0 {
                     Answer::json(403, &Value::Null)
