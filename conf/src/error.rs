@@ -4,6 +4,7 @@
 //! somebody wrote in the wrong place, and the parser's own messages quote what they read.
 
 use crate::file::{WORDS, is_provider};
+use serde::Deserialize;
 use serde::de::{
     DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
@@ -28,6 +29,8 @@ pub(crate) enum Problem {
     TooLarge(u64),
     #[error("{0}")]
     Unreadable(io::ErrorKind),
+    #[error("there is no such provider; there are {0}")]
+    NoProvider(String),
     #[error("{0}")]
     Wrong(&'static str),
 }
@@ -55,6 +58,24 @@ impl Error {
         Self { file: None, line: None, field: None, problem: Problem::TooLarge(bytes_max) }
     }
 
+    /// The file speaks of a provider that is not one of these.
+    pub(crate) fn no_provider(name: &str, providers: &[&str]) -> Self {
+        let problem = Problem::NoProvider(providers.join(", "));
+        Self::at(&format!("providers.{name}"), problem)
+    }
+
+    /// The bytes are no text: from the byte `at` on.
+    pub(crate) fn not_text(bytes: &[u8], at: usize) -> Self {
+        let before = bytes.iter().take(at).filter(|byte| **byte == b'\n').count();
+        Self::on(before.saturating_add(1), "is not UTF-8")
+    }
+
+    /// A problem of a line, and of no field.
+    pub(crate) fn on(line: usize, problem: &'static str) -> Self {
+        let problem = Problem::Wrong(problem);
+        Self { file: None, line: Some(line), field: None, problem }
+    }
+
     /// The text is not of the shape of a configuration.
     pub(crate) fn shape(error: &serde_yaml_ng::Error, text: &str) -> Self {
         let message = error.to_string();
@@ -66,11 +87,15 @@ impl Error {
             return Self::wrong(&field, "is written twice").located(text);
         }
         let problem = match said.split_once(' ') {
-            Some(("unknown", _)) => "there is no such field",
+            Some(("unknown", what)) if what.starts_with("field") => "there is no such field",
             Some(("invalid", _)) => "is not of the right type",
             _ => "not the shape of a configuration",
         };
         let line = error.location().map(|location| location.line());
+        // The parser has a place for everything but this.
+        if line.is_none() && let Some(line) = second_document(text) {
+            return Self::on(line, "a second document begins: there can be one");
+        }
         Self { file: None, line, field: path.map(str::to_owned), problem: Problem::Wrong(problem) }
     }
 
@@ -117,6 +142,15 @@ fn path_in(message: &str) -> Option<&str> {
 fn written_twice(said: &str) -> Option<&str> {
     let word = said.strip_prefix("duplicate field `")?.split('`').next()?;
     (WORDS.contains(&word) || is_provider(word)).then_some(word)
+}
+
+/// The line on which a second document begins, if there is one.
+fn second_document(text: &str) -> Option<usize> {
+    let mut documents = serde_yaml_ng::Deserializer::from_str(text);
+    // After a document that is none the parser would go on in the midst of it, and panic.
+    IgnoredAny::deserialize(documents.next()?).ok()?;
+    let failure = Stop { steps: &[] }.deserialize(documents.next()?).err()?;
+    failure.location().map(|location| location.line())
 }
 
 /// The line on which the value at `path` begins, or the innermost part of the path that is there.

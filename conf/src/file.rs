@@ -26,6 +26,9 @@ const SOCKET_BYTES_MAX: usize = 100;
 /// How long the label of a token may be, in bytes (PKCS#11, `CK_TOKEN_INFO`).
 const LABEL_BYTES_MAX: usize = 32;
 
+/// What some editors write before a text, where it cannot be seen.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// Where metrics and health are, if nothing is said.
 const METRICS: &str = "127.0.0.1:9464";
 /// Where the running program is reached by the command line, if nothing is said.
@@ -226,6 +229,9 @@ pub(crate) fn is_provider(word: &str) -> bool {
 impl File {
     /// Reads what was written. An empty text is a file in which nothing was written.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
+        if text.starts_with(BYTE_ORDER_MARK) {
+            return Err(Error::on(1, "begins with a byte order mark: keep the file without one"));
+        }
         // A text of comments only is `null`, which is no mapping.
         serde_yaml_ng::from_str::<Option<Self>>(text)
             .map(Option::unwrap_or_default)

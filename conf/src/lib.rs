@@ -198,16 +198,27 @@ impl Wrap {
 // === impl Config ===
 
 impl Config {
-    /// Reads the file at `path`. Relative paths in it start from its own directory.
+    /// Reads the file at `path`, which may speak of these `providers`. Relative paths in it start
+    /// from its own directory.
     ///
     /// # Errors
     /// What cannot be meant, by file, line and field. No value is quoted but numbers.
-    pub fn load(path: &Path) -> Result<Self, Error> {
-        let text = read(path).map_err(|error| error.in_file(path))?;
-        let whole =
-            path::absolute(path).map_err(|error| Error::unreadable(&error).in_file(path))?;
-        let base = whole.parent().unwrap_or(Path::new("/"));
-        Self::parse(&text, base).map_err(|error| error.in_file(path))
+    pub fn load(path: &Path, providers: &[&str]) -> Result<Self, Error> {
+        Self::read(path, providers).map_err(|error| error.in_file(path))
+    }
+
+    fn read(path: &Path, providers: &[&str]) -> Result<Self, Error> {
+        let text = read(path)?;
+        let whole = path::absolute(path).map_err(|error| Error::unreadable(&error))?;
+        let config = Self::parse(&text, whole.parent().unwrap_or(Path::new("/")))?;
+        config.knows(providers).map_err(|error| error.located(&text))?;
+        Ok(config)
+    }
+
+    /// Whether it speaks of these providers only.
+    fn knows(&self, providers: &[&str]) -> Result<(), Error> {
+        let strange = self.providers.keys().find(|name| !providers.contains(&name.as_str()));
+        strange.map_or(Ok(()), |name| Err(Error::no_provider(name, providers)))
     }
 
     /// Reads `text`. Relative paths in it start from `base`.
@@ -226,13 +237,21 @@ impl Config {
 
 /// The text of the file, if it is a text and not too long.
 fn read(path: &Path) -> Result<String, Error> {
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let file = fs::File::open(path).map_err(|error| Error::unreadable(&error))?;
     file.take(FILE_BYTES_MAX.saturating_add(1))
-        .read_to_string(&mut text)
+        .read_to_end(&mut bytes)
         .map_err(|error| Error::unreadable(&error))?;
-    match u64::try_from(text.len()) {
-        Ok(0..=FILE_BYTES_MAX) => Ok(text),
+    match u64::try_from(bytes.len()) {
+        Ok(0..=FILE_BYTES_MAX) => text(bytes),
         _ => Err(Error::too_large(FILE_BYTES_MAX)),
     }
+}
+
+fn text(bytes: Vec<u8>) -> Result<String, Error> {
+    // The error of the library holds the bytes.
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Error::not_text(error.as_bytes(), at)
+    })
 }

@@ -105,7 +105,7 @@ fn a_configuration_prints_as_a_file_that_means_the_same() {
 #[test]
 fn the_sample_is_the_defaults() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("orchestra.yaml");
-    let sample = Config::load(&path).unwrap();
+    let sample = Config::load(&path, &["stripe"]).unwrap();
     let least = parse(LEAST).unwrap();
     assert_eq!(sample.limits, least.limits);
     assert_eq!(sample.payments, least.payments);
@@ -200,6 +200,11 @@ fn what_cannot_be_meant_is_refused_by_line_and_field() {
 /// Whole files: what is said about them.
 const NOT_MEANT_ALONE: &[(&str, &str)] = &[
     ("", "line 1: listen: expected tls, or plain, or both"),
+    ("\u{feff}listen: {plain: canary}", "line 1: begins with a byte order mark"),
+    ("threads: 1\n---\nthreads: canary\n", "line 3: a second document begins"),
+    ("threads: 1\n---\n", "line 3: a second document begins"),
+    ("threads: 1\n---\n# nothing\n---\ncanary\n", "line 4: a second document begins"),
+    ("threads: *canary", "line 1: not the shape of a configuration"),
     ("# nothing\n", "line 2: listen: expected tls, or plain, or both"),
     ("canary", "line 1: is not of the right type"),
     ("listen: {}\nthreads: 1", "line 1: listen: expected tls"),
@@ -254,12 +259,40 @@ fn a_file_that_cannot_be_meant_is_refused_by_line_and_field() {
 
 #[test]
 fn errors_name_the_file() {
-    let error = Config::load(Path::new("/nowhere/orchestra.yaml")).unwrap_err();
+    let error = Config::load(Path::new("/nowhere/orchestra.yaml"), &[]).unwrap_err();
     assert_eq!(error.to_string(), "/nowhere/orchestra.yaml: entity not found");
     let error = parse("threads: 0").unwrap_err().in_file(Path::new("a.yaml"));
     assert_eq!(error.to_string(), "a.yaml:1: listen: expected tls, or plain, or both");
     let error = parse(&format!("{LEAST}threads: 0")).unwrap_err().in_file(Path::new("a.yaml"));
     assert_eq!(error.to_string(), "a.yaml:5: threads: 0 is not in 1..=1024");
+}
+
+/// What is told of a file of these bytes.
+fn refused_file(name: &str, bytes: &[u8]) -> String {
+    let path = std::env::temp_dir().join(format!("orchestra-conf-{name}-{}", std::process::id()));
+    std::fs::write(&path, bytes).unwrap();
+    let error = Config::load(&path, &["adyen", "stripe"]).unwrap_err();
+    std::fs::remove_file(&path).unwrap();
+    assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+    let said = error.to_string();
+    said.strip_prefix(&path.display().to_string()).unwrap().to_owned()
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_told_by_its_line_too() {
+    let with = |more: &[u8]| [LEAST.as_bytes(), more].concat();
+    for (name, bytes, expected) in [
+        ("bytes", with(b"log:\n  access: canary\xff"), ":6: is not UTF-8"),
+        ("utf16", b"\xff\xfec\0a\0n\0".to_vec(), ":1: is not UTF-8"),
+        (
+            "provider",
+            with(b"providers:\n  stripe: {}\n  strype:\n    ca: canary\n"),
+            ":8: providers.strype: there is no such provider; there are adyen, stripe",
+        ),
+        ("large", vec![0xff; 65_537], ": is larger than 65536 bytes"),
+    ] {
+        assert_eq!(refused_file(name, &bytes), expected, "{name}");
+    }
 }
 
 fn refused(text: &str, expected: &str) {

@@ -116,16 +116,8 @@ pub fn main() -> ExitCode {
 
 /// The configuration, if it names only providers that there are.
 fn load(conf: &Path) -> Result<Config> {
-    let config = Config::load(conf)?;
     let names: Vec<_> = providers::PROVIDERS.iter().map(|one| one.name()).collect();
-    match config.providers.keys().find(|name| !names.contains(&name.as_str())) {
-        None => Ok(config),
-        Some(unknown) => Err(anyhow!(
-            "{}: providers.{unknown}: there is no such provider; there are {}",
-            conf.display(),
-            names.join(", ")
-        )),
-    }
+    Ok(Config::load(conf, &names)?)
 }
 
 /// What it takes to open the vault, the PIN among it.

@@ -96,7 +96,7 @@ impl Known {
 /// The same for a command that opened the vault itself.
 ///
 /// # Errors
-/// When the configuration names a provider that is not there, or an unreadable authority.
+/// When the configuration names an unreadable authority.
 pub(crate) fn counter_alone(config: &Config, vault: Vault) -> Result<Counter> {
     let metrics = Arc::new(Metrics::new()?);
     // Nobody pays here, so that nothing is ever counted.

@@ -54,21 +54,13 @@ impl Upstreams {
     /// Reads the certificate authorities and prepares the ways to all providers.
     ///
     /// # Errors
-    /// When the configuration names a provider that is not there, or an unreadable authority.
+    /// When the configuration names an unreadable authority.
     pub(crate) fn new(server: &ServerConf, config: &Config) -> Result<Self> {
-        let names: Vec<_> = providers::PROVIDERS.iter().map(|provider| provider.name()).collect();
-        for name in config.providers.keys() {
-            ensure!(
-                names.contains(&name.as_str()),
-                "providers.{name}: there is no such provider; there are {}",
-                names.join(", ")
-            );
-        }
         let idle_max = IDLE_PER_THREAD_MAX.saturating_mul(server.threads);
         let way = |name| Ok((name, Way::new(name, config.upstream(name), idle_max)?));
         Ok(Self {
             connector: TransportConnector::new(Some(ConnectorOptions::from_server_conf(server))),
-            ways: names.into_iter().map(way).collect::<Result<_>>()?,
+            ways: providers::PROVIDERS.iter().map(|one| way(one.name())).collect::<Result<_>>()?,
         })
     }
 
