@@ -156,6 +156,12 @@ pub struct Audit {
     keys: Box<[PublicKey]>,
 }
 
+/// The last line of an act, as long as the act has not written one.
+struct Ending<'a> {
+    audit: &'a Audit,
+    event: Option<Event>,
+}
+
 /// What the vault gives to its log: the keys of heads, and a memory outside of the log's files.
 pub(crate) struct Memory<'a> {
     pub(crate) keys: &'a Deks,
@@ -308,7 +314,8 @@ impl Audit {
     }
 
     /// Does `act` between two lines: that it is attempted, and how it ended. Without the first
-    /// line it is not begun; without the second it is not answered.
+    /// line it is not begun; without the second it is not answered. Where nobody waits for it any
+    /// more, the second says that too.
     ///
     /// # Errors
     /// Those of `act`, and of the log.
@@ -317,8 +324,14 @@ impl Audit {
         event: Event,
         act: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        self.record(Event { outcome: Outcome::Attempted, ..event.clone() }).await?;
+        let mut ending = Ending { audit: self, event: Some(event.clone()) };
+        let begun = self.record(Event { outcome: Outcome::Attempted, ..event.clone() }).await;
+        if begun.is_err() {
+            ending.event = None;
+        }
+        begun?;
         let done = act.await;
+        ending.event = None;
         let failed = Outcome::Failure("see the program's log or answer");
         let outcome = if done.is_ok() { Outcome::Success } else { failed };
         self.record(Event { outcome, ..event }).await?;
@@ -380,6 +393,18 @@ impl Audit {
 impl Drop for Audit {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+// === impl Ending ===
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        let Some(event) = self.event.take() else { return };
+        let outcome = Outcome::Failure("it was cut short: how far it came is not known");
+        if self.audit.note(Event { outcome, ..event }).is_err() {
+            log::warn!("the end of an act that was cut short is not in the audit log");
+        }
     }
 }
 
