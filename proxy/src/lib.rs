@@ -33,6 +33,8 @@ mod resolver;
 mod resource;
 mod result;
 mod rotation;
+#[cfg(test)]
+mod scratch;
 pub mod serve;
 mod shared;
 mod socket;

@@ -231,15 +231,15 @@ impl Drop for Listening {
 mod tests {
     use super::{REQUEST_BYTES_MAX, ask, bind, is_trusted, line, read_line};
     use crate::admin::{Answer, Refusal, Request};
+    use crate::scratch::Scratch;
     use std::fs;
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
-    use std::path::PathBuf;
     use tokio::io::AsyncWriteExt;
 
     #[tokio::test]
     async fn the_socket_is_its_owners_and_replaces_a_dead_one() {
-        let scratch = Scratch::new("mode");
-        let path = scratch.0.join("run/admin.sock");
+        let scratch = Scratch::new("admin-mode");
+        let path = scratch.path().join("run/admin.sock");
         drop(bind(&path).unwrap());
         assert!(path.exists(), "a program that is killed leaves it behind");
         let (_listener, _) = bind(&path).unwrap();
@@ -258,9 +258,9 @@ mod tests {
 
     #[tokio::test]
     async fn where_nobody_listens_nobody_is_asked() {
-        let scratch = Scratch::new("nobody");
-        let path = scratch.0.join("admin.sock");
-        let owner = fs::metadata(&scratch.0).unwrap().uid();
+        let scratch = Scratch::new("admin-nobody");
+        let path = scratch.path().join("admin.sock");
+        let owner = fs::metadata(scratch.path()).unwrap().uid();
         assert!(ask(&path, owner, &Request::Status).await.unwrap().is_none());
         drop(bind(&path).unwrap());
         assert!(ask(&path, owner, &Request::Status).await.unwrap().is_none());
@@ -268,8 +268,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_in_another_language_is_said_to_be_one() {
-        let scratch = Scratch::new("version");
-        let path = scratch.0.join("admin.sock");
+        let scratch = Scratch::new("admin-version");
+        let path = scratch.path().join("admin.sock");
         let (listener, owner) = bind(&path).unwrap();
         let serve = async {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -300,22 +300,5 @@ mod tests {
         let answer: Result<Answer, Refusal> = Ok(Answer::Gone);
         assert_eq!(line(&answer, 14).unwrap().as_slice(), b"{\"Ok\":\"gone\"}\n");
         assert!(line(&answer, 5).is_none());
-    }
-
-    struct Scratch(PathBuf);
-
-    impl Scratch {
-        fn new(name: &str) -> Self {
-            let name = format!("orchestra-admin-{name}-{}", std::process::id());
-            let directory = std::env::temp_dir().join(name);
-            fs::create_dir_all(&directory).unwrap();
-            Self(directory)
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            fs::remove_dir_all(&self.0).unwrap();
-        }
     }
 }

@@ -267,14 +267,14 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::Target;
+    use crate::scratch::Scratch;
     use std::fs;
-    use std::path::PathBuf;
 
     #[test]
     fn nobody_removes_the_part_of_another_backup_or_takes_its_name() {
-        let scratch = Scratch::new();
-        let file = scratch.0.join("backup");
-        let part = scratch.0.join("backup.part");
+        let scratch = Scratch::new("backup");
+        let file = scratch.path().join("backup");
+        let part = scratch.path().join("backup.part");
         let [mut first, mut second] = [&file, &file].map(|file| Target::new(file).unwrap());
         drop(first.open().unwrap());
         let error = second.open().map(drop).unwrap_err();
@@ -293,23 +293,5 @@ mod tests {
         drop(third);
         assert_eq!(fs::read(&file).unwrap(), b"ours");
         assert!(!part.exists() && Target::new(&file).is_err());
-    }
-
-    /// A directory that is gone when the test is.
-    struct Scratch(PathBuf);
-
-    impl Scratch {
-        fn new() -> Self {
-            let name = format!("orchestra-backup-{}", std::process::id());
-            let directory = std::env::temp_dir().join(name);
-            fs::create_dir_all(&directory).unwrap();
-            Self(directory)
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            fs::remove_dir_all(&self.0).unwrap();
-        }
     }
 }
