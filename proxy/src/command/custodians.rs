@@ -13,7 +13,7 @@ Examples:
   orchestra custodians add alice
   orchestra custodians add bob --secret file:/media/bob/secret --accept
 
-The secret is typed at the terminal, or is where --secret says. It has 12 to 256 bytes, belongs to
+The secret is typed at the terminal, twice, or is where --secret says. It has 12 to 256 bytes, belongs to
 one person, and is kept only as a slow keyed hash. Who adds custodians is in the audit log.";
 
 const APPROVE_EXAMPLES: &str = "\
@@ -102,9 +102,17 @@ pub(super) struct Remove {
 
 /// The secret of a custodian: from where it is, or typed at the terminal.
 pub(super) fn secret_of(name: &str, source: Option<Source>) -> Result<Secret> {
+    secret(name, source, terminal::ask_secret)
+}
+
+fn secret(
+    name: &str,
+    source: Option<Source>,
+    ask: impl FnOnce(&str) -> Result<Secret>,
+) -> Result<Secret> {
     match source {
         Some(source) => source.read().context("--secret"),
-        None => terminal::ask_secret(&format!("The secret of {name}")),
+        None => ask(&format!("The secret of {name}")),
     }
 }
 
@@ -135,7 +143,7 @@ impl Add {
             let answer = terminal::ask("Type `I accept` to accept this")?;
             ensure!(answer == "I accept", "nobody was made a custodian");
         }
-        let secret = secret_of(&name, secret)?;
+        let secret = self::secret(&name, secret, terminal::ask_new_secret)?;
         Ok((Request::AddCustodian(AddCustodian { name, secret }), output))
     }
 }

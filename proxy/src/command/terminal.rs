@@ -10,7 +10,7 @@ use crate::admin::{
 use anyhow::{Context, Result, ensure};
 use model::Secret;
 use serde::Serialize;
-use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 use zeroize::Zeroizing;
 
 /// Prints `text`, which is what the command was run for. A reader who has seen enough is no error.
@@ -31,30 +31,54 @@ pub(super) fn complain(text: &str) {
 
 /// How long an answer of a person may be, in bytes.
 const ANSWER_BYTES_MAX: usize = 256;
+/// How long the end of a line may be.
+const LINE_END_BYTES_MAX: usize = 2;
 
 /// Asks the person at the terminal, who answers with a line.
 pub(super) fn ask(question: &str) -> Result<String> {
     complain(&format!("{question}:"));
-    Ok(line()?.trim().to_owned())
+    Ok(line(io::stdin().lock())?.trim().to_owned())
 }
 
-/// Asks for a secret, which is not shown while it is typed.
+/// Asks for a secret that is known already.
 pub(super) fn ask_secret(question: &str) -> Result<Secret> {
+    Ok(Secret::new(hidden(question)?.as_str()))
+}
+
+/// Asks for a secret that begins to count: twice, because nobody sees what is typed.
+pub(super) fn ask_new_secret(question: &str) -> Result<Secret> {
+    agreed(&hidden(question)?, &hidden(&format!("{question}, once more"))?)
+}
+
+/// The secret, where both are the same. Who types them learns nothing from how long that takes.
+fn agreed(first: &str, again: &str) -> Result<Secret> {
+    ensure!(first == again, "the two are not the same: nothing was done");
+    Ok(Secret::new(first))
+}
+
+/// Asks for a line that is not shown while it is typed.
+fn hidden(question: &str) -> Result<Zeroizing<String>> {
     let input = io::stdin();
     ensure!(input.is_terminal(), "there is no terminal to type a secret at: say --secret");
     complain(&format!("{question} (it is not shown):"));
     let shown = Echo::off()?;
-    let typed = line();
+    let typed = line(input.lock());
     drop(shown);
-    Ok(Secret::new(typed?.trim_end_matches(['\r', '\n'])))
+    typed
 }
 
-/// A line of the standard input, in one allocation that is wiped.
-fn line() -> Result<Zeroizing<String>> {
-    let mut line = Zeroizing::new(String::with_capacity(ANSWER_BYTES_MAX + 1));
-    let limit = u64::try_from(ANSWER_BYTES_MAX).unwrap_or(u64::MAX);
-    io::stdin().lock().take(limit).read_line(&mut line).context("the terminal cannot be read")?;
-    Ok(line)
+/// A line without its end, in allocations that are wiped. A longer one is refused whole: a part of a
+/// secret is another secret.
+fn line(from: impl BufRead) -> Result<Zeroizing<String>> {
+    let room = ANSWER_BYTES_MAX.saturating_add(LINE_END_BYTES_MAX);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+    let mut limited = from.take(u64::try_from(room).unwrap_or(u64::MAX));
+    limited.read_until(b'\n', &mut bytes).context("the terminal cannot be read")?;
+    let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    ensure!(line.len() <= ANSWER_BYTES_MAX, "no answer may be longer than {ANSWER_BYTES_MAX} bytes");
+    let text = std::str::from_utf8(line).ok().context("what was typed is not text")?;
+    Ok(Zeroizing::new(text.to_owned()))
 }
 
 /// Shows on one line how far a rotation is.
@@ -319,9 +343,40 @@ fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String
 
 #[cfg(test)]
 mod tests {
-    use super::{as_json, as_text};
+    use super::{agreed, as_json, as_text, line};
     use crate::admin::{AccountLine, Answer, KeyLine, NewKey, Status};
     use model::Secret;
+
+    #[test]
+    fn a_line_that_is_too_long_is_refused_and_not_cut() {
+        let a = |count: usize| "a".repeat(count);
+        for (typed, expected) in [
+            (format!("{}\n", a(256)), Ok(a(256))),
+            (format!("{}\r\n", a(256)), Ok(a(256))),
+            (a(256), Ok(a(256))),
+            ("I accept\nand more".to_owned(), Ok("I accept".to_owned())),
+            (String::new(), Ok(String::new())),
+            (format!("{}\n", a(257)), Err("no answer may be longer than 256 bytes")),
+            (a(1_000), Err("no answer may be longer than 256 bytes")),
+            // The maximum is in the midst of a character.
+            (format!("a{}\n", "ä".repeat(200)), Err("no answer may be longer than 256 bytes")),
+        ] {
+            let line = line(typed.as_bytes()).map(|line| line.to_string());
+            let said = line.map_err(|error| error.to_string());
+            assert_eq!(said, expected.map_err(str::to_owned), "{} bytes", typed.len());
+        }
+        assert!(line(&b"canary\xff\n"[..]).is_err_and(|error| !format!("{error:?}").contains("canary")));
+    }
+
+    #[test]
+    fn a_secret_that_is_chosen_is_typed_twice_the_same() {
+        // Exposed to compare it with what was typed.
+        assert_eq!(agreed("canary", "canary").unwrap().expose(), "canary");
+        for again in ["canari", "canary ", ""] {
+            let error = agreed("canary", again).unwrap_err();
+            assert!(error.to_string().contains("not the same") && !format!("{error:?}").contains("canary"));
+        }
+    }
 
     #[test]
     fn lists_are_tables() {
