@@ -1,5 +1,6 @@
 //! The listener's certificates, chosen by server name and swapped without a restart.
 
+use crate::causes::causes;
 use anyhow::{Context, Result, ensure};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -105,7 +106,7 @@ impl TlsAccept for Acceptor {
             .or_else(|| certificates.first());
         // A handshake without a certificate fails by itself, which is what we want here.
         if let Some(Err(error)) = chosen.map(|one| one.give_to(ssl)) {
-            log::error!("a certificate could not be used: {error:#}");
+            log::error!("a certificate could not be used: {}", causes(&error));
         }
     }
 }

@@ -17,6 +17,7 @@ mod transactions;
 mod vault;
 
 use crate::admin::{self, Answer, Request};
+use crate::causes::causes;
 use crate::serve as server;
 use ::vault::audit::Who;
 use ::vault::{OpenError, Settings, Vault, store};
@@ -108,7 +109,7 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            terminal::complain(&format!("orchestra: {error:#}"));
+            terminal::complain(&format!("orchestra: {}", causes(&error)));
             ExitCode::FAILURE
         }
     }

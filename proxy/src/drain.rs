@@ -1,5 +1,6 @@
 //! How the program ends: it takes no new payments, waits for those that run, and goes.
 
+use crate::causes::causes;
 use crate::certificates::Certificates;
 use crate::shared::Shared;
 use async_trait::async_trait;
@@ -59,7 +60,7 @@ impl Watch {
         let Some(certificates) = &self.certificates else { return };
         match certificates.reload() {
             Ok(()) => log::info!("the certificates were read again"),
-            Err(error) => log::error!("the old certificates stay in use: {error:#}"),
+            Err(error) => log::error!("the old certificates stay in use: {}", causes(&error)),
         }
     }
 

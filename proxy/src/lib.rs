@@ -13,6 +13,7 @@ mod answer;
 mod balance;
 mod body;
 mod breaker;
+mod causes;
 mod certificates;
 mod clock;
 pub mod command;

@@ -5,6 +5,7 @@
 //! end with the connection. The command line writes the file, as the user who asked.
 
 use super::{Answer, Refusal, Request, socket};
+use crate::causes::causes;
 use crate::clock;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -85,7 +86,7 @@ pub(super) fn send_backup(vault: &Vault, stream: UnixStream, actor: Actor) {
         .and_then(|()| stream.set_write_timeout(Some(STALL_TIMEOUT)))
         .is_ok();
     if begun && let Err(error) = try_send(vault, &stream, actor.clone()) {
-        log::error!("a backup was cut short: {error:#}");
+        log::error!("a backup was cut short: {}", causes(&error));
         let failed = Outcome::Failure("it was cut short");
         drop(record(vault, Action::VaultBackup, actor, failed));
     }

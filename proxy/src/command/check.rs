@@ -1,6 +1,7 @@
 //! `orchestra check`
 
 use super::{load, terminal};
+use crate::causes::causes;
 use crate::certificates::Certificates;
 use crate::upstream::authorities;
 use anyhow::{Result, bail};
@@ -52,7 +53,7 @@ fn problems(config: &Config) -> Vec<String> {
         let each = [&files.chain, &files.key].map(|path| unreadable(CERTIFICATES, path));
         if each.iter().all(Option::is_none) {
             let loaded = Certificates::load(slice::from_ref(files)).err();
-            problems.extend(loaded.map(|error| format!("{CERTIFICATES}: {error:#}")));
+            problems.extend(loaded.map(|error| format!("{CERTIFICATES}: {}", causes(&error))));
         }
         problems.extend(each.into_iter().flatten());
     }
@@ -66,7 +67,7 @@ fn problems(config: &Config) -> Vec<String> {
         let field = format!("providers.{name}.ca");
         let Some(ca) = &upstream.ca else { continue };
         let problem = unreadable(&field, ca)
-            .or_else(|| authorities(name, ca).err().map(|error| format!("{error:#}")));
+            .or_else(|| authorities(name, ca).err().map(|error| causes(&error)));
         problems.extend(problem);
     }
     problems.extend(config.log.access.as_deref().and_then(unwritable));
