@@ -93,7 +93,9 @@ impl Error {
         };
         let line = error.location().map(|location| location.line());
         // The parser has a place for everything but this.
-        if line.is_none() && let Some(line) = second_document(text) {
+        if line.is_none()
+            && let Some(line) = second_document(text)
+        {
             return Self::on(line, "a second document begins: there can be one");
         }
         Self { file: None, line, field: path.map(str::to_owned), problem: Problem::Wrong(problem) }

@@ -76,7 +76,10 @@ fn line(from: impl BufRead) -> Result<Zeroizing<String>> {
     limited.read_until(b'\n', &mut bytes).context("the terminal cannot be read")?;
     let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    ensure!(line.len() <= ANSWER_BYTES_MAX, "no answer may be longer than {ANSWER_BYTES_MAX} bytes");
+    ensure!(
+        line.len() <= ANSWER_BYTES_MAX,
+        "no answer may be longer than {ANSWER_BYTES_MAX} bytes"
+    );
     let text = std::str::from_utf8(line).ok().context("what was typed is not text")?;
     Ok(Zeroizing::new(text.to_owned()))
 }
@@ -365,7 +368,9 @@ mod tests {
             let said = line.map_err(|error| error.to_string());
             assert_eq!(said, expected.map_err(str::to_owned), "{} bytes", typed.len());
         }
-        assert!(line(&b"canary\xff\n"[..]).is_err_and(|error| !format!("{error:?}").contains("canary")));
+        assert!(
+            line(&b"canary\xff\n"[..]).is_err_and(|error| !format!("{error:?}").contains("canary"))
+        );
     }
 
     #[test]
@@ -374,7 +379,10 @@ mod tests {
         assert_eq!(agreed("canary", "canary").unwrap().expose(), "canary");
         for again in ["canari", "canary ", ""] {
             let error = agreed("canary", again).unwrap_err();
-            assert!(error.to_string().contains("not the same") && !format!("{error:?}").contains("canary"));
+            assert!(
+                error.to_string().contains("not the same")
+                    && !format!("{error:?}").contains("canary")
+            );
         }
     }
 

@@ -425,14 +425,20 @@ fn an_act_that_is_cut_short_has_a_line_after_it_too() {
     let mut act = Box::pin(audit.act(event("one"), never));
     wait(std::future::poll_fn(|cx| {
         assert!(act.as_mut().poll(cx).is_pending());
-        if begun.load(Ordering::SeqCst) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        if begun.load(Ordering::SeqCst) {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
     }));
     drop(act);
     // Nobody has begun with this one.
     drop(audit.act(event("two"), async { Ok::<_, AuditError>(()) }));
     audit.close();
-    let said: Vec<_> =
-        lines(&scratch)[1..3].iter().map(|line| [line["outcome"].clone(), line["reason"].clone()]).collect();
+    let said: Vec<_> = lines(&scratch)[1..3]
+        .iter()
+        .map(|line| [line["outcome"].clone(), line["reason"].clone()])
+        .collect();
     let why = "it was cut short: how far it came is not known";
     let none = serde_json::Value::Null;
     assert_eq!(said, [["attempted".into(), none], ["failure".into(), why.into()]]);
