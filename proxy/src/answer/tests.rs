@@ -213,7 +213,7 @@ fn looked_at(lines: usize) -> usize {
     let all = [&*"x".repeat(20_000), &*"y\n".repeat(lines)].concat();
     let looked = Cell::new(0);
     let parse = |bytes: &[u8]| {
-        looked.set(looked.get() + bytes.len());
+        looked.set(bytes.len().saturating_add(looked.get()));
         Ok((bytes.len() == all.len()).then_some((all.len(), ())))
     };
     let mut stream = Pieces { rest: all.as_bytes(), bytes: 1 };

@@ -145,9 +145,8 @@ async fn every_kind(net: &Net) -> [&'static str; 5] {
 /// All ways to choose one, two or three of these, in any order.
 fn choices(all: [&'static str; 5]) -> Vec<Vec<&'static str>> {
     let longer = |chosen: &Vec<&'static str>| {
-        let chosen = chosen.clone();
-        let others = all.into_iter().filter(|one| !chosen.contains(one)).collect::<Vec<_>>();
-        others.into_iter().map(move |one| [&chosen[..], &[one]].concat())
+        let others = all.iter().filter(|one| !chosen.contains(one));
+        others.map(|one| [&chosen[..], &[*one]].concat()).collect::<Vec<_>>()
     };
     let one: Vec<_> = all.iter().map(|one| vec![*one]).collect();
     let two: Vec<_> = one.iter().flat_map(longer).collect();
