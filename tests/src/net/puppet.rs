@@ -40,9 +40,8 @@ pub struct Puppet {
 
 #[derive(Debug, Default)]
 struct Stage {
-    /// What is done for each request, and what is said to each new connection.
+    /// What is done for each request.
     scripts: Mutex<VecDeque<Vec<Move>>>,
-    greeting: Mutex<Vec<u8>>,
     connections: AtomicUsize,
     open: AtomicUsize,
     requests: AtomicUsize,
@@ -123,11 +122,6 @@ impl Puppet {
         lock(&self.stage.scripts).push_back(moves);
     }
 
-    /// Says this to each new connection, before it was asked.
-    pub fn greet(&self, bytes: &[u8]) {
-        *lock(&self.stage.greeting) = bytes.to_vec();
-    }
-
     /// How many connections there were, and how many are open.
     pub fn connections(&self) -> (usize, usize) {
         (self.stage.connections.load(Ordering::SeqCst), self.stage.open.load(Ordering::SeqCst))
@@ -151,8 +145,6 @@ impl Drop for Puppet {
 
 impl Line {
     async fn serve(mut self) -> anyhow::Result<()> {
-        let greeting = lock(&self.stage.greeting).clone();
-        self.stream.write_all(&greeting).await?;
         while self.request().await? {
             self.stage.requests.fetch_add(1, Ordering::SeqCst);
             let script = lock(&self.stage.scripts).pop_front().unwrap_or_default();
