@@ -16,10 +16,6 @@ const USER_TOKEN: &str = "userToken";
 /// Asks for such a name.
 const GENERATE_TOKEN: &str = "generateToken";
 
-/// Accounts to be tried after the first, and the older form of the same.
-const FALLBACKS: &str = "fallbackUpgs";
-const NAMES: &str = "paymentGatewayAccountNames";
-
 /// Reads a payment operation of this kind.
 pub(super) fn read(
     kind: Kind,
@@ -43,7 +39,6 @@ pub(super) fn read(
     let merchant_reference = if kind == Kind::Tokenize { None } else { body.boxed("myRef")? };
     body.reserved("certificateName")?;
     check_means(&action, &fallbacks, body)?;
-    check_accounts(&account, &fallbacks, body)?;
     Ok(PaymentRequest { action, merchant_reference, account, fallbacks, payment })
 }
 
@@ -139,26 +134,6 @@ fn check_means(
         return Ok(());
     };
     Err(body.wrong(USER_TOKEN, problem))
-}
-
-/// Checks that no account is named twice: it would be asked again, and nothing is sent again.
-fn check_accounts(
-    account: &AccountChoice,
-    fallbacks: &[Fallback],
-    body: &Object<'_, '_>,
-) -> Result<(), FieldError> {
-    let first = match account {
-        AccountChoice::Named(name) => Some(name),
-        AccountChoice::Inline { .. } | AccountChoice::OfPayment => None,
-    };
-    let all: Vec<_> = first.into_iter().chain(fallbacks.iter().map(|one| &one.account)).collect();
-    let is_repeated =
-        |(nth, name): (usize, &&AccountName)| all.iter().take(nth).any(|have| have == name);
-    if !fallbacks.is_empty() && all.iter().enumerate().any(is_repeated) {
-        let field = if body.texts(NAMES)?.is_some() { NAMES } else { FALLBACKS };
-        return Err(body.wrong(field, "names an account more than once"));
-    }
-    Ok(())
 }
 
 fn follow_up(body: &Object<'_, '_>) -> Result<FollowUp, FieldError> {
@@ -293,6 +268,7 @@ fn account_names(
     kind: Kind,
     body: &Object<'_, '_>,
 ) -> Result<Option<(AccountChoice, Vec<Fallback>)>, FieldError> {
+    const NAMES: &str = "paymentGatewayAccountNames";
     if !falls_back(kind) {
         return Ok(None);
     }
@@ -323,7 +299,7 @@ fn fallbacks(kind: Kind, body: &Object<'_, '_>) -> Result<Vec<Fallback>, FieldEr
     if !falls_back(kind) {
         return Ok(Vec::new());
     }
-    body.list(FALLBACKS, |one| {
+    body.list("fallbackUpgs", |one| {
         const NAME: &str = "paymentGatewayAccountName";
         let name = one.required_text(NAME)?;
         let account = AccountName::parse(name.as_str());

@@ -461,31 +461,6 @@ fn accounts_to_fall_back_to_are_read_in_their_order() {
 }
 
 #[test]
-fn no_account_is_named_twice() {
-    let list = |names: &[&str]| {
-        let one = |name: &&str| format!(r#"{{"paymentGatewayAccountName":"{name}"}}"#);
-        format!("[{}]", names.iter().map(one).collect::<Vec<_>>().join(","))
-    };
-    let twice = |field| FieldError::new(field, "names an account more than once");
-    let first = with(charge(), "paymentGatewayAccountName", "\"first\"");
-    for (names, error) in [
-        (&["second", "third"][..], None),
-        (&["second", "second"], Some(twice("fallbackUpgs"))),
-        (&["second", "first"], Some(twice("fallbackUpgs"))),
-    ] {
-        let found = read(Kind::Charge, &with(first.clone(), "fallbackUpgs", &list(names)));
-        assert_eq!(found.err(), error, "{names:?}");
-    }
-    let inline = with(charge(), "paymentGatewayAccount", &inline());
-    let inline = with(inline, "fallbackUpgs", &list(&["second"]));
-    assert!(read(Kind::Charge, &inline).is_ok());
-    let older = without(charge(), "paymentGatewayAccountName");
-    let older = with(older, "paymentGatewayAccountNames", r#"["first","second","first"]"#);
-    let error = read(Kind::Charge, &older).unwrap_err();
-    assert_eq!(error, twice("paymentGatewayAccountNames"));
-}
-
-#[test]
 fn accounts_in_another_order_are_another_request() {
     let of = |names: [&str; 3]| {
         let one = |name| format!(r#"{{"paymentGatewayAccountName":"{name}"}}"#);

@@ -196,20 +196,6 @@ async fn the_older_list_of_account_names_falls_back_too() {
     assert_eq!(attempts(&answer), ["stripe-primary TemporaryFailure", "adyen-backup Success"]);
 }
 
-#[tokio::test]
-async fn no_account_is_asked_twice() {
-    let net = Net::start().await.unwrap();
-    let busy = Fault::standing(Effect::Status(429)).before().at(Provider::Stripe);
-    net.sandbox.fault(busy).unwrap();
-    for others in [&["stripe-primary"][..], &["adyen-backup", "adyen-backup"]] {
-        let refused = charge(&net, &charge_at("stripe-primary", others)).await;
-        let said =
-            json!({"fieldName": "fallbackUpgs", "errors": ["names an account more than once"]});
-        assert_eq!((refused.status, refused.json().unwrap()), (400, said));
-    }
-    assert_eq!(net.sandbox.requests(), 0);
-}
-
 /// An account that takes dollars only.
 async fn put_dollars(net: &Net) {
     let credentials = json!([
