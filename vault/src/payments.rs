@@ -130,6 +130,9 @@ impl Vault {
         let NewName(mut held) = name;
         let mut replay = replay;
         let payment = Payment { id: held.id.clone(), ..payment };
+        if let Some(reference) = payment.merchant_reference.as_deref() {
+            self.journal.call(&held.id, self.journal.called_so(merchant, reference));
+        }
         // Whoever goes away from here on leaves a row, or none.
         held.begun = Begun::Perhaps;
         let written = self.write_new(merchant, &payment, replay.as_mut()).await;

@@ -21,8 +21,8 @@ use model::{
 const SEEN_MAX: u16 = u16::MAX;
 /// How long one is. The most patient provider sends again for a week.
 const SEEN_KEEP_MS: u64 = 8 * 24 * 3_600_000;
-/// How many payments in doubt are looked through for the one that a provider knows by the
-/// merchant's reference only.
+/// How many payments in doubt that bear one reference of a merchant are looked through for the one
+/// that a provider knows by that only.
 const LOOKED_THROUGH_MAX: usize = 1_000;
 
 /// What came of a notice.
@@ -150,8 +150,13 @@ impl Vault {
                 && report.amount.is_none_or(|told| told == payment.amount)
                 && payment.last_attempt().is_some_and(is_it)
         };
+        let called = self.journal.called_so(merchant, reference);
+        let named = self.journal.called(called, LOOKED_THROUGH_MAX.saturating_add(1));
+        if named.len() > LOOKED_THROUGH_MAX {
+            return Ok(None);
+        }
         let mut found = None;
-        for id in self.journal.open_payments(merchant, LOOKED_THROUGH_MAX) {
+        for id in named {
             let payment = self.read_payment(merchant, &id)?.map(|(payment, _)| payment);
             if payment.as_ref().is_some_and(fits) && found.replace(id).is_some() {
                 // Two of them: nobody can tell which is meant.

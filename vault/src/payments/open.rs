@@ -6,7 +6,8 @@
 use super::{Stray, replay};
 use crate::{UnixMillis, Vault, VaultError};
 use model::{MerchantId, TransactionId};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How many payments and changes may be under way or in doubt at a time.
@@ -21,11 +22,18 @@ pub(crate) struct Journal {
     pub(super) turns: [tokio::sync::Mutex<()>; TURNS],
     /// The part of a name that is chance.
     pub(super) chance: fn() -> [u8; 16],
+    /// Makes a [`Called`]. Another process makes others.
+    pub(super) callers: RandomState,
 }
+
+/// A hash of a merchant and its reference to a payment.
+pub(super) type Called = u64;
 
 #[derive(Debug, Default)]
 pub(super) struct Inner {
     pub(super) open: BTreeMap<TransactionId, Open>,
+    /// The payments of those to which their merchant gave a reference.
+    called: BTreeSet<(Called, TransactionId)>,
     /// The latest time that a name was given at.
     pub(super) millis: UnixMillis,
     /// The idempotency keys whose requests are being answered.
@@ -45,6 +53,8 @@ pub(super) struct Open {
     pub(super) set_aside: bool,
     /// Whether its row was written is not known. It counts as in doubt once the row was seen.
     pub(super) unseen: bool,
+    /// By what a provider may ask for it that knows it by its merchant's reference only.
+    pub(super) called: Option<Called>,
 }
 
 /// A payment or a change in doubt, whose provider is to be asked.
@@ -79,7 +89,8 @@ pub(super) enum Begun {
 impl Default for Journal {
     fn default() -> Self {
         let turns = std::array::from_fn(|_| tokio::sync::Mutex::default());
-        Self { inner: Mutex::default(), turns, chance: crate::random::unique_bytes }
+        let (chance, callers) = (crate::random::unique_bytes as fn() -> _, RandomState::new());
+        Self { inner: Mutex::default(), turns, chance, callers }
     }
 }
 
@@ -114,7 +125,7 @@ impl Journal {
         let id = TransactionId::new(inner.millis, random);
         let merchant = merchant.clone();
         let open = Open { busy: true, ..Open::new(merchant, payment) };
-        inner.open.insert(id.clone(), open);
+        inner.insert(id.clone(), open);
         Ok(Held { id, begun: Begun::No, journal: self.clone() })
     }
 
@@ -127,7 +138,7 @@ impl Journal {
     }
 
     pub(super) fn end(&self, id: &TransactionId) -> Option<Open> {
-        self.lock().open.remove(id)
+        self.lock().remove(id)
     }
 
     pub(super) fn is_open(&self, id: &TransactionId) -> bool {
@@ -139,12 +150,26 @@ impl Journal {
         self.lock().millis
     }
 
-    /// The payments of a merchant that are under way or in doubt, the newest first.
-    pub(super) fn open_payments(&self, merchant: &MerchantId, max: usize) -> Vec<TransactionId> {
+    /// What a payment is found by that its merchant calls so.
+    pub(super) fn called_so(&self, merchant: &MerchantId, reference: &str) -> Called {
+        self.callers.hash_one((merchant.as_str(), reference))
+    }
+
+    /// Has a payment found by its merchant's reference, as long as it is open.
+    pub(super) fn call(&self, id: &TransactionId, called: Called) {
+        let mut inner = self.lock();
+        if let Some(open) = inner.remove(id) {
+            inner.insert(id.clone(), Open { called: Some(called), ..open });
+        }
+    }
+
+    /// The payments that are under way or in doubt and that their merchant may have called so, the
+    /// oldest first. As hashes are compared, another may be among them.
+    pub(super) fn called(&self, called: Called, max: usize) -> Vec<TransactionId> {
         let inner = self.lock();
-        let of_merchant = |open: &Open| open.payment.is_none() && open.merchant == *merchant;
-        let newest = inner.open.iter().rev().filter(|(_, open)| of_merchant(open));
-        newest.take(max).map(|(id, _)| id.clone()).collect()
+        let from = inner.called.range((called, TransactionId::new(0, 0))..);
+        let so = from.take_while(|(other, _)| *other == called).take(max);
+        so.map(|(_, id)| id.clone()).collect()
     }
 
     /// A moment before which nothing is open but what was set aside.
@@ -169,11 +194,28 @@ impl Drop for Held {
     fn drop(&mut self) {
         let mut inner = self.journal.lock();
         if self.begun == Begun::No {
-            inner.open.remove(&self.id);
+            inner.remove(&self.id);
         } else if let Some(open) = inner.open.get_mut(&self.id) {
             open.busy = false;
             open.unseen = self.begun == Begun::Perhaps;
         }
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    pub(super) fn insert(&mut self, id: TransactionId, open: Open) {
+        self.called.extend(open.called.map(|called| (called, id.clone())));
+        self.open.insert(id, open);
+    }
+
+    pub(super) fn remove(&mut self, id: &TransactionId) -> Option<Open> {
+        let open = self.open.remove(id)?;
+        if let Some(called) = open.called {
+            self.called.remove(&(called, id.clone()));
+        }
+        Some(open)
     }
 }
 
@@ -192,7 +234,7 @@ impl Vault {
 impl Open {
     /// Something that was begun by somebody who has gone.
     pub(super) fn new(merchant: MerchantId, payment: Option<TransactionId>) -> Self {
-        Self { merchant, payment, busy: false, set_aside: false, unseen: false }
+        Self { merchant, payment, busy: false, set_aside: false, unseen: false, called: None }
     }
 
     /// Whether it is in doubt, and in nobody's hands.

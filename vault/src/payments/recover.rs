@@ -70,7 +70,7 @@ impl Vault {
                 let found = self.open_of_row(merchant, id, entry)?;
                 let mut inner = self.journal.lock();
                 inner.millis = found.iter().map(|(id, _)| id.millis()).fold(inner.millis, u64::max);
-                inner.open.extend(found);
+                found.into_iter().for_each(|(id, open)| inner.insert(id, open));
             }
         }
     }
@@ -100,9 +100,10 @@ impl Vault {
                 if found.is_empty() {
                     wait(self.delete(Collection::Payments, key.clone()))?;
                 }
-                let aside =
-                    found.into_iter().map(|(id, open)| (id, Open { set_aside: true, ..open }));
-                self.journal.lock().open.extend(aside);
+                let mut inner = self.journal.lock();
+                for (id, open) in found {
+                    inner.insert(id, Open { set_aside: true, ..open });
+                }
             }
         }
     }
@@ -120,7 +121,9 @@ impl Vault {
             let payment = record::read(id.clone(), &text).ok_or_else(|| self.refused(WHAT))?;
             let last = payment.last_attempt().map(|attempt| attempt.standing);
             let open = last.is_some_and(model::Standing::is_open);
-            let found = open.then(|| (id, Open::new(merchant, None)));
+            let reference = payment.merchant_reference.as_deref();
+            let called = reference.map(|reference| self.journal.called_so(&merchant, reference));
+            let found = open.then(|| (id, Open { called, ..Open::new(merchant, None) }));
             return Ok(found.into_iter().collect());
         };
         let payment = self.read_payment(&merchant, &of)?;
@@ -209,7 +212,7 @@ impl super::Journal {
         let mut inner = self.lock();
         match inner.open.get_mut(id) {
             Some(open) if is_there => open.unseen = false,
-            _ => drop(inner.open.remove(id)),
+            _ => drop(inner.remove(id)),
         }
     }
 

@@ -18,6 +18,7 @@ use vault::{Vault, wait};
 const PENDING: Standing = Standing::Ended(Outcome::Pending);
 const MOVED: Heard = Heard::Learnt(Learnt::Moved);
 const STRAY: Heard = Heard::Learnt(Learnt::Stray);
+const LATER: &str = "later";
 const KNOWN: Heard = Heard::Learnt(Learnt::Known);
 
 fn teller() -> Teller {
@@ -319,6 +320,31 @@ on_stage!(1 the_merchants_reference_leads_to_the_only_payment_in_doubt_that_fits
     assert_eq!(told("evt_3", "one", 1_000), MOVED);
     assert_eq!(read(&vault, &shop, &one).state(), State::Captured);
     assert_eq!(vault.doubts(10).len(), 2);
+});
+
+on_stage!(2 the_merchants_reference_leads_past_all_else_that_is_in_doubt(stage) {
+    let (vault, shop) = two(stage);
+    let told = |name: &str, reference: &str| {
+        let mut notice = notice(name, Subject::Payment, &format!("psp_{reference}"));
+        notice.about.merchant_reference = Some(reference.into());
+        hear(&vault, &shop, &notice, Outcome::Approved, 1_000)
+    };
+    if stage.act == 1 {
+        let doubt = |reference: &str| {
+            let ongoing = begun(&vault, &shop, draft(Capture::Now, reference), None);
+            wait(vault.settle(ended(ongoing, UNKNOWN, None), None)).unwrap();
+        };
+        ["first", "second"].into_iter().for_each(doubt);
+        // An outage leaves more behind than anybody would look through.
+        drop(vault.name_payment(&shop, NOW_MS + 1).unwrap());
+        [LATER; 1_001].into_iter().for_each(doubt);
+        assert_eq!(told("evt_1", "first"), MOVED);
+        assert_eq!(told("evt_2", LATER), Heard::Unknown, "one of many");
+        return vault.close();
+    }
+    assert_eq!(vault.doubts(2_000).len(), 1_002);
+    assert_eq!(told("evt_3", "second"), MOVED, "by what the process before knew");
+    assert_eq!(vault.doubts(2_000).len(), 1_001);
 });
 
 on_stage!(1 what_is_told_of_a_declined_payment_is_not_taken_for_another_of_the_same_reference(stage) {
