@@ -29,7 +29,7 @@ use pingora::services::background::background_service;
 use pingora::services::listening::Service;
 use pingora::tls::ssl::SslVersion;
 use pingora_proxy::{HttpProxy, http_proxy};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -46,6 +46,7 @@ const UNBUFFERED: usize = 0;
 /// # Errors
 /// When the configuration names what is not there, or an address cannot be listened on.
 pub fn run(config: Config, vault: Arc<Vault>) -> Result<()> {
+    try_addresses(&config.listen)?;
     let server_conf = server_conf(&config);
     let shared = shared(&config, &server_conf, vault.clone())?;
     let tls = config.listen.tls.as_ref();
@@ -67,6 +68,20 @@ pub fn run(config: Config, vault: Arc<Vault>) -> Result<()> {
     // library down: a thread that is in it then brings a signal for a status.
     vault.close();
     Ok(())
+}
+
+/// Sees that every address can be listened on. Pingora tries those that are taken for half a minute, and
+/// goes on without what it did not get.
+fn try_addresses(listen: &conf::Listen) -> Result<()> {
+    let tls = listen.tls.as_ref().map(|tls| ("listen.tls.address", tls.address));
+    let plain = listen.plain.map(|address| ("listen.plain", address));
+    let metrics = Some(("listen.metrics", listen.metrics));
+    let all = [tls, plain, metrics].into_iter().flatten();
+    let tried = all.map(|(field, address)| {
+        TcpListener::bind(address).with_context(|| format!("{field}: cannot listen on {address}"))
+    });
+    // All of them at once, since two may stand in each other's way.
+    tried.collect::<Result<Vec<_>>>().map(drop)
 }
 
 /// Where operators are answered.
