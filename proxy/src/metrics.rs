@@ -10,6 +10,7 @@ use crate::breaker::Change;
 use crate::context::Cx;
 use crate::result::{Finished, Skip};
 use crate::rotation::{Rotations, State, Taken};
+use crate::upstream::Tally;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
@@ -119,7 +120,7 @@ impl Metrics {
             exchange_seconds: histograms(
                 &registry,
                 "exchange_seconds",
-                "Time at a provider, summed over the exchanges of one operation.",
+                "Time at a provider, summed over the exchanges of one operation at one account.",
                 &["provider"],
             )?,
             exchanges: counters(
@@ -288,12 +289,16 @@ impl Metrics {
 
     /// Counts an operation that has ended, whether or not anybody is left to be told.
     pub(crate) fn operation_done(&self, finished: &Finished) {
-        let Finished { provider, tally, .. } = finished;
-        let labels = [*provider, finished.kind.word(), finished.outcome_word()];
+        let provider = finished.provider;
+        let labels = [provider, finished.kind.word(), finished.outcome_word()];
         self.operations.with_label_values(&labels).inc();
         if finished.is_unmapped() {
             self.unmapped.with_label_values(&[provider]).inc();
         }
+    }
+
+    /// Counts what was sent to the provider of one account for an operation.
+    pub(crate) fn exchanged(&self, provider: &'static str, tally: Tally) {
         if tally.exchanges == 0 {
             return;
         }

@@ -207,6 +207,15 @@ impl Tally {
             self.reused = self.reused.saturating_add(1);
         }
     }
+
+    /// What came after `before`.
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            exchanges: self.exchanges.saturating_sub(before.exchanges),
+            reused: self.reused.saturating_sub(before.reused),
+            time: self.time.saturating_sub(before.time),
+        }
+    }
 }
 
 #[cfg(test)]

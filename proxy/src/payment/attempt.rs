@@ -83,7 +83,12 @@ pub(super) async fn send(
     match written.next {
         Next::Answered(report) => Ending::Reported(report),
         Next::Request(operation, request) => {
-            converse(case, account, &operation, request, tried).await
+            let before = tried.tally;
+            let ending = converse(case, account, &operation, request, tried).await;
+            // Another account may be of another provider.
+            let here = tried.tally.since(before);
+            case.shared.metrics.exchanged(account.provider.name(), here);
+            ending
         }
     }
 }

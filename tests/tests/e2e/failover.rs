@@ -60,6 +60,27 @@ fn unreached() -> Fault {
     Fault::standing(Effect::Cut).before().at(Provider::Stripe).on(Operation::PaymentMethod)
 }
 
+/// How many requests a provider got, as the metrics have it.
+async fn exchanges(net: &Net, provider: &str) -> u64 {
+    let text = net.metrics_text().await.unwrap();
+    let of = |line: &&str| line.starts_with("orchestra_exchanges_total") && line.contains(provider);
+    let counts = text.lines().filter(of).filter_map(|line| line.rsplit_once(' '));
+    counts.map(|(_, count)| count.parse::<u64>().unwrap()).sum()
+}
+
+#[tokio::test]
+async fn what_was_sent_to_each_provider_is_counted_as_its_own() {
+    let net = Net::start().await.unwrap();
+    net.sandbox.fault(unreached()).unwrap();
+    let charged = charge(&net, &charge_at("stripe-primary", &["adyen-backup"])).await;
+    assert_eq!(verdict(&charged), CHARGED);
+    assert_eq!((exchanges(&net, "stripe").await, exchanges(&net, "adyen").await), (1, 1));
+    for provider in ["stripe", "adyen"] {
+        let timed = format!("orchestra_exchange_seconds_count{{provider=\"{provider}\"}}");
+        assert_eq!(net.metric(&timed).await.unwrap(), 1, "{provider}");
+    }
+}
+
 #[tokio::test]
 async fn a_disabled_account_is_never_chosen() {
     let net = Net::start().await.unwrap();
