@@ -540,6 +540,7 @@ fn status_word(status: u16) -> &'static str {
         414 => "414",
         415 => "415",
         417 => "417",
+        422 => "422",
         429 => "429",
         431 => "431",
         500 => "500",
@@ -629,5 +630,18 @@ impl Ongoing {
 impl Drop for Ongoing {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::status_word;
+    use filters::reject::Reject;
+
+    #[test]
+    fn no_status_of_a_refusal_is_another_one() {
+        for reject in Reject::ALL {
+            assert_eq!(status_word(reject.status()), reject.status().to_string(), "{reject:?}");
+        }
     }
 }
