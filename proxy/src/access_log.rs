@@ -3,6 +3,7 @@
 //! A line holds names of ours, numbers and words from fixed sets. It never holds a body, a header
 //! value, a path or a query as the client sent it.
 
+use crate::admission;
 use crate::clock::timestamp;
 use crate::context::{Cx, RequestId};
 use crate::metrics::Metrics;
@@ -14,7 +15,7 @@ use pingora_proxy::Session;
 use serde::Serialize;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -140,9 +141,8 @@ impl AccessLog {
     /// the context.
     pub(crate) fn request(&self, session: &Session, cx: &mut Cx, status: u16, client_gone: bool) {
         let digest = session.digest().and_then(|digest| digest.ssl_digest.as_ref());
-        let client = session.client_addr().and_then(|address| address.as_inet());
         let served = Served {
-            client: client.map(SocketAddr::ip),
+            client: admission::address(session),
             client_gone,
             http: if session.as_downstream().is_http2() { "2" } else { "1.1" },
             id: cx.id,

@@ -143,9 +143,10 @@ pub(crate) fn who(session: &Session, cx: &Cx) -> Who {
     Who { actor: key.map_or(Actor::Nobody, Actor::Key), origin: Some(origin) }
 }
 
-/// The address that a request comes from.
+/// The address that a request comes from, written as one: a listener for IPv6 that takes IPv4 as well tells
+/// of such clients in IPv6.
 pub(crate) fn address(session: &Session) -> Option<IpAddr> {
-    Some(session.client_addr()?.as_inet()?.ip())
+    Some(session.client_addr()?.as_inet()?.ip().to_canonical())
 }
 
 // === impl Refused ===
