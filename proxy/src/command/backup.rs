@@ -1,6 +1,6 @@
 //! `orchestra vault backup`, `verify-backup` and `restore`
 
-use super::{myself, open, settings, terminal};
+use super::{load, myself, open, settings, terminal};
 use crate::admin::long;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
@@ -144,12 +144,13 @@ fn told(check: &BackupCheck) -> String {
 // === impl VerifyBackup ===
 
 impl VerifyBackup {
-    pub(super) fn run(self, config: &Config) -> Result<()> {
+    /// Without the token it needs no configuration either: the backup may be all that there is.
+    pub(super) fn run(self, conf: &Path) -> Result<()> {
         let check = if self.without_token {
             let file = File::open(&self.file).with_context(|| self.file.display().to_string())?;
             BackupReader::new(io::BufReader::new(file)).and_then(BackupReader::check)?
         } else {
-            vault::check_backup(&self.file, &settings(config)?)?
+            vault::check_backup(&self.file, &settings(&load(conf)?)?)?
         };
         let how = if self.without_token { "its checksums match" } else { "the vault wrote it" };
         terminal::say(&format!("The backup is whole, and {how}: {}.", told(&check)))

@@ -149,23 +149,22 @@ pub(super) struct Unquoted;
 
 impl Command {
     pub(super) fn run(self, conf: &Path) -> Result<()> {
-        let config = load(conf)?;
         match self {
-            Self::AcceptRestored(accept) => accept.run(&config),
+            Self::AcceptRestored(accept) => accept.run(&load(conf)?),
             Self::DestroyKek(destroy) => destroy.run(conf),
             Self::Keys(Keys { output }) => {
-                terminal::show(&ask(&config, Request::VaultKeys)?, output.json)
+                terminal::show(&ask(&load(conf)?, Request::VaultKeys)?, output.json)
             }
             Self::Rotate(rotate) => rotate.run(conf),
             Self::Shred(shred) => shred.run(conf),
-            Self::Backup(backup) => backup.run(&config),
-            Self::Init(init) => init.run(&config),
-            Self::Restore(restore) => restore.run(&config),
+            Self::Backup(backup) => backup.run(&load(conf)?),
+            Self::Init(init) => init.run(&load(conf)?),
+            Self::Restore(restore) => restore.run(&load(conf)?),
             Self::Status(Status { output }) => {
-                terminal::show(&ask(&config, Request::Status)?, output.json)
+                terminal::show(&ask(&load(conf)?, Request::Status)?, output.json)
             }
-            Self::Verify(Verify { output }) => verify(&config, &output),
-            Self::VerifyBackup(check) => check.run(&config),
+            Self::Verify(Verify { output }) => verify(&load(conf)?, &output),
+            Self::VerifyBackup(check) => check.run(conf),
         }
     }
 }
