@@ -67,7 +67,7 @@ impl Inner {
         self.shared.waits.see(doubts.iter().map(Doubt::id), Instant::now());
         self.forget_others((after, last.as_ref()), &doubts);
         for doubt in self.due(doubts) {
-            told(&doubt, self.begin(&doubt));
+            self.told(&doubt, self.begin(&doubt));
         }
         last
     }
@@ -95,7 +95,7 @@ impl Inner {
 
     /// Asks about this, and then about who is in line behind it.
     async fn work(self: Arc<Self>, mut turn: Turn, doubt: Doubt, ongoing: Ongoing) {
-        told(&doubt, self.resolve(&doubt, ongoing).await);
+        self.told(&doubt, self.resolve(&doubt, ongoing).await);
         while let Some(doubt) = turn.pass() {
             let resolved = match self.shared.vault.take_doubt(&doubt) {
                 Ok(Some(ongoing)) => self.resolve(&doubt, ongoing).await,
@@ -103,7 +103,15 @@ impl Inner {
                 Ok(None) => Ok(()),
                 Err(error) => Err(error),
             };
-            told(&doubt, resolved);
+            self.told(&doubt, resolved);
+        }
+    }
+
+    /// Says that the vault is at fault, and tries again later: it may be so for all, and for hours.
+    fn told(&self, doubt: &Doubt, resolved: Result<(), VaultError>) {
+        if let Err(error) = resolved {
+            log::warn!("transaction {} is not resolved: {error}", doubt.payment);
+            self.shared.waits.failed(doubt.id(), Instant::now());
         }
     }
 
@@ -188,12 +196,6 @@ impl Inner {
                 SWEPT_PERIOD
             }
         }
-    }
-}
-
-fn told(doubt: &Doubt, resolved: Result<(), VaultError>) {
-    if let Err(error) = resolved {
-        log::warn!("transaction {} is not resolved: {error}", doubt.payment);
     }
 }
 

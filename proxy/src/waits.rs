@@ -68,6 +68,13 @@ impl Waits {
         self.lock().entry(id.clone()).or_insert(Wait::since(now)).due = Some(now);
     }
 
+    /// Notes that it could not be asked about, or that what was found could not be kept.
+    pub(crate) fn failed(&self, id: &TransactionId, now: Instant) {
+        let mut waits = self.lock();
+        let wait = waits.entry(id.clone()).or_insert(Wait::since(now));
+        wait.due = Some(wait.rest(now));
+    }
+
     /// Notes that it was asked about, and why it is to be asked about again: at the latest when its
     /// provider, which is behind by `lag` at most, must show it. Says whether that takes too long, the
     /// first time that it does.
@@ -81,9 +88,8 @@ impl Waits {
         let mut waits = self.lock();
         let wait = waits.entry(id.clone()).or_insert(Wait::since(now));
         let shown = wait.seen.checked_add(lag).filter(|shown| *shown > now);
-        let due = now.checked_add(wait.next).unwrap_or(now);
+        let due = wait.rest(now);
         wait.due = Some(shown.map_or(due, |shown| due.min(shown)));
-        wait.next = wait.next.saturating_mul(2).min(WAIT_MAX);
         (wait.asked, wait.why) = (wait.asked.saturating_add(1), Some(why));
         let first = overdue && !wait.alarmed;
         wait.alarmed |= overdue;
@@ -96,6 +102,13 @@ impl Waits {
 impl Wait {
     fn since(seen: Instant) -> Self {
         Self { seen, due: None, next: FIRST_WAIT, asked: 0, why: None, alarmed: false }
+    }
+
+    /// When the next question may come, and twice as long until the one after.
+    fn rest(&mut self, now: Instant) -> Instant {
+        let due = now.checked_add(self.next).unwrap_or(now);
+        self.next = self.next.saturating_mul(2).min(WAIT_MAX);
+        due
     }
 }
 
