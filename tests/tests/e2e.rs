@@ -34,6 +34,7 @@ mod e2e {
     pub(crate) mod lending;
     pub(crate) mod memory;
     pub(crate) mod money;
+    pub(crate) mod operating;
     pub(crate) mod order;
     pub(crate) mod outage;
     pub(crate) mod outcomes;
