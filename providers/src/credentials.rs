@@ -78,9 +78,32 @@ pub enum Place {
 const UNKNOWN: &str = "is not a credential of this gateway; see GET /PaymentGateway";
 /// What is said of the second value of one credential.
 const TWICE: &str = "is given already, perhaps under another name";
+/// What is said of a secret that is not the secret, but what is shown of it.
+const MASKED: &str = "is masked, as answers show it: send the credential itself";
+/// What stands in the place of the secret part.
+const MASK: &str = "****";
+/// How many characters of a long secret are shown at its end.
+const SHOWN: usize = 4;
+/// How long a secret must be for any of it to be shown.
+const SHOWN_FROM: usize = 16;
 /// What is said of staged credentials for another account.
 const ANOTHER_ACCOUNT: &str =
     "must be as in the account: staged credentials are for the same account at the gateway";
+
+/// Stars, and the last characters of what is long enough to stay secret all the same.
+pub fn masked(value: &Secret) -> String {
+    // The end of a long secret is exposed so that a merchant can tell which one is stored.
+    let text = value.expose();
+    let end = text.char_indices().rev().nth(SHOWN.saturating_sub(1)).map(|(at, _)| at);
+    let shown = end.filter(|_| text.len() >= SHOWN_FROM).and_then(|at| text.get(at..));
+    format!("{MASK}{}", shown.unwrap_or_default())
+}
+
+/// Whether a value has the form of what [`masked`] makes: who reads an account, changes something and
+/// sends it back must not store that as the secret.
+fn is_masked(value: &str) -> bool {
+    value.strip_prefix(MASK).is_some_and(|end| matches!(end.chars().count(), 0 | SHOWN))
+}
 
 // === impl Gateway ===
 
@@ -152,6 +175,8 @@ impl CredentialSpec {
     fn check(&'static self, credentials: &Credentials) -> Result<(), Fault> {
         match (self.of(credentials), self.required) {
             // Exposed to be looked at; a fault does not hold it.
+            (Some(value), _) if self.secret && is_masked(value.expose()) => Err(self.wrong(MASKED)),
+            // The same.
             (Some(value), _) if self.form.holds(value.expose()) => Ok(()),
             (Some(_), _) => Err(self.wrong(self.form_text)),
             (None, true) => Err(self.wrong("is required")),
@@ -257,7 +282,7 @@ impl Place {
 
 #[cfg(test)]
 mod tests {
-    use super::{ANOTHER_ACCOUNT, Form, Place, TWICE, UNKNOWN};
+    use super::{ANOTHER_ACCOUNT, Form, MASKED, Place, TWICE, UNKNOWN, masked};
     use crate::{Gateway, PROVIDERS, by_gateway};
     use model::{Credentials, Secret};
 
@@ -324,6 +349,40 @@ mod tests {
             let expected = (format!("credentials.{}", spec.name), spec.form_text);
             assert_eq!(told(id, &pairs), Some(expected), "{name}");
         }
+    }
+
+    #[test]
+    fn short_secrets_show_nothing_and_long_ones_their_end() {
+        for (text, expected) in [
+            ("", "****"),
+            ("secret", "****"),
+            ("fifteen-letters", "****"),
+            ("sk_test_0123456789abcd", "****abcd"),
+            ("ein-sehr-langes-Gehéimnis", "****mnis"),
+        ] {
+            assert_eq!(masked(&Secret::new(text)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_of_a_secret_is_not_taken_for_it() {
+        for (gateway, spec) in PROVIDERS
+            .iter()
+            .map(|provider| provider.gateway())
+            .flat_map(|gateway| gateway.credentials.iter().map(move |spec| (gateway, spec)))
+            .filter(|(_, spec)| spec.secret)
+        {
+            for secret in ["short", "long-enough-to-show-its-end"] {
+                let shown = masked(&Secret::new(secret));
+                let sent = credentials(&[(spec.name, &shown)]);
+                let fault = spec.check(&sent).unwrap_err();
+                let place = Place::Credential(spec.name);
+                assert_eq!((fault.place, fault.problem), (place, MASKED), "{}", gateway.id);
+            }
+        }
+        let stars =
+            [("Username", "u"), ("Password", "*****1234"), ("Entity", "e"), ("Narrative", "n")];
+        assert_eq!(told("Worldpay", &stars), None, "nothing shows it so");
     }
 
     #[test]
