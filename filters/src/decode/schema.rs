@@ -72,10 +72,12 @@ pub enum Shape {
     /// The digits of a card number, or `@` and a token.
     CardNumber,
     Country,
+    /// A word that names a credential, or the words that a gateway's own pages have for it.
+    CredentialName,
     /// The digits of a card verification value, or `@` and a token.
     Cvv,
     Digits,
-    /// A word that names a gateway or a credential.
+    /// A word that names a gateway, or a word of the merchant's own.
     Identifier,
     IpAddress,
     /// Everything but control characters.
@@ -384,7 +386,7 @@ pub static SWITCH: Schema = Schema {
 pub static CREDENTIAL: Schema = Schema {
     name: "KeyValue",
     fields: &[
-        required("key", text(1, Credentials::NAME_BYTES_MAX, Shape::Identifier)),
+        required("key", text(1, Credentials::NAME_BYTES_MAX, Shape::CredentialName)),
         required("value", text(1, Credentials::VALUE_BYTES_MAX, Shape::PrintableAscii)),
     ],
 };
@@ -462,6 +464,7 @@ impl Shape {
             Self::Base64 => Some("^[A-Za-z0-9+/=_-]+$"),
             Self::CardNumber => Some("^([0-9]{12,19}|@[A-Za-z0-9]{32})$"),
             Self::Country => Some("^[A-Z]{2}$"),
+            Self::CredentialName => Some("^[A-Za-z0-9_. -]+$"),
             Self::Cvv => Some("^([0-9]{3,4}|@[A-Za-z0-9]{32})$"),
             Self::Digits => Some("^[0-9]+$"),
             Self::Identifier => Some("^[A-Za-z0-9_.-]+$"),
@@ -486,6 +489,9 @@ impl Shape {
                 is_token(text) || is_digits(text) && PAN_DIGITS.contains(&text.len())
             }
             Self::Country => all(|b| b.is_ascii_uppercase()),
+            Self::CredentialName => {
+                all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b' ' | b'-'))
+            }
             Self::Cvv => is_token(text) || model::Cvv::is_shaped(text),
             Self::Digits => is_digits(text),
             Self::Identifier => {
@@ -511,6 +517,7 @@ impl Shape {
             Self::Base64 => "must be base64",
             Self::CardNumber => "must be 12 to 19 digits without spaces, or '@' and a token",
             Self::Country => "must be two capital letters (ISO 3166-1)",
+            Self::CredentialName => "must hold only A-Z, a-z, 0-9, '_', '.', '-' and blanks",
             Self::Cvv => "must be 3 or 4 digits, or '@' and a token",
             Self::Digits => "must hold only digits",
             Self::Identifier => "must hold only A-Z, a-z, 0-9, '_', '.' and '-'",
@@ -588,6 +595,8 @@ mod tests {
             (Shape::Printable, "Zoë Ångström", "a\u{9f}b"),
             (Shape::PrintableAscii, "sk test", "sk\ttest"),
             (Shape::Country, "NL", "nl"),
+            (Shape::CredentialName, "API Login ID", "API\tKey"),
+            (Shape::Identifier, "WorldpayWPG", "Worldpay WPG"),
         ] {
             assert!(shape.holds(good), "{shape:?} {good:?}");
             assert!(!shape.holds(bad), "{shape:?} {bad:?}");
