@@ -56,7 +56,9 @@ fn read(query: &str, members: &[&'static str]) -> Result<TransactionsQuery, Fiel
             return Err(FieldError::new("", "has too many members in its query"));
         }
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let value = percent_decode_str(value).decode_utf8();
+        // Most clients write a blank as a plus, and a plus with a percent sign.
+        let value = value.replace('+', " ");
+        let value = percent_decode_str(&value).decode_utf8();
         let name = members.iter().copied().find(|known| *known == name);
         let name = name.ok_or(FieldError::new("", "has a member that is not documented"))?;
         if seen.contains(&name) {
@@ -103,7 +105,8 @@ fn reference(value: &str) -> Result<Box<str>, &'static str> {
 }
 
 fn state(value: &str) -> Result<State, &'static str> {
-    State::ALL.into_iter().find(|state| state.word() == value).ok_or("is not a state of a payment")
+    let is = |state: &State| state.word().eq_ignore_ascii_case(value);
+    State::ALL.into_iter().find(is).ok_or("is not a state of a payment")
 }
 
 #[cfg(test)]
@@ -128,6 +131,26 @@ mod tests {
     }
 
     #[test]
+    fn a_blank_and_a_plus_are_read_as_clients_write_them() {
+        for (query, expected) in [
+            ("myRef=order%201", "order 1"),
+            ("myRef=order+1", "order 1"),
+            ("myRef=order%2B1", "order+1"),
+            ("myRef=%E2%82%AC+%2B%25", "\u{20ac} +%"),
+        ] {
+            assert_eq!(transactions(query).unwrap().my_ref.as_deref(), Some(expected), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_state_has_any_case_as_every_word_of_the_api() {
+        for word in ["Captured", "captured", "CAPTURED"] {
+            let read = transactions(&format!("state={word}")).unwrap();
+            assert_eq!(read.state, Some(State::Captured), "{word}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_meant_is_refused_by_name_and_not_repeated() {
         for (query, field) in [
             ("limit=4111111111111111", ""),
@@ -136,7 +159,7 @@ mod tests {
             ("from=-1", "from"),
             ("from=", "from"),
             ("until=281474976710656", "until"),
-            ("state=captured", "state"),
+            ("state=taken", "state"),
             ("account=a", "account"),
             ("after=1", "after"),
             ("myRef=", "myRef"),
