@@ -293,16 +293,18 @@ fn whole(json: &str) -> Option<i64> {
     }
     let (mantissa, power) = json.split_once(['e', 'E']).unwrap_or((json, "0"));
     let (units, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let fraction = fraction.trim_end_matches('0');
-    // The only digits that could fail here are too many.
-    let digits =
-        is_number(json).then(|| format!("{units}{fraction}").parse().unwrap_or(i64::MAX))?;
-    let power = power.parse::<i32>().ok()?.checked_sub(i32::try_from(fraction.len()).ok()?)?;
-    let factor = 10_i64.checked_pow(power.unsigned_abs()).unwrap_or(i64::MAX);
-    if power >= 0 {
-        return Some(digits.saturating_mul(factor));
+    let digits = is_number(json).then(|| format!("{units}{fraction}"))?;
+    // Without the zeros at its end it is whole if no place behind the point is left.
+    let significant = digits.trim_end_matches('0');
+    let zeros = i32::try_from(digits.len().checked_sub(significant.len())?).ok()?;
+    let places = i32::try_from(fraction.len()).ok()?;
+    let power = power.parse::<i32>().ok()?.checked_sub(places)?.checked_add(zeros)?;
+    if matches!(significant, "" | "-") {
+        return Some(0);
     }
-    (digits.checked_rem(factor)? == 0).then(|| digits.checked_div(factor))?
+    let factor = 10_i64.checked_pow(u32::try_from(power).ok()?).unwrap_or(i64::MAX);
+    // The only digits that could fail here are too many.
+    Some(significant.parse().unwrap_or(i64::MAX).saturating_mul(factor))
 }
 
 // === impl Place ===
