@@ -201,7 +201,10 @@ fn check_expectations(head: &Head<'_>) -> Result<(), Reject> {
 fn is_json(value: &[u8]) -> bool {
     let mut parts = value.split(|b| *b == b';').map(<[u8]>::trim_ascii);
     parts.next().is_some_and(|essence| is(essence, "application/json"))
-        && parts.all(|part| is(part, "charset=utf-8") || is(part, "charset=\"utf-8\""))
+        && parts.all(|part| {
+            // RFC 9110 section 5.6.6 allows a semicolon with nothing behind it.
+            part.is_empty() || is(part, "charset=utf-8") || is(part, "charset=\"utf-8\"")
+        })
 }
 
 fn is(value: &[u8], word: &str) -> bool {
@@ -285,6 +288,7 @@ mod tests {
             vec![json, ("transfer-encoding", "chunked")],
             vec![("content-type", "Application/JSON; charset=UTF-8"), ("content-length", "5")],
             vec![("content-type", "application/json;charset=\"utf-8\""), ("content-length", "5")],
+            vec![("content-type", "application/json; charset=utf-8;"), ("content-length", "5")],
             vec![json, ("content-length", "5"), ("content-encoding", "identity")],
             vec![json, ("content-length", "5"), ("expect", "100-Continue")],
             vec![json, ("content-length", "5"), ("accept", "text/html"), ("connection", "close")],
