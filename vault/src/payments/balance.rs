@@ -73,7 +73,7 @@ impl Vault {
     ) -> Result<(), VaultError> {
         let _keys = self.keys_of(merchant)?;
         let from = period.from.map(|millis| TransactionId::new(millis, 0));
-        let from = balance.after.as_ref().or(from.as_ref()).map(|id| row(merchant, id.as_str()));
+        let from = balance.after.as_ref().max(from.as_ref()).map(|id| row(merchant, id.as_str()));
         let (prefix, max) = (prefix(merchant), PAGE_ENTRIES_MAX);
         let rows = self.store.page(Collection::Payments, from.as_deref(), &prefix, max)?;
         balance.whole = rows.len() < max;

@@ -84,7 +84,8 @@ impl Vault {
     ) -> Result<Page, VaultError> {
         let _keys = self.keys_of(merchant)?;
         let from = filter.from.map(|millis| TransactionId::new(millis, 0));
-        let from = after.or(from.as_ref()).map(|id| row(merchant, id.as_str()));
+        // The later of both, since a page may be asked for from anywhere.
+        let from = after.max(from.as_ref()).map(|id| row(merchant, id.as_str()));
         let rows = self.store.page(
             Collection::Payments,
             from.as_deref(),
