@@ -34,8 +34,9 @@ pub(super) async fn change(
     let Wanted { kind, earlier, merchant_reference, account, payment } = wanted;
     let (account, payment) = find(case, &earlier, account, payment).await?;
     case.is_named(&payment.id);
-    let amount = earlier.amount;
-    let follow_up = follow_up(&payment, earlier);
+    let asked = earlier.amount;
+    let follow_up = follow_up(kind, &payment, earlier);
+    let amount = follow_up.amount;
     let reference = merchant_reference.clone();
     let operation = |key: &TransactionId| Operation {
         key: key.attempt_key(0),
@@ -43,7 +44,7 @@ pub(super) async fn change(
         action: action(kind, follow_up.clone()),
     };
     let finish = |ending| finished(&payment, kind, amount, ending);
-    if let Err(why) = payment.allows(kind, amount) {
+    if let Err(why) = payment.allows(kind, asked) {
         return Ok(told(finish(Ending::NotAllowed(why, payment.state())), &account));
     }
     // Written once before it is in the journal: what cannot be asked for is not begun.
@@ -111,12 +112,15 @@ fn action(kind: ChangeKind, follow_up: FollowUp) -> Action {
     }
 }
 
-/// What the provider is told of the payment: its own name for it counts.
-fn follow_up(payment: &Payment, earlier: FollowUp) -> FollowUp {
+/// What the provider is told of the payment: its own name for it counts. Nothing but all of it is
+/// voided, whatever amount came along, so that this is what is kept and answered.
+fn follow_up(kind: ChangeKind, payment: &Payment, earlier: FollowUp) -> FollowUp {
     let known = (!payment.adopted).then(|| payment.known());
     let evidence = payment.last_attempt().map(|attempt| &attempt.evidence);
     let reference = evidence.and_then(|evidence| evidence.reference.clone());
-    FollowUp { known, reference: reference.unwrap_or(earlier.reference), ..earlier }
+    let is_void_of_known = kind == ChangeKind::Void && !payment.adopted;
+    let amount = if is_void_of_known { payment.amount } else { earlier.amount };
+    FollowUp { known, amount, reference: reference.unwrap_or(earlier.reference) }
 }
 
 /// Finds the account and the payment that the merchant means.
