@@ -245,7 +245,7 @@ async fn keep(
     let merchant = &principal.merchant;
     let TokenInput { payload, time_to_live_s, bindings, metadata } =
         decode::string_token(body).map_err(Refused::Invalid)?;
-    let bindings = bindings.into_iter().map(binding).collect::<Result<_, _>>()?;
+    let bindings = bindings.into_iter().enumerate().map(binding).collect::<Result<_, _>>()?;
     let terms = Terms { time_to_live_s, bindings, metadata };
     let meta = shared.vault.keep_on(merchant, payload, terms, clock::now_millis()).await?;
     let event = who.event(Action::TokenCreate, Some(merchant), object_of(&meta.token));
@@ -255,11 +255,11 @@ async fn keep(
 }
 
 /// A place that a token is bound to, if its gateway is one.
-fn binding(input: BindingInput) -> Result<Binding, Refused> {
+fn binding((nth, input): (usize, BindingInput)) -> Result<Binding, Refused> {
     let BindingInput { gateway, account } = input;
     let Some(provider) = providers::by_gateway(&gateway) else {
-        let problem = "names a gateway that there is not";
-        return Err(Refused::Invalid(FieldError::new("bindings", problem)));
+        let field = format!("bindings[{nth}].paymentGatewayName");
+        return Err(Refused::Invalid(FieldError::new(field, "there is no such gateway")));
     };
     Ok(Binding { gateway: Some(provider.gateway().id.into()), account })
 }

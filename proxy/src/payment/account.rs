@@ -18,6 +18,7 @@ pub(super) const NAME: &str = "paymentGatewayAccountName";
 /// The field that brings an account along.
 pub(super) const INLINE: &str = "paymentGatewayAccount";
 const INLINE_CREDENTIALS: &str = "paymentGatewayAccount.credentials";
+const INLINE_GATEWAY: &str = "paymentGatewayAccount.paymentGatewayName";
 
 /// The account that an operation goes to.
 pub(super) struct Account {
@@ -69,7 +70,8 @@ pub(super) fn named(
 
 /// Checks the account that the merchant brought along, as one that is stored is checked.
 fn inline(gateway: &str, credentials: Credentials) -> Result<Account, Stop> {
-    let provider = providers::by_gateway(gateway).ok_or(invalid(INLINE, "has no known gateway"))?;
+    let no_gateway = || invalid(INLINE_GATEWAY, "there is no such gateway");
+    let provider = providers::by_gateway(gateway).ok_or_else(no_gateway)?;
     provider.gateway().check(&credentials).map_err(|fault| {
         let field = fault.place.field(INLINE_CREDENTIALS);
         Stop::Invalid(FieldError::new(field, fault.problem))
