@@ -21,6 +21,7 @@ mod e2e {
     pub(crate) mod chaos;
     pub(crate) mod charge;
     pub(crate) mod checkout;
+    pub(crate) mod clients;
     pub(crate) mod crash;
     pub(crate) mod cybersource;
     pub(crate) mod declines;
