@@ -1,4 +1,4 @@
-//! The fields of every body, as tables.
+//! The fields of every body, as tables. This file is long because it is tables.
 //!
 //! The tables drive the reading, and tests compare them with `openapi.json` line by line: there is
 //! no second place that says what a field may be.
