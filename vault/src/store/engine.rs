@@ -130,9 +130,11 @@ impl SledStore {
         Ok(Self { committer, counters, view, ledger, space, last, accepted, _lock: lock })
     }
 
-    /// Whether writes get through: the store is open, and no flush is stuck.
+    /// Whether writes get through: the store is open, no flush is stuck, and the disk has room, which is
+    /// looked at anew.
     pub fn healthy(&self) -> bool {
-        self.committer.is_open() && !self.counters.is_stuck()
+        self.space.look();
+        self.committer.is_open() && !self.counters.is_stuck() && self.space.check().is_ok()
     }
 
     /// What was counted since the store was opened.

@@ -135,7 +135,9 @@ fn a_full_disk_stops_writing_and_not_reading() {
     let scratch = Scratch::new();
     let store = SledStore::create(scratch.path(), CACHE).unwrap();
     assert_eq!(put(&store, "before"), Ok(true));
+    assert!(store.healthy());
     store.space().pretend_least(u64::MAX);
+    assert!(!store.healthy());
     for part in ["put", "batch", "long", "lose"] {
         assert_eq!(write_as(part, &store, "during"), Err(StoreError::Full), "{part}");
     }
@@ -144,6 +146,7 @@ fn a_full_disk_stops_writing_and_not_reading() {
     assert_eq!(wait(store.durable()), Ok(()));
     assert_eq!(store.figures().refused_full, 4);
     store.space().pretend_least(0);
+    assert!(store.healthy());
     assert_eq!(put(&store, "after"), Ok(true));
 }
 
