@@ -7,7 +7,6 @@ use crate::checks;
 use model::{Authorization, Stored, StoredPurpose, StoredUsage};
 
 /// The API's names for the fields, in refusals.
-pub(crate) const PURPOSE: &str = "storedCredential.purpose";
 pub(crate) const USAGE: &str = "storedCredential.usage";
 const ORIGINAL: &str = "storedCredential.networkTransactionId";
 

@@ -12,6 +12,12 @@ use serde::Serialize;
 /// How long the merchant's name for an order may be, in characters.
 const ORDER_REFERENCE_CHARS_MAX: usize = 64;
 
+/// What is paid in parts.
+const INSTALLMENT: &str = "installment";
+
+/// How long the name of a state may be, in characters: it is a code.
+const STATE_CHARS_MAX: usize = 3;
+
 /// How many characters a transaction's id at the directory server has (RFC 4122).
 const UUID_CHARS: usize = 36;
 
@@ -51,6 +57,8 @@ struct Instruction<'a> {
 #[serde(rename_all = "camelCase")]
 struct Agreement<'a> {
     r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    installment_type: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stored_card_usage: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -195,7 +203,7 @@ impl<'a> Instruction<'a> {
             narrative: Narrative { line1: narrative.expose() },
             value: Money::of(authorization.amount)?,
             payment_instrument: Instrument::of(authorization, cx)?,
-            customer_agreement: stored::check(authorization)?.map(Agreement::of).transpose()?,
+            customer_agreement: stored::check(authorization)?.map(Agreement::of),
         })
     }
 }
@@ -203,22 +211,30 @@ impl<'a> Instruction<'a> {
 // === impl Agreement ===
 
 impl<'a> Agreement<'a> {
-    fn of(kept: Kept<'a>) -> Result<Self, Refusal> {
-        let scheme_reference = kept.original;
-        let (r#type, stored_card_usage) = match (kept.usage, kept.purpose) {
-            (Usage::First, Some(StoredPurpose::Installment)) => {
-                return Err(refuse(stored::PURPOSE, "Worldpay wants to know more of installments"));
-            }
-            (Usage::Merchant, Some(StoredPurpose::Installment)) => ("installment", None),
-            (Usage::First | Usage::Merchant, Some(StoredPurpose::Recurring)) => {
-                ("subscription", None)
-            }
-            (Usage::First, _) => ("cardOnFile", Some("first")),
-            (Usage::Cardholder, _) => ("cardOnFile", Some("subsequent")),
-            (Usage::Merchant, _) => ("unscheduled", None),
+    fn of(kept: Kept<'a>) -> Self {
+        let plan = plan(kept.purpose);
+        let (r#type, stored_card_usage) = match kept.usage {
+            // What is taken at no set times begins with a card on file.
+            Usage::First => (plan.unwrap_or("cardOnFile"), Some("first")),
+            Usage::Cardholder => ("cardOnFile", Some("subsequent")),
+            Usage::Merchant => (plan.unwrap_or("unscheduled"), None),
         };
-        let scheme_reference = scheme_reference.filter(|_| kept.is_by_merchant());
-        Ok(Self { r#type, stored_card_usage, scheme_reference })
+        Self {
+            r#type,
+            // The other type is for Latin America.
+            installment_type: (r#type == INSTALLMENT).then_some("merchant"),
+            stored_card_usage,
+            scheme_reference: kept.original.filter(|_| kept.is_by_merchant()),
+        }
+    }
+}
+
+/// What was agreed on, where that is more than a card on file.
+fn plan(purpose: Option<StoredPurpose>) -> Option<&'static str> {
+    match purpose {
+        Some(StoredPurpose::Installment) => Some(INSTALLMENT),
+        Some(StoredPurpose::Recurring) => Some("subscription"),
+        Some(StoredPurpose::Unscheduled) | None => None,
     }
 }
 
@@ -273,17 +289,19 @@ impl Expiry {
 // === impl Address ===
 
 impl<'a> Address<'a> {
-    /// The address as Worldpay takes it: not without a post code, and no lines without a city.
+    /// The address as Worldpay takes it: not without a post code, and a line and a city together.
     fn of(payer: &'a Payer) -> Option<Self> {
-        let city = payer.city.as_deref();
+        let [first, ..] = &payer.address;
+        let city = payer.city.as_deref().filter(|_| first.is_some());
         let [address1, address2, address3] =
             payer.address.each_ref().map(|line| line.as_deref().filter(|_| city.is_some()));
+        let is_short = |state: &&str| state.chars().count() <= STATE_CHARS_MAX;
         Some(Self {
             address1,
             address2,
             address3,
             city,
-            state: payer.state.as_deref(),
+            state: payer.state.as_deref().filter(is_short),
             postal_code: payer.post_code.as_deref()?,
             country_code: &payer.country,
         })
@@ -291,7 +309,8 @@ impl<'a> Address<'a> {
 
     /// The address as it is kept: not without a line, a city and a post code.
     pub(super) fn whole(payer: &'a Payer) -> Option<Self> {
-        Self::of(payer).filter(|address| address.address1.is_some())
+        let address = Self::of(payer).filter(|address| address.address1.is_some())?;
+        Some(Self { state: payer.state.as_deref(), ..address })
     }
 }
 

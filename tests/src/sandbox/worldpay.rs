@@ -169,6 +169,7 @@ impl Worldpay {
         let (route, name) = route(received).ok_or_else(nowhere)?;
         media(received, route)?;
         let parameters = parameters(received, route)?;
+        belongings(&parameters)?;
         entity(&parameters)?;
         let amount = ["/instruction/value/amount", "/value/amount"];
         let amount = amount.iter().find_map(|at| parameters.pointer(at)).and_then(Value::as_u64);
@@ -248,6 +249,23 @@ fn parameters(received: &Received, route: Route) -> Result<Value, Answer> {
     let object = body.as_object().ok_or_else(|| failure(500))?;
     shape::check(object, fields, Written::Json).map_err(|problem| structure(&problem))?;
     Ok(body)
+}
+
+/// What may not be there without another.
+fn belongings(parameters: &Value) -> Result<(), Answer> {
+    let said = "Element at path is missing";
+    let has = |of: &Value, name: &str| of.get(name).is_some();
+    let agreement = parameters.pointer("/instruction/customerAgreement").unwrap_or(&Value::Null);
+    if text(agreement, "/type") == Some("installment") && !has(agreement, "installmentType") {
+        let path = "$.instruction.customerAgreement.installmentType";
+        return Err(invalid(path, "fieldIsMissing", said));
+    }
+    let address = parameters.pointer("/instruction/paymentInstrument/billingAddress");
+    if address.is_some_and(|address| has(address, "address1") != has(address, "city")) {
+        let path = "$.instruction.paymentInstrument.billingAddress";
+        return Err(invalid(path, "fieldIsMissing", said));
+    }
+    Ok(())
 }
 
 /// The sandbox knows every entity, but for those that are called unknown.

@@ -78,6 +78,7 @@ async fn what_was_agreed_on_once_is_taken_again_by_the_schemes_name() {
         for stored in [
             json!({"usage": "Merchant", "purpose": "Recurring", "networkTransactionId": original}),
             json!({"usage": "Merchant", "purpose": "Unscheduled", "networkTransactionId": original}),
+            json!({"usage": "Merchant", "purpose": "Installment", "networkTransactionId": original}),
             json!({"usage": "Cardholder"}),
         ] {
             let again = charge(&net, gateway, &stored).await;
@@ -85,5 +86,5 @@ async fn what_was_agreed_on_once_is_taken_again_by_the_schemes_name() {
             assert_eq!(verdict(&again), "200 Success Captured null false", "{case}");
         }
     }
-    assert_eq!(net.sandbox.ledger().len(), 4 * accounts().len());
+    assert_eq!(net.sandbox.ledger().len(), 5 * accounts().len());
 }

@@ -32,6 +32,8 @@ fn payment_with(pointer: &str, value: Value) -> Value {
 async fn fields_are_checked_as_strictly_as_documented() {
     let talk = Talk::start();
     let card = "/instruction/paymentInstrument";
+    let in_city = json!({"countryCode": "GB", "postalCode": "SW1A 1AA", "city": "London"});
+    let in_parts = json!({"type": "installment", "storedCardUsage": "first"});
     for (pointer, value, expected) in [
         ("/foo".to_owned(), json!(1), "bodyDoesNotMatchSchema"),
         (format!("{card}/foo"), json!(1), "bodyDoesNotMatchSchema"),
@@ -44,6 +46,8 @@ async fn fields_are_checked_as_strictly_as_documented() {
         (format!("{card}/cardNumber"), json!("4444333322221112"), "bodyDoesNotMatchSchema"),
         (format!("{card}/expiryDate/month"), json!("05"), "bodyDoesNotMatchSchema"),
         (format!("{card}/billingAddress"), json!({"countryCode": "GB"}), "bodyDoesNotMatchSchema"),
+        (format!("{card}/billingAddress"), in_city, "bodyDoesNotMatchSchema"),
+        ("/instruction/customerAgreement".to_owned(), in_parts, "bodyDoesNotMatchSchema"),
         ("/merchant/entity".to_owned(), json!("unknown"), "entityIsNotConfigured"),
     ] {
         let body = payment_with(&pointer, value.clone());

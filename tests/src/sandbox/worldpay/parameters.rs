@@ -17,7 +17,7 @@ const ADDRESS: Shape = Shape::Object(&[
     optional("city", Shape::Text(255)),
     required("countryCode", Shape::Text(2)),
     required("postalCode", Shape::Text(255)),
-    optional("state", Shape::Text(255)),
+    optional("state", Shape::Text(3)),
     optional("phoneNumber", Shape::Text(20)),
 ]);
 
@@ -37,6 +37,7 @@ const INSTRUMENT: Shape = Shape::Object(&[
 ]);
 
 const AGREEMENT: &[Field] = &[
+    optional("installmentType", Shape::Word(&["merchant"])),
     optional("schemeReference", Shape::Text(56)),
     optional("storedCardUsage", Shape::Word(&["first", "subsequent"])),
     required("type", Shape::Word(&["cardOnFile", "installment", "subscription", "unscheduled"])),
