@@ -231,6 +231,11 @@ impl Element {
     pub(crate) fn words(&self) -> &str {
         self.text.trim()
     }
+
+    /// The first line of the text of it, with the blanks at the end of the line.
+    pub(crate) fn line(&self) -> &str {
+        self.text.trim_start().lines().next().unwrap_or_default()
+    }
 }
 
 /// Puts an element that is complete where it belongs.

@@ -200,7 +200,7 @@ pub(super) fn told(
         description: refusal.and_then(|element| element.attribute("description")).and_then(said),
         address_check: described(payment, "AVSResultCode").map(address),
         cvv_check: described(payment, "CVCResultCode").map(cvv),
-        network_transaction_id: scheme.and_then(|scheme| checks::network_id(scheme.words())),
+        network_transaction_id: scheme.and_then(|scheme| checks::network_id(scheme.line())),
         ..Report::bare(outcome)
     }
 }
@@ -214,17 +214,18 @@ fn decline(payment: &Element) -> Decline {
     code.and_then(|code| DECLINES.find(code)).unwrap_or(Decline::Unmapped)
 }
 
-/// The letters of WPG, of the street and of the post code. Its longer texts say that nobody looked.
+/// The letters of WPG, of the street and of the post code. The longer texts that are not here say that
+/// nobody looked.
 fn address(letter: &str) -> AddressCheck {
     let (street, post_code) = match letter {
-        "A" => (Some(true), Some(true)),
+        "A" | "APPROVED" => (Some(true), Some(true)),
         "B" => (None, Some(true)),
         "C" => (Some(false), Some(true)),
         "D" => (Some(true), None),
         "F" => (Some(true), Some(false)),
         "G" => (Some(false), None),
         "I" => (None, Some(false)),
-        "J" => (Some(false), Some(false)),
+        "FAILED" | "J" => (Some(false), Some(false)),
         _ => (None, None),
     };
     checks::address(street, post_code)
