@@ -61,10 +61,12 @@ mod tests {
         let network = Report { sub_code: Some("03".into()), ..declined.clone() };
         let own = Report { sub_description: Some("do_not_try_again".into()), ..declined.clone() };
         let later = Report { sub_description: Some("try_again_later".into()), ..declined.clone() };
+        let scheme = Report { sub_description: Some("03".into()), ..declined.clone() };
         for (name, report, expected) in [
             ("adyen", &network, true),
             ("worldpay", &network, true),
             ("stripe", &own, true),
+            ("stripe", &scheme, true),
             ("stripe", &later, false),
             ("stripe", &declined, false),
             ("adyen", &declined, false),

@@ -202,7 +202,7 @@ impl Provider for Stripe {
     }
 
     fn forbids_retry(&self, report: &Report) -> bool {
-        report.sub_description.as_deref() == Some("do_not_try_again")
+        decline::says_stop(report.sub_description.as_deref())
     }
 
     fn inquiry(&self, lost: &Lost<'_>, cx: &Cx<'_>) -> Result<Request, Refusal> {

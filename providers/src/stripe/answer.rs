@@ -1,6 +1,6 @@
 //! What Stripe answers, and what it means.
 
-use super::decline::DECLINES;
+use super::decline::{self, DECLINES};
 use super::{id, places};
 use crate::{Validity, checks, doubted};
 use crate::wire::{Answer, said};
@@ -231,6 +231,7 @@ struct Error {
     code: Option<String>,
     decline_code: Option<String>,
     message: Option<String>,
+    network_advice_code: Option<String>,
     payment_intent: Option<Named>,
     payment_method: Option<Method>,
     r#type: String,
@@ -514,13 +515,15 @@ impl Error {
     fn told(&self, report: Report) -> Report {
         let card = self.payment_method.as_ref().and_then(|method| method.card.as_ref());
         let checks = card.and_then(|card| card.checks.as_ref());
+        let (own, scheme) = (self.advice_code.as_deref(), self.network_advice_code.as_deref());
+        let advice = decline::advice(own, scheme);
         Report {
             address_check: checks.map(Checks::address).or(report.address_check),
             cvv_check: checks.map(Checks::cvv).or(report.cvv_check),
             code: self.code.as_deref().or(Some(&self.r#type)).and_then(said),
             description: self.message.as_deref().and_then(said),
             sub_code: self.decline_code.as_deref().and_then(said),
-            sub_description: self.advice_code.as_deref().and_then(said),
+            sub_description: advice.and_then(said),
             ..report
         }
     }

@@ -1,8 +1,22 @@
 //! Stripe's words for why an issuer said no: those of `decline_code` and, where there is none, of
 //! `code`. <https://docs.stripe.com/declines/codes>
 
-use crate::Declines;
+use crate::{Declines, declines};
 use model::Decline;
+
+/// Stripe's own advice not to try again.
+const STOP: &str = "do_not_try_again";
+
+/// Whether an advice is not to try again: Stripe's own, or the scheme's.
+pub(super) fn says_stop(advice: Option<&str>) -> bool {
+    advice == Some(STOP) || declines::says_stop(advice)
+}
+
+/// Stripe's own advice, or else the scheme's, which goes first where it alone says to stop.
+pub(super) fn advice<'a>(own: Option<&'a str>, scheme: Option<&'a str>) -> Option<&'a str> {
+    let stop = scheme.filter(|_| says_stop(scheme) && !says_stop(own));
+    stop.or(own).or(scheme)
+}
 
 pub(super) const DECLINES: Declines = Declines::new(&[
     (
@@ -90,8 +104,22 @@ pub(super) const DECLINES: Declines = Declines::new(&[
 
 #[cfg(test)]
 mod tests {
-    use super::DECLINES;
+    use super::{DECLINES, advice};
     use model::Decline;
+
+    #[test]
+    fn an_advice_to_stop_goes_first() {
+        for (own, scheme, expected) in [
+            (Some("do_not_try_again"), Some("03"), Some("do_not_try_again")),
+            (Some("try_again_later"), Some("03"), Some("03")),
+            (Some("try_again_later"), Some("02"), Some("try_again_later")),
+            (None, Some("02"), Some("02")),
+            (Some("confirm_card_data"), None, Some("confirm_card_data")),
+            (None, None, None),
+        ] {
+            assert_eq!(advice(own, scheme), expected, "{own:?} {scheme:?}");
+        }
+    }
 
     /// Every code of Stripe's list, by the group that it belongs to.
     #[test]
