@@ -9,7 +9,7 @@ pub(super) const DECLINES: Declines = Declines::new(&[
     (Decline::CardDeclined, &["20001", "20002", "20005", "20017", "20093", "20094", "20179", "30017", "30018", "30022", "30046"]),
     (Decline::CardNotSupported, &["20003", "20012", "20046", "20057", "20062", "20063", "20078", "20182", "30015", "30019", "30020", "30044", "30045",]),
     (Decline::ExpiredCard, &["20054", "20100", "30033"]),
-    (Decline::Fraud, &["20059", "20183", "30034", "40101", "40201"]),
+    (Decline::Fraud, &["20059", "20183", "30034", "40101", "40201", "40202", "40203", "40204", "40205"]),
     (Decline::IncorrectAddress, &["40108", "40111"]),
     (Decline::IncorrectCvv, &["20082", "20087", "40104"]),
     (Decline::IncorrectNumber, &["20014", "30016", "30021"]),
@@ -49,6 +49,11 @@ mod tests {
             ("30041", "Lost card", Decline::LostOrStolen),
             ("30043", "Stolen card", Decline::LostOrStolen),
             ("40108", "Postcode check failed", Decline::IncorrectAddress),
+            ("40201", "On a list of the merchant's", Decline::Fraud),
+            ("40202", "On another list", Decline::Fraud),
+            ("40203", "On another list", Decline::Fraud),
+            ("40204", "On another list", Decline::Fraud),
+            ("40205", "On another list", Decline::Fraud),
         ] {
             assert_eq!(DECLINES.find(code), Some(expected), "{code} {text}");
         }
