@@ -20,6 +20,7 @@ use model::{
     Operation, Outcome, Rejected, Report, Secret,
 };
 use payment::Payment;
+use std::time::Duration;
 
 mod account;
 mod answer;
@@ -182,6 +183,10 @@ impl Provider for Worldpay {
         lost::read(lost, answer)
     }
 
+    fn lag(&self) -> Duration {
+        lost::LAG
+    }
+
     fn notices(&self, delivery: &Delivery<'_>, cx: &Cx<'_>) -> Result<Vec<Notice>, Unproven> {
         notice::read(delivery, cx)
     }
@@ -291,8 +296,10 @@ fn amount(units: u64, currency: &str) -> Option<Amount> {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_payment_id, key, places, units};
+    use super::{PROVIDER, is_payment_id, key, places, units};
+    use crate::Provider;
     use model::{Amount, Currency};
+    use std::time::Duration;
 
     #[test]
     fn amounts_are_counted_as_iso_does() {
@@ -310,6 +317,12 @@ mod tests {
             let amount = Amount::parse(text, Currency::parse(code).unwrap()).unwrap();
             assert_eq!(units(amount).ok(), expected, "{text} {code}");
         }
+    }
+
+    /// What was done at the very end is shown a quarter of an hour after that.
+    #[test]
+    fn absence_is_believed_only_when_the_last_payment_must_be_shown() {
+        assert!(PROVIDER.lag() > Duration::from_mins(15));
     }
 
     #[test]

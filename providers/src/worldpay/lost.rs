@@ -6,6 +6,11 @@ use crate::wire::Answer;
 use crate::{Found, Lost};
 use model::{Decline, Kind, Outcome, State};
 use serde::Deserialize;
+use std::time::Duration;
+
+/// Queries are behind by up to a quarter of an hour, and that begins when the payment is done, not
+/// when we stopped to wait for it.
+pub(super) const LAG: Duration = Duration::from_mins(20);
 
 /// What Worldpay answers where there is no such payment.
 const PAYMENT_UNKNOWN: &str = "paymentNotFound";
