@@ -2,6 +2,7 @@
 
 use crate::decode::FieldError;
 use crate::decode::schema::MY_REF_CHARS_MAX;
+use jiff::Timestamp;
 use model::{AccountName, State, TransactionId};
 use percent_encoding::percent_decode_str;
 
@@ -92,10 +93,13 @@ fn transaction(value: &str) -> Result<TransactionId, &'static str> {
     TransactionId::parse(value).map_err(|_| "must be 32 digits 0-9 and a-f")
 }
 
+/// A time as answers show it (RFC 3339), or in milliseconds. Nothing was paid before 1970.
 fn millis(value: &str) -> Result<u64, &'static str> {
     let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
-    let number = value.parse().ok().filter(|millis| digits && *millis <= MILLIS_MAX);
-    number.ok_or("must be a time in milliseconds since 1970")
+    let number = || value.parse().ok().filter(|millis| *millis <= MILLIS_MAX);
+    let written = || value.parse::<Timestamp>().ok().map(Timestamp::as_millisecond);
+    let read = if digits { number() } else { written().map(|time| time.try_into().unwrap_or(0)) };
+    read.ok_or("must be a time as in 2026-01-31T12:00:00Z, or in milliseconds since 1970")
 }
 
 fn reference(value: &str) -> Result<Box<str>, &'static str> {
@@ -139,6 +143,23 @@ mod tests {
             ("myRef=%E2%82%AC+%2B%25", "\u{20ac} +%"),
         ] {
             assert_eq!(transactions(query).unwrap().my_ref.as_deref(), Some(expected), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_read_as_answers_show_it() {
+        for (query, expected) in [
+            ("from=1970-01-01T00:00:01.5Z", 1_500),
+            ("from=1970-01-01T02:00:00%2B01:00", 3_600_000),
+            ("from=1970-01-01t00:00:01z", 1_000),
+            ("from=0001-01-01T00:00:00Z", 0),
+            ("from=281474976710655", (1 << 48) - 1),
+        ] {
+            assert_eq!(transactions(query).unwrap().from, Some(expected), "{query}");
+        }
+        // Without a zone nobody knows when.
+        for query in ["from=1970-01-01", "from=1970-01-01T00:00:00", "from=1e3", "from=now"] {
+            assert_eq!(transactions(query).unwrap_err().field, "from", "{query}");
         }
     }
 
