@@ -11,7 +11,7 @@ use model::{AccountName, AccountState, Credentials, MerchantId, Report};
 use providers::Provider;
 use std::sync::Arc;
 use std::time::Instant;
-use vault::Staged;
+use vault::{Pick, Staged};
 
 /// The field that names an account.
 pub(super) const NAME: &str = "paymentGatewayAccountName";
@@ -91,6 +91,16 @@ impl Account {
         match &self.credentials {
             Held::Stored(account) => account.brief.state,
             Held::Inline(_) => AccountState::Enabled,
+        }
+    }
+
+    /// As [`Self::state`], but as it is by now: while another account was asked, this one may have been
+    /// disabled or deleted. Where the vault cannot tell, the journal will stop the payment.
+    pub(super) fn state_now(&self, shared: &Shared, merchant: &MerchantId) -> AccountState {
+        let Some(name) = &self.name else { return self.state() };
+        match shared.vault.account_by(merchant, name, |_| Pick::Current) {
+            Ok(found) => found.map_or(AccountState::Disabled, |account| account.brief.state),
+            Err(_) => self.state(),
         }
     }
 

@@ -132,9 +132,11 @@ impl Candidate {
         let (breakers, now) = (&shared.breakers, Instant::now());
         let another = later.iter().any(|one| one.account.is_usable(shared, merchant, now));
         let account = &self.account;
+        let state =
+            if self.is_first { account.state() } else { account.state_now(shared, merchant) };
         let works =
             || account.name.as_ref().is_none_or(|name| breakers.admits(merchant, name, now));
-        failover::skip(account.state(), another, works)
+        failover::skip(state, another, works)
     }
 }
 

@@ -104,6 +104,26 @@ async fn a_disabled_account_is_never_chosen() {
     assert_eq!(net.metric(label).await.unwrap(), 2);
 }
 
+#[tokio::test]
+async fn an_account_that_is_disabled_while_another_is_asked_is_not_chosen() {
+    let net =
+        Net::with(Options { exchange_timeout_ms: 3_000, ..Options::default() }).await.unwrap();
+    put_stripe(&net, "stripe-other", true).await;
+    let hang = Fault::once(Effect::Hang).before().at(Provider::Stripe).on(Operation::PaymentMethod);
+    net.sandbox.fault(hang).unwrap();
+    let body = charge_at("stripe-primary", &["stripe-other", "adyen-backup"]);
+    let disable = async {
+        while net.sandbox.requests() == 0 {
+            tokio::time::sleep(PAUSE).await;
+        }
+        put_stripe(&net, "stripe-other", false).await;
+    };
+    let (over, ()) = tokio::join!(charge(&net, &body), disable);
+    let expected =
+        ["stripe-primary TemporaryFailure", "stripe-other Disabled", "adyen-backup Success"];
+    assert_eq!(attempts(&over), expected);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_made_at_an_account_can_be_undone_after_it_was_disabled() {
     let net = Net::start().await.unwrap();
