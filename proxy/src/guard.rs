@@ -6,6 +6,7 @@
 //! and it has no time for writing a head or what ends an answer. Once HTTP/2 has begun,
 //! `h2_idle_timeout` bounds its silence.
 
+use crate::metrics::Metrics;
 use crate::places::Places;
 use async_trait::async_trait;
 use pingora::apps::{HttpServerApp, ServerApp};
@@ -22,7 +23,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -32,6 +33,7 @@ pub(crate) struct Guard<A> {
     app: Arc<A>,
     places: Arc<Places>,
     times: Times,
+    metrics: Arc<Metrics>,
 }
 
 /// How long a connection may take.
@@ -61,6 +63,8 @@ pub(crate) struct Deadlines {
     preface_left: usize,
     /// Runs while nothing can be written.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Where it is counted that this ended the connection; none, once it is.
+    metrics: Option<Arc<Metrics>>,
 }
 
 /// Waiting for the first byte of all.
@@ -81,13 +85,18 @@ const PREFACE_BYTES: usize = 24;
 
 impl<A> Guard<A> {
     /// Admits connections within `limits`, to `places`.
-    pub(crate) fn new(app: A, limits: &conf::Limits, places: Arc<Places>) -> Self {
+    pub(crate) fn new(
+        app: A,
+        limits: &conf::Limits,
+        places: Arc<Places>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let times = Times {
             head: limits.head_timeout,
             idle: limits.idle_timeout,
             write: limits.write_timeout,
         };
-        Self { app: Arc::new(app), places, times }
+        Self { app: Arc::new(app), places, times, metrics }
     }
 }
 
@@ -101,7 +110,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Guard<A> {
         // With TLS it has a place since before the handshake.
         let is_placed = stream.get_ssl_digest().is_some();
         let _place = if is_placed { None } else { Some(self.places.take(&*stream)?) };
-        let stream: Stream = Box::new(Deadlines::new(stream, self.times));
+        let stream: Stream = Box::new(Deadlines::new(stream, self.times, self.metrics.clone()));
         ServerApp::process_new(&self.app, stream, shutdown).await
     }
 
@@ -113,7 +122,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Guard<A> {
 // === impl Deadlines ===
 
 impl Deadlines {
-    fn new(inner: Stream, times: Times) -> Self {
+    fn new(inner: Stream, times: Times, metrics: Arc<Metrics>) -> Self {
         let is_http2 = matches!(inner.selected_alpn_proto(), Some(ALPN::H2));
         Self {
             inner,
@@ -124,6 +133,7 @@ impl Deadlines {
             timer: None,
             preface_left: if is_http2 { PREFACE_BYTES } else { 0 },
             stalled: None,
+            metrics: Some(metrics),
         }
     }
 
@@ -171,6 +181,14 @@ impl Deadlines {
         timer.as_mut().poll(cx).is_ready()
     }
 
+    /// Ends the connection, and counts why.
+    fn cut<T>(&mut self, why: &str, kind: io::ErrorKind) -> Poll<io::Result<T>> {
+        if let Some(metrics) = self.metrics.take() {
+            metrics.connection_cut(why);
+        }
+        Poll::Ready(Err(kind.into()))
+    }
+
     /// Puts an end to waiting for the other side to read.
     fn unless_stalled<T>(
         &mut self,
@@ -184,7 +202,8 @@ impl Deadlines {
         let until = after(self.times.write);
         let timer = self.stalled.get_or_insert_with(|| Box::pin(sleep_until(until)));
         // It stays when it has run out: what is written to such a connection afterwards fails at once.
-        timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        ready!(timer.as_mut().poll(cx));
+        self.cut("not_reading", io::ErrorKind::TimedOut)
     }
 }
 
@@ -208,7 +227,7 @@ impl AsyncRead for Deadlines {
     ) -> Poll<io::Result<()>> {
         // Whoever reads on has not found the end of the head in what came so far.
         if self.state.load(Ordering::Relaxed) == RUNNING && self.head_bytes > HEAD_BYTES_MAX {
-            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            return self.cut("long_head", io::ErrorKind::InvalidData);
         }
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
@@ -220,8 +239,9 @@ impl AsyncRead for Deadlines {
             DONE => self.timer = None,
             // What came in time is not refused because the program was late.
             FRESH if polled.is_ready() => {}
-            FRESH | RUNNING if self.has_passed(cx) => {
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            FRESH if self.has_passed(cx) => return self.cut("silent", io::ErrorKind::TimedOut),
+            RUNNING if self.has_passed(cx) => {
+                return self.cut("slow_head", io::ErrorKind::TimedOut);
             }
             _ => {}
         }
@@ -325,7 +345,7 @@ impl GetSocketDigest for Deadlines {
 
 #[cfg(test)]
 mod tests {
-    use super::{DONE, Deadlines, HEAD_BYTES_MAX, Ordering, PREFACE_BYTES, Times};
+    use super::{Arc, DONE, Deadlines, HEAD_BYTES_MAX, Metrics, Ordering, PREFACE_BYTES, Times};
     use std::io::{ErrorKind, Result};
     use std::time::Duration;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
@@ -344,7 +364,8 @@ mod tests {
     /// A connection, and its other side, with room for so many bytes in between.
     fn connection(room: usize) -> (Deadlines, DuplexStream) {
         let (ours, theirs) = duplex(room);
-        (Deadlines::new(Box::new(ours), TIMES), theirs)
+        let metrics = Arc::new(Metrics::new().unwrap());
+        (Deadlines::new(Box::new(ours), TIMES, metrics), theirs)
     }
 
     /// What is read, or why nothing was; `None` if neither in time.

@@ -28,6 +28,7 @@ pub(crate) struct Metrics {
     accounts_skipped: IntCounterVec,
     breaker_changes: IntCounterVec,
     connections: IntGauge,
+    connections_cut: IntCounterVec,
     connections_refused: IntCounterVec,
     exchange_seconds: HistogramVec,
     exchanges: IntCounterVec,
@@ -111,6 +112,12 @@ impl Metrics {
                 &["provider", "to"],
             )?,
             connections: gauge(&registry, "connections", "Open client connections.")?,
+            connections_cut: counters(
+                &registry,
+                "connections_cut_total",
+                "Connections ended because of what their other side did not do.",
+                &["why"],
+            )?,
             connections_refused: counters(
                 &registry,
                 "connections_refused_total",
@@ -235,6 +242,11 @@ impl Metrics {
     /// Counts a connection for as long as the value lives.
     pub(crate) fn connection_opened(&self) -> Ongoing {
         Ongoing::begin(&self.connections)
+    }
+
+    /// Counts a connection that was ended because of what its other side did not do.
+    pub(crate) fn connection_cut(&self, why: &str) {
+        self.connections_cut.with_label_values(&[why]).inc();
     }
 
     /// Counts a connection that was closed because of `limit`.

@@ -194,7 +194,7 @@ fn merchants(
     options.h2_idle_timeout = Some(config.limits.idle_timeout);
     proxy.server_options = Some(options);
     let places = Arc::new(Places::new(&config.limits, shared.metrics.clone()));
-    let guard = Guard::new(proxy, &config.limits, places.clone());
+    let guard = Guard::new(proxy, &config.limits, places.clone(), shared.metrics.clone());
     let mut listeners = Listeners::new();
     listeners.set_pre_tls_callback(places);
     if let Some(address) = config.listen.plain {

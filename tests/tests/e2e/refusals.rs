@@ -189,6 +189,13 @@ async fn who_is_too_slow_or_too_long_is_cut_off() {
     let half = head.get(..20).unwrap();
     let answer = raw(net.plain(), half.as_bytes(), RAW_TIMEOUT).await.unwrap();
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    let endless = format!("GET / HTTP/1.1\r\nx: {}", "x".repeat(100_000));
+    // It is cut while it is written, or afterwards.
+    raw(net.plain(), endless.as_bytes(), RAW_TIMEOUT).await.ok();
+    for why in ["slow_head", "long_head"] {
+        let cut = format!("orchestra_connections_cut_total{{why=\"{why}\"}}");
+        assert_eq!(net.metric(&cut).await.unwrap(), 1, "{why}");
+    }
     // A body whose length nobody said is counted while it comes.
     let chunk = format!("{:x}\r\n{}\r\n", 1_500, "x".repeat(1_500));
     let chunks = format!("{chunk}{chunk}0\r\n\r\n");
