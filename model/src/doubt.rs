@@ -258,6 +258,15 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_was_put_back_makes_no_payment_older_than_its_name() {
+        let (mut payment, _) = payment(ChangeKind::Capture, 0);
+        payment.attempts[0].began = payment.id.millis() - DAY_MS;
+        assert_eq!(Question::of(&payment, None).unwrap().sent, payment.id.millis());
+        payment.attempts[0].began = payment.id.millis() + 5;
+        assert_eq!(Question::of(&payment, None).unwrap().sent, payment.id.millis() + 5);
+    }
+
+    #[test]
     fn nothing_is_believed_only_after_the_lag() {
         // However long ago it was written down: it may have been sent just now.
         let at = |seconds| believed(ChangeKind::Refund, seconds, Asked::About, Heard::Absent);

@@ -150,5 +150,10 @@ mod tests {
         assert_eq!((&stray.id, stray.captured()), (&id, 1_000));
         assert_eq!(stray.reference().unwrap().1.as_ref(), "pi_1");
         assert_eq!(went_on.stray(2, id, &named), None);
+        // What is done to it is done to the attempt that counts.
+        let went_on = with(went_on, &[(ChangeKind::Refund, 1_000, UNKNOWN)]);
+        let then = went_on.until(0);
+        assert_eq!((then.attempts.len(), then.changes.len()), (1, 0));
+        assert_eq!(went_on.until(1), went_on);
     }
 }

@@ -139,6 +139,8 @@ fn what_is_allowed_follows_from_what_happened() {
         (Capture::Later, APPROVED, &[], Void, 1_000, Ok(())),
         (Capture::Later, APPROVED, &[(Take, 5, APPROVED)], Void, 1_000, Err(NotAllowed::State)),
         (Capture::Later, APPROVED, &[(Take, 5, UNKNOWN)], Void, 1_000, Err(NotAllowed::Unknown)),
+        (Capture::Now, APPROVED, &[(Refund, 1, APPROVED)], Void, 1_000, Err(NotAllowed::State)),
+        (Capture::Now, APPROVED, &[(Refund, 1, UNKNOWN)], Void, 1_000, Err(NotAllowed::Unknown)),
         (Capture::Later, APPROVED, &[(Void, 1_000, UNKNOWN)], Take, 1, Err(NotAllowed::Unknown)),
         (Capture::Later, APPROVED, &[(Void, 1_000, APPROVED)], Take, 1, Err(NotAllowed::State)),
         (Capture::Later, APPROVED, &[(Void, 1_000, REJECTED)], Take, 1, Ok(())),
@@ -149,6 +151,33 @@ fn what_is_allowed_follows_from_what_happened() {
     let dollars = Amount::new(1, Currency::USD).unwrap();
     let refused = payment(Capture::Now, APPROVED).allows(Refund, dollars);
     assert_eq!(refused, Err(NotAllowed::Currency));
+}
+
+#[test]
+fn of_a_payment_that_was_made_elsewhere_only_its_changes_are_known() {
+    use ChangeKind::{Capture as Take, Refund};
+    let adopted = || Payment { adopted: true, ..payment(Capture::Later, APPROVED) };
+    assert_eq!((adopted().state(), adopted().sums().authorized), (State::Unknown, 0));
+    let taken = with(adopted(), &[(Take, 400, APPROVED)]);
+    assert_eq!((taken.state(), taken.sums().captured), (State::Captured, 400));
+    // What is in another currency than the first that was done is in no sum.
+    let mut mixed = with(taken, &[(Refund, 300, APPROVED), (Refund, 100, APPROVED)]);
+    mixed.changes[1].amount = Amount::new(300, Currency::USD).unwrap();
+    assert_eq!((mixed.captured(), mixed.refunded()), (400, 100));
+}
+
+#[test]
+fn a_provider_is_told_of_the_captures_that_it_took_upon_itself() {
+    use ChangeKind::{Capture as Take, Refund};
+    let changes = [
+        (Take, 100, APPROVED),
+        (Take, 200, DECLINED),
+        (Take, 300, PENDING),
+        (Take, 400, UNKNOWN),
+        (Refund, 50, APPROVED),
+    ];
+    let known = with(payment(Capture::Later, APPROVED), &changes).known();
+    assert_eq!((known.captures, known.captured), (2, euros(400)));
 }
 
 fn standing() -> impl Strategy<Value = Standing> {

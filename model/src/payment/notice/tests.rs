@@ -121,7 +121,24 @@ fn what_another_account_tells_or_of_another_amount_is_not_taken_in() {
     assert_eq!(learnt(&mut heard, &refund, &told(APPROVED, 400)), Learnt::Foreign);
     let whole = about(Subject::Payment);
     assert_eq!(learnt(&mut heard, &whole, &told(APPROVED, 999)), Learnt::Differs);
+    assert_eq!(heard.hear(&teller("other"), &whole, &told(FAILED, 1_000)).learnt, Learnt::Foreign);
+    let strange = About { key: Some(id(9).as_str().into()), ..take };
+    assert_eq!(learnt(&mut heard, &strange, &told(APPROVED, 400)), Learnt::Foreign);
     assert_eq!(heard, base);
+}
+
+#[test]
+fn who_is_told_of_without_a_name_is_the_undecided_and_never_what_was_not_done() {
+    let take = about(Subject::Change(ChangeKind::Capture));
+    let base = payment(Capture::Later, ended(APPROVED));
+    let not_done = with(base, ChangeKind::Capture, 400, Standing::NotDone);
+    let mut alone = not_done.clone();
+    assert_eq!(learnt(&mut alone, &take, &told(APPROVED, 400)), Learnt::Foreign);
+    let done = with(not_done, ChangeKind::Capture, 400, ended(APPROVED));
+    let mut heard = with(done, ChangeKind::Capture, 400, ended(PENDING));
+    assert_eq!(learnt(&mut heard, &take, &told(FAILED, 400)), Learnt::Moved);
+    let standings = heard.changes.iter().map(|change| change.standing).collect::<Vec<_>>();
+    assert_eq!(standings, [Standing::NotDone, ended(APPROVED), ended(FAILED)]);
 }
 
 #[test]
