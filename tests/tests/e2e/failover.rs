@@ -174,6 +174,23 @@ async fn an_account_whose_provider_fails_is_left_alone_where_there_is_another() 
 }
 
 #[tokio::test]
+async fn nobody_else_is_asked_once_the_time_for_falling_back_is_over() {
+    for (timeout_ms, expected) in [
+        (100, &["stripe-primary TemporaryFailure"][..]),
+        (60_000, &["stripe-primary TemporaryFailure", "adyen-backup Success"]),
+    ] {
+        let payments = format!("  failover_timeout_ms: {timeout_ms}\n");
+        let options = Options { payments, exchange_timeout_ms: 1_000, ..Options::default() };
+        let net = Net::with(options).await.unwrap();
+        let hang = Fault::once(Effect::Hang).at(Provider::Stripe).on(Operation::PaymentMethod);
+        net.sandbox.fault(hang).unwrap();
+        let answer = charge(&net, &charge_at("stripe-primary", &["adyen-backup"])).await;
+        assert_eq!(attempts(&answer), expected, "{timeout_ms}: {}", answer.text());
+        assert_eq!(net.sandbox.ledger().len(), expected.len() - 1);
+    }
+}
+
+#[tokio::test]
 async fn an_account_that_is_left_alone_is_tried_again_by_one_payment() {
     let net = Net::with(options(1)).await.unwrap();
     net.sandbox.fault(unreached()).unwrap();

@@ -11,6 +11,7 @@ use tests::sandbox::ledger::Outcome;
 
 /// How long the resolver may take, and a restart.
 const WITHIN: Duration = Duration::from_secs(30);
+const ACCOUNT: &str = "paymentGatewayAccountName";
 
 fn body(of: &Order) -> Value {
     serde_json::from_str(&of.body()).unwrap()
@@ -278,6 +279,19 @@ async fn sixty_four_captures_at_once_never_exceed_the_authorization() {
 }
 
 #[tokio::test]
+async fn nothing_but_all_of_a_payment_is_voided() {
+    let net = Net::start().await.unwrap();
+    let held = send(&net, "", "POST", "authorize", &stripe()).await;
+    let id = text(&held, "transactionId");
+    // Whatever amount comes along.
+    let voided = change(&net, "void", &id, "1").await;
+    let (all, told) = (held.json().unwrap(), voided.json().unwrap());
+    assert_eq!((&told["state"], &told["amount"]), (&json!("Voided"), &all["amount"]), "{told}");
+    let kept = transaction(&net, &id).await;
+    assert_eq!(kept["changes"][0]["amount"], all["amount"], "{kept}");
+}
+
+#[tokio::test]
 async fn a_reference_of_the_gateway_finds_our_payment_and_is_checked_too() {
     let net = Net::start().await.unwrap();
     let paid = charge(&net, "", &stripe()).await;
@@ -307,6 +321,33 @@ async fn rule_not_reached_another_account_is_asked() {
     // What follows goes where the money is.
     let refund = change(&net, "refund", &text(&answer, "transactionId"), "1").await;
     assert_eq!((refund.status, text(&refund, "gatewayName").as_str()), (202, "Adyen"));
+}
+
+#[tokio::test]
+async fn an_answer_without_meaning_to_what_moves_no_money_leaves_no_doubt() {
+    let net = Net::start().await.unwrap();
+    net.sandbox.fault(Fault::once(Effect::Html).on(Operation::PaymentMethod)).unwrap();
+    let answer = charge(&net, "", &with_fallback()).await;
+    assert_eq!(attempts(&answer), ["stripe-primary TemporaryFailure", "adyen-backup Success"]);
+    assert_eq!(executed(&net), 1);
+}
+
+#[tokio::test]
+async fn what_is_done_to_a_payment_goes_to_its_own_gateway_only() {
+    let net = Net::start().await.unwrap();
+    let held = send(&net, "", "POST", "authorize", &stripe()).await;
+    let (id, requests) = (text(&held, "transactionId"), net.sandbox.requests());
+    let body = json!({
+        "currency": "USD",
+        "amount": 1,
+        "transactionId": id,
+        "paymentGatewayAccountName": "adyen-backup",
+    });
+    let answer = send(&net, "", "PUT", "capture", &body).await;
+    let shown = answer.text();
+    assert_eq!((answer.status, text(&answer, "fieldName").as_str()), (400, ACCOUNT), "{shown}");
+    assert_eq!(net.sandbox.requests(), requests, "nobody is asked");
+    assert_eq!(transaction(&net, &id).await["state"], "Authorized");
 }
 
 #[tokio::test]
