@@ -182,8 +182,7 @@ impl Inner {
 
     /// Removes idempotency keys whose time is over, and says how long to rest.
     async fn sweep(&self, cursor: &mut SweepCursor) -> Duration {
-        let keep = u64::try_from(self.shared.payments.idempotency_keep.as_millis());
-        let before = clock::now_millis().saturating_sub(keep.unwrap_or(u64::MAX));
+        let before = over_before(clock::now_millis(), self.shared.payments.idempotency_keep);
         match self.shared.vault.sweep_replays(cursor, before).await {
             Ok((_, false)) => SWEEP_PERIOD,
             Ok((_, true)) => {
@@ -197,6 +196,12 @@ impl Inner {
             }
         }
     }
+}
+
+/// Before which moment a key must have been used for its time to be over now.
+fn over_before(now_millis: u64, keep: Duration) -> u64 {
+    let keep = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
+    now_millis.saturating_sub(keep)
 }
 
 /// Those that are due, as many as one look asks about: what was never asked about first, then what
@@ -239,7 +244,7 @@ impl BackgroundService for Resolver {
 
 #[cfg(test)]
 mod tests {
-    use super::{QUESTIONS_MAX, fairly};
+    use super::{QUESTIONS_MAX, fairly, over_before};
     use std::time::{Duration, Instant};
 
     #[test]
@@ -259,5 +264,13 @@ mod tests {
         let at = |second: &u64| began.checked_add(Duration::from_secs(*second));
         let now = began + Duration::from_secs(3);
         assert_eq!(fairly(vec![3, 1, 4, 2], at, now), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_key_is_kept_for_its_time() {
+        let day = Duration::from_hours(24);
+        assert_eq!(over_before(100_000_000, day), 13_600_000);
+        assert_eq!(over_before(5, day), 0, "nothing is over before there was time");
+        assert_eq!(over_before(u64::MAX, Duration::MAX), 0);
     }
 }
