@@ -7,10 +7,11 @@ use crate::stage::{NOW_MS, on_stage};
 use model::{
     About, AccountName, Amount, Capture, ChangeKind, Currency, Decline, Learnt, MerchantId, Notice,
     Outcome, Payment, Rejected, Report, Standing, State, Subject, Teller, TransactionId, Undo,
+    Unknown,
 };
 use std::future::poll_fn;
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use vault::payments::{Heard, Ongoing, Replay, Stray};
 use vault::store::{Collection, Store};
 use vault::{Vault, wait};
@@ -96,6 +97,38 @@ on_stage!(1 a_notice_that_comes_before_the_answer_is_not_lost_by_it(stage) {
         assert_eq!(read(&vault, &shop, &id), payment);
         assert!(vault.doubts(10).is_empty(), "{answer:?} {told:?}");
     }
+});
+
+on_stage!(1 what_nobody_knows_yet_is_asked_about_whatever_is_told_of_it(stage) {
+    let (vault, shop) = two(stage);
+    let ongoing = begun(&vault, &shop, draft(Capture::Now, "doubt"), None);
+    let id = ongoing.payment.id.clone();
+    wait(vault.settle(ended(ongoing, UNKNOWN, None), None)).unwrap();
+    let unknown = Outcome::Unknown(Unknown::Interrupted);
+    assert_eq!(hear(&vault, &shop, &keyed("evt_1", &id), unknown, 1_000), KNOWN);
+    assert_eq!(vault.doubts(10).len(), 1, "it is asked about");
+    // No second account was asked, so that nobody has its key from us.
+    let mut strange = keyed("evt_2", &id);
+    strange.about.key = Some(id.attempt_key(1));
+    assert_eq!(hear(&vault, &shop, &strange, Outcome::Approved, 1_000), Heard::Unknown);
+    assert_eq!(read(&vault, &shop, &id).state(), State::Unknown);
+});
+
+on_stage!(1 what_is_told_without_a_name_is_not_taken_for_what_was_never_sent(stage) {
+    let (vault, shop) = two(stage);
+    let one = authorized(&vault, &shop, "one");
+    // Whoever begins a capture goes away while it is being written.
+    let capture = (ChangeKind::Capture, euros(1_000));
+    let mut begin = Box::pin(vault.begin_change(&shop, &one, capture, None, NOW_MS));
+    assert!(begin.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    drop(begin);
+    // Writes are made one after another, so that it is there when this is.
+    authorized(&vault, &shop, "two");
+    let take = notice("evt_1", Subject::Change(ChangeKind::Capture), "pi_one");
+    let heard = hear(&vault, &shop, &take, Outcome::Approved, 1_000);
+    assert_eq!(heard, Heard::Learnt(Learnt::Foreign));
+    let found = read(&vault, &shop, &one);
+    assert_eq!((found.changes.len(), found.captured()), (1, 0));
 });
 
 on_stage!(1 what_is_begun_while_the_payment_is_asked_about_is_not_lost(stage) {
@@ -296,6 +329,22 @@ on_stage!(2 an_attempt_that_was_given_up_and_stands_is_a_payment_of_its_own(stag
     let refund = change(&vault, &shop, &stray.of, ChangeKind::Refund, 1_000).unwrap();
     settled(&vault, refund, APPROVED, "refund");
     assert_eq!(undo(), Undo::Person);
+});
+
+on_stage!(1 nothing_is_given_back_while_what_was_paid_elsewhere_may_still_fail(stage) {
+    let (vault, shop) = two(stage);
+    let mut ongoing = begun(&vault, &shop, draft(Capture::Now, "twice"), None);
+    let id = ongoing.payment.id.clone();
+    ongoing.payment.attempts[0].standing = Standing::NotDone;
+    let second = draft(Capture::Now, "twice").attempts.remove(0);
+    ongoing.payment.attempts.push(second);
+    wait(vault.go_on(&mut ongoing)).unwrap();
+    assert_eq!(hear(&vault, &shop, &keyed("evt_1", &id), Outcome::Approved, 1_000), STRAY);
+    settled(&vault, ongoing, PENDING, "pi_second");
+    let stray = vault.strays(10).remove(0);
+    let void = change(&vault, &shop, &stray.payment, ChangeKind::Void, 1_000).unwrap();
+    settled(&vault, void, Standing::Ended(Outcome::Rejected(Rejected::State)), "void");
+    assert_eq!(vault.undo(&stray).unwrap().unwrap().1, Undo::Person);
 });
 
 on_stage!(1 the_merchants_reference_leads_to_the_only_payment_in_doubt_that_fits(stage) {

@@ -3,11 +3,12 @@
 use crate::stage::{NOW_MS, Stage, merchant, on_stage};
 use model::{
     AccountName, Amount, Attempt, Capture, ChangeKind, Currency, Decline, Evidence, MerchantId,
-    NotAllowed, Outcome, Payment, Rejected, Standing, State, TransactionId, Unknown,
+    NotAllowed, Outcome, Payment, Rejected, Report, Standing, State, TransactionId, Unknown,
 };
-use std::task::{Context, Waker};
+use std::future::poll_fn;
+use std::task::{Context, Poll, Waker};
 use vault::payments::{
-    ChangeError, Claimed, Doubt, Filter, Ongoing, Replay, ReplayClaim, ReplayFields,
+    ChangeError, Claimed, Course, Doubt, Filter, Ongoing, Replay, ReplayClaim, ReplayFields, Told,
 };
 use vault::store::{Collection, Store};
 use vault::{StoreError, SweepCursor, Vault, VaultError, wait};
@@ -557,6 +558,34 @@ on_stage!(1 a_payment_goes_on_only_from_attempts_that_did_nothing(stage) {
         let kept = vault.payment(&shop, &ongoing.payment.id).unwrap().unwrap();
         assert_eq!(kept.attempts.len(), if goes_on { 2 } else { 1 }, "{standing:?}");
     }
+});
+
+/// An account that did it.
+struct Did;
+
+impl Told for Did {
+    fn standing(&self) -> Standing {
+        APPROVED
+    }
+
+    fn report(&self) -> Option<&Report> {
+        None
+    }
+}
+
+on_stage!(1 what_is_not_written_down_is_not_sent_and_does_not_count(stage) {
+    let (vault, shop) = two(stage);
+    let mut payment = draft(Capture::Now, "course");
+    let attempt = payment.attempts.remove(0);
+    let name = vault.name_payment(&shop, NOW_MS).unwrap();
+    let payment = Payment { id: name.id().clone(), ..payment };
+    let mut course = Course::new(payment, name, None);
+    assert!(wait(course.ask((&vault, &shop), attempt.clone(), async { Did })).is_ok());
+    let never = poll_fn(|_| -> Poll<Did> { panic!("it was sent") });
+    let refused = wait(course.ask((&vault, &shop), attempt, never));
+    assert!(matches!(refused, Err(VaultError::NotNothing)));
+    assert_eq!(course.payment().attempts.len(), 1);
+    assert!(course.is_lost() && course.into_ongoing().is_none());
 });
 
 on_stage!(3 what_stays_in_doubt_does_not_hold_back_where_the_next_process_looks(stage) {
