@@ -654,6 +654,12 @@ fn requests_are_compared_by_what_they_mean() {
     }
     assert_ne!(compared(Kind::Authorize, &charge), first);
     assert_ne!(compared(Kind::Capture, &capture()), compared(Kind::Void, &capture()));
+    let mine = |last: &str| {
+        let id = format!("\"019a000000000000000000000000000{last}\"");
+        compared(Kind::Capture, &with(without(capture(), "refTransId"), "transactionId", &id))
+    };
+    assert_eq!(mine("1"), mine("1"));
+    assert_ne!(mine("1"), mine("2"), "of another payment");
 }
 
 #[test]
