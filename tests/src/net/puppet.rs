@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio_boring::SslStream;
 
 /// What a puppet does next.
@@ -22,6 +23,8 @@ pub enum Move {
     Spell(Vec<u8>),
     /// Says it again and again, once in so long.
     Drip(Vec<u8>, Duration),
+    /// Says nothing until it is let go on.
+    Hold(Arc<Notify>),
     /// Ends TLS, and then the connection.
     End,
     /// Ends the connection, and says nothing of it in TLS.
@@ -187,6 +190,7 @@ impl Line {
                     self.stream.write_all(&bytes).await?;
                     tokio::time::sleep(pause).await;
                 },
+                Move::Hold(gate) => gate.notified().await,
                 Move::End => {
                     self.stream.shutdown().await?;
                     return Ok(false);

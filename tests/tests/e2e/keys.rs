@@ -1,6 +1,7 @@
 //! Keys that are exchanged while the real program serves, and is killed again and again.
 
 use crate::e2e::order::{Order, VISA, verdict};
+use boring::ssl::SslVersion;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
@@ -10,7 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tests::net::client::{Client, Http, Link};
+use tests::net::puppet::Move;
 use tests::net::{NO_FLOOD, Net, Options};
+use tokio::sync::Notify;
 use tokio::task::{JoinHandle, block_in_place};
 
 const KILLS: usize = 50;
@@ -339,10 +342,7 @@ async fn a_merchant_that_was_shredded_is_in_nobodys_way() {
     let mut net = Net::start().await.unwrap();
     net.run(&["merchants", "create", "gone"]).unwrap();
     add_custodians(&net);
-    for name in CUSTODIANS {
-        let word = ["--custodian", name, "--yes", "--secret", &secret(&net, name)];
-        net.run(&[&["vault", "shred", "--merchant", "gone"][..], &word].concat()).unwrap();
-    }
+    shred(&net, "gone");
     let status: Value =
         serde_json::from_str(&net.run(&["vault", "status", "--json"]).unwrap()).unwrap();
     assert_eq!((&status["merchants"], &status["store"]), (&2.into(), &true.into()), "{status}");
@@ -350,6 +350,40 @@ async fn a_merchant_that_was_shredded_is_in_nobodys_way() {
     net.serve().await.unwrap();
     let log = net.read("stderr.log");
     assert!(!log.contains("is not counted"), "{log}");
+}
+
+/// Destroys the keys of a merchant, on the word of both.
+fn shred(net: &Net, merchant: &str) {
+    for name in CUSTODIANS {
+        let word = ["--custodian", name, "--yes", "--secret", &secret(net, name)];
+        net.run(&[&["vault", "shred", "--merchant", merchant][..], &word].concat()).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_kept_is_not_told_as_done() {
+    let options = Options {
+        puppet: Some(SslVersion::TLS1_3),
+        exchange_timeout_ms: 60_000,
+        ..Options::default()
+    };
+    let net = Net::with(options).await.unwrap();
+    add_custodians(&net);
+    let (puppet, gate) = (net.puppet.as_ref().unwrap(), Arc::new(Notify::new()));
+    let body = r#"{"pspReference":"KEPTNOWHERE00001","resultCode":"Authorised","amount":{"currency":"USD","value":1050}}"#;
+    let length = body.len();
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
+    puppet.play(vec![Move::Hold(gate.clone()), Move::Say(answer.into_bytes())]);
+    let order = Order::new("adyen-backup", "10.50", "USD");
+    let (told, ()) = tokio::join!(order.charge(&net), async {
+        while puppet.requests().0 == 0 {
+            tokio::time::sleep(PAUSE).await;
+        }
+        // Its keys are gone before the answer comes.
+        block_in_place(|| shred(&net, tests::net::MERCHANT));
+        gate.notify_one();
+    });
+    assert_eq!(verdict(&told), "202 Accepted Unknown null false", "{}", told.text());
 }
 
 fn keys(net: &Net) -> Vec<Value> {
