@@ -1,4 +1,6 @@
 //! The journal: what it remembers of payments, at every point where a process can end.
+//!
+//! This file is long because the stories of the journal share the helpers that begin and end payments.
 
 use crate::stage::{NOW_MS, Stage, merchant, on_stage};
 use model::{
