@@ -9,6 +9,7 @@ pub mod access;
 pub mod account;
 pub mod card;
 pub mod doubt;
+pub mod hex;
 pub mod money;
 pub mod operation;
 pub mod outcome;
@@ -19,6 +20,7 @@ pub mod wiped;
 pub use access::{KeyId, MerchantId, Principal, Scope};
 pub use account::{AccountName, AccountState, Credentials};
 pub use card::{Card, CardRef, CardToken, Cvv, CvvSource, Expiry, Gone, NumberSource, Pan};
+pub use hex::hex;
 pub use money::{Amount, Currency};
 pub use operation::{
     Action, Authorization, Capture, Find, FollowUp, Kind, Known, Means, NetworkTokenBrand,

@@ -6,7 +6,7 @@
 //! could still use up, and for nothing.
 
 use crate::{
-    AccountName, AddressCheck, Amount, Capture, CvvCheck, Kind, Known, Outcome, Report, State,
+    AccountName, AddressCheck, Amount, Capture, CvvCheck, Kind, Known, Outcome, Report, State, hex,
 };
 use std::fmt;
 
@@ -136,7 +136,8 @@ impl TransactionId {
     pub fn new(millis: u64, random: u128) -> Self {
         const MILLIS_BITS: u64 = (1 << 48) - 1;
         const RANDOM_BITS: u128 = (1 << 80) - 1;
-        Self(format!("{:012x}{:020x}", millis.min(MILLIS_BITS), random & RANDOM_BITS).into())
+        let bits = u128::from(millis.min(MILLIS_BITS)) << 80 | random & RANDOM_BITS;
+        Self(str::from_utf8(&hex(bits.to_be_bytes())).unwrap_or_default().into())
     }
 
     /// Reads a name.

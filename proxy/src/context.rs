@@ -3,7 +3,7 @@
 use crate::payment::Plan;
 use crate::result::Summary;
 use http::HeaderValue;
-use model::Principal;
+use model::{Principal, hex};
 use rand::RngCore;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -88,31 +88,12 @@ impl RequestId {
     }
 }
 
-/// `bytes` as lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: [u8; 16]) -> [u8; 32] {
-    let mut digits = [0; 32];
-    for (byte, pair) in bytes.iter().zip(digits.chunks_exact_mut(2)) {
-        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 0xf)]);
-    }
-    digits
-}
-
-/// The digit of a number below 16.
-fn digit(nibble: u8) -> u8 {
-    match nibble {
-        0..=9 => b'0'.wrapping_add(nibble),
-        _ => b'a'.wrapping_sub(10).wrapping_add(nibble),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{RequestId, hex};
+    use super::RequestId;
 
     #[test]
     fn ids_are_thirty_two_digits_and_differ() {
-        let digits = hex(*b"\x00\x9f\xff\xa0\x0f\x12\x34\x56\x78\x9a\xbc\xde\xf0\x01\x10\x99");
-        assert_eq!(&digits, b"009fffa00f123456789abcdef0011099");
         let (one, other) = (RequestId::random(), RequestId::random());
         assert_eq!(one.as_str().len(), 32);
         assert_ne!(one.as_str(), other.as_str());

@@ -152,7 +152,7 @@ fn broken(kind: Kind, amount: Option<Amount>, trace: &Trace) -> Finished {
 
 /// The name of what is in no journal: 32 digits of randomness.
 fn nameless() -> Box<str> {
-    let digits = crate::context::hex(rand::random());
+    let digits = model::hex(rand::random());
     str::from_utf8(&digits).unwrap_or_default().into()
 }
 

@@ -31,7 +31,8 @@ pub struct Page {
 
 /// The name of the row that says whose payment a provider's name is. No transaction has an `r`.
 pub(super) fn reference_record(hash: &[u8; 32]) -> String {
-    format!("r{}", crate::audit::hex(hash.first_chunk::<16>().unwrap_or(&[0; 16])))
+    let digits = model::hex(*hash.first_chunk().unwrap_or(&[0; 16]));
+    ["r", str::from_utf8(&digits).unwrap_or_default()].concat()
 }
 
 /// The payment that a row names, if that is all it does.
