@@ -2,12 +2,13 @@
 
 use crate::Secret;
 use std::fmt;
+use std::sync::Arc;
 
 /// A merchant's name for one of its gateway accounts: 3 to 64 characters `[A-Za-z0-9_-]`.
 ///
 /// The API's pattern is alphanumeric only, while its own examples use `-` and `_`; both are taken.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct AccountName(Box<str>);
+pub struct AccountName(Arc<str>);
 
 /// The credentials of an account, by name. Values are secret; names are not.
 ///

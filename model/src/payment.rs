@@ -9,6 +9,7 @@ use crate::{
     AccountName, AddressCheck, Amount, Capture, CvvCheck, Kind, Known, Outcome, Report, State, hex,
 };
 use std::fmt;
+use std::sync::Arc;
 
 mod notice;
 mod stray;
@@ -21,7 +22,7 @@ pub use sums::Sums;
 /// The name of a payment or of something done to one: 32 digits `[0-9a-f]`, of which the first
 /// twelve are the time in milliseconds since 1970, so that names sort as they were given.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TransactionId(Box<str>);
+pub struct TransactionId(Arc<str>);
 
 /// The text is not 32 digits `[0-9a-f]`.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -166,7 +167,7 @@ impl TransactionId {
         let letter = nth.checked_sub(1).and_then(|nth| LETTERS.get(nth..=nth));
         match (letter, self.0.split_at_checked(Self::LEN - 1)) {
             (Some(letter), Some((most, _))) => format!("{most}{letter}").into(),
-            _ => self.0.clone(),
+            _ => self.as_str().into(),
         }
     }
 }
