@@ -314,7 +314,7 @@ impl Vault {
                 if !ongoing.is_open() {
                     self.end_open(&merchant, &ongoing.held.id).await?;
                 }
-                return Ok(ongoing.payment.clone());
+                return Ok(ongoing.payment);
             }
             self.read_anew(&mut ongoing)?;
             self.read_claim_anew(replay.as_mut())?;

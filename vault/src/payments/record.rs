@@ -10,6 +10,8 @@ use model::{
 const FORM: &[u8] = b"payment/2";
 /// What most payments have room in.
 const ROOM_BYTES: usize = 768;
+/// What the evidence of most attempts has room in.
+const EVIDENCE_ROOM_BYTES: usize = 256;
 
 /// Writes a payment, all but its name, which is the row's.
 pub(super) fn write(payment: &Payment) -> Vec<u8> {
@@ -176,14 +178,15 @@ fn read_standing(fields: &mut Fields<'_>) -> Option<Standing> {
 }
 
 fn write_evidence(out: &mut Framer, evidence: &Evidence) {
-    let mut inner = Framer::default();
-    if *evidence != Evidence::default() {
-        for text in texts(evidence) {
-            inner.text(text);
-        }
-        inner.text(evidence.address_check.map(AddressCheck::word));
-        inner.text(evidence.cvv_check.map(CvvCheck::word));
+    if *evidence == Evidence::default() {
+        return out.put(b"");
     }
+    let mut inner = Framer::with_capacity(EVIDENCE_ROOM_BYTES);
+    for text in texts(evidence) {
+        inner.text(text);
+    }
+    inner.text(evidence.address_check.map(AddressCheck::word));
+    inner.text(evidence.cvv_check.map(CvvCheck::word));
     out.put(&inner.done());
 }
 
