@@ -5,10 +5,10 @@ use crate::context::Cx;
 use bytes::Bytes;
 use filters::decode::FieldError;
 use filters::reject::{PROBLEM_JSON, Reject};
-use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
-use pingora::BError;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::http::ResponseHeader;
+use pingora::{BError, ErrorType, OrErr};
 use pingora_proxy::Session;
 use providers::webhook::Receipt;
 use serde::Serialize;
@@ -36,16 +36,26 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// No answer may be kept by a cache.
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// Room for the answer to a payment.
+const BODY_ROOM_BYTES: usize = 1_024;
 /// Room for the headers of the usual answer.
 const HEADERS_ROOM: usize = 10;
+
+/// What an answer is whose head cannot be written: a mistake of ours.
+const UNWRITABLE: ErrorType = ErrorType::InvalidHTTPHeader;
+
+fn value(text: &str) -> Result<HeaderValue, BError> {
+    HeaderValue::from_str(text).or_err(UNWRITABLE, "the value of a header")
+}
 
 // === impl Reply ===
 
 impl Reply {
     /// An answer whose body is `value` as JSON.
     pub(crate) fn json(status: u16, value: &impl Serialize) -> Self {
-        match serde_json::to_vec(value) {
-            Ok(body) => Self::new(status, JSON, body),
+        let mut body = Vec::with_capacity(BODY_ROOM_BYTES);
+        match serde_json::to_writer(&mut body, value) {
+            Ok(()) => Self::new(status, JSON, body),
             // Our own types are always writable; were one not, the client must still be answered.
             Err(_) => Self::new(500, JSON, &b"{}"[..]),
         }
@@ -114,22 +124,31 @@ impl Reply {
         Ok(())
     }
 
+    /// The head of the answer. Pingora's own way to add a header reads its name anew, even if it is one.
     fn header(&self, cx: &Cx) -> Result<ResponseHeader, BError> {
-        let mut header = ResponseHeader::build_no_case(self.status, Some(HEADERS_ROOM))?;
+        let mut head = http::Response::new(()).into_parts().0;
+        head.status = StatusCode::from_u16(self.status).or_err(UNWRITABLE, "a status")?;
+        head.headers = self.headers(cx)?;
+        Ok(head.into())
+    }
+
+    fn headers(&self, cx: &Cx) -> Result<HeaderMap, BError> {
+        let mut headers = HeaderMap::with_capacity(HEADERS_ROOM);
         // An empty text is a text; an empty body of JSON is none.
         if !self.body.is_empty() || self.content_type != JSON {
-            header.insert_header(CONTENT_TYPE, HeaderValue::from_static(self.content_type))?;
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         }
-        header.insert_header(CONTENT_LENGTH, self.body.len())?;
-        header.insert_header(CACHE_CONTROL, NO_STORE)?;
-        header.insert_header(REQUEST_ID, cx.id.as_str())?;
+        headers.insert(CONTENT_LENGTH, self.body.len().into());
+        headers.insert(CACHE_CONTROL, NO_STORE);
+        headers.insert(REQUEST_ID, value(cx.id.as_str())?);
         if let Some(limit) = &cx.limit {
-            header.insert_header(RATE_LIMIT_POLICY, limit.policy.clone())?;
-            header.insert_header(RATE_LIMIT, limit.state.clone())?;
+            headers.insert(RATE_LIMIT_POLICY, limit.policy.clone());
+            headers.insert(RATE_LIMIT, limit.state.clone());
         }
-        for (name, value) in &self.headers {
-            header.insert_header(*name, value.as_ref())?;
+        for (name, text) in &self.headers {
+            let name = HeaderName::try_from(*name).or_err(UNWRITABLE, "the name of a header")?;
+            headers.insert(name, value(text)?);
         }
-        Ok(header)
+        Ok(headers)
     }
 }
