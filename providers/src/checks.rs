@@ -32,7 +32,8 @@ pub(crate) fn network_id(text: &str) -> Option<Box<str>> {
 /// Of the names with 15 digits every tenth has a right check digit by chance; a card of so many
 /// digits begins with 34 or 37.
 fn could_be_a_card(text: &str) -> bool {
-    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    let mut digits = String::with_capacity(text.len());
+    digits.extend(text.chars().filter(char::is_ascii_digit));
     let amex = digits.starts_with("34") || digits.starts_with("37");
     Pan::is_shaped(&digits) && (digits.len() != NETWORK_ID_DIGITS || amex)
 }

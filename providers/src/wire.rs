@@ -335,7 +335,12 @@ impl<'a> Answer<'a> {
 
     /// Reads the body, or nothing. The parser's error is dropped on purpose: it quotes the input.
     pub fn json<T: Deserialize<'a>>(&self) -> Option<T> {
-        serde_json::from_slice(self.body).ok()
+        match str::from_utf8(self.body) {
+            // As a text it is looked at once for what is no character, and not in each string.
+            Ok(text) => serde_json::from_str(text).ok(),
+            // What is no text may still be so in a string that nobody reads.
+            Err(_) => serde_json::from_slice(self.body).ok(),
+        }
     }
 }
 
@@ -458,6 +463,18 @@ mod tests {
         let json = Body::json(&[long.as_str(), "4242424242424242"]);
         assert_eq!(json.as_ref(), format!("[\"{long}\",\"4242424242424242\"]").as_bytes());
         assert_eq!((json.len(), json.is_empty()), (10_023, false));
+    }
+
+    #[test]
+    fn what_is_no_text_is_passed_over_where_nobody_reads_it() {
+        #[derive(serde::Deserialize)]
+        struct Read {
+            id: String,
+        }
+        let read = |body: &[u8]| Answer { status: 200, body }.json::<Read>().map(|read| read.id);
+        assert_eq!(read(b"{\"id\":\"\xc3\xa9\",\"x\":\"\"}"), Some("é".to_owned()));
+        assert_eq!(read(b"{\"id\":\"a\",\"x\":\"\xe9\"}"), Some("a".to_owned()));
+        assert_eq!(read(b"{\"id\":\"\xe9\",\"x\":\"\"}"), None);
     }
 
     #[test]
