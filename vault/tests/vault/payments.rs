@@ -590,6 +590,33 @@ on_stage!(1 what_is_not_written_down_is_not_sent_and_does_not_count(stage) {
     assert!(course.is_lost() && course.into_ongoing().is_none());
 });
 
+on_stage!(1 what_a_provider_wants_to_be_told_again_stays_with_the_payment(stage) {
+    let (vault, shop) = two(stage);
+    let id = authorized(&vault, &shop, "memo");
+    let mut ongoing = change(&vault, &shop, &id, ChangeKind::Capture, 400).unwrap();
+    ongoing.payment.memo = Some("links".into());
+    settled(&vault, ongoing, APPROVED, "cap_1");
+    // One that brings nothing of the kind takes nothing away.
+    let ongoing = change(&vault, &shop, &id, ChangeKind::Capture, 100).unwrap();
+    settled(&vault, ongoing, APPROVED, "cap_2");
+    let memo = vault.payment(&shop, &id).unwrap().unwrap().memo;
+    assert_eq!(memo.as_deref(), Some("links"));
+});
+
+on_stage!(2 names_go_on_although_the_clock_was_put_back(stage) {
+    const LATER: u64 = NOW_MS + 60_000;
+    let (vault, shop) = two(stage);
+    let next = || vault.name_payment(&shop, NOW_MS).unwrap().id().millis();
+    if stage.act == 1 {
+        let name = vault.name_payment(&shop, LATER).unwrap();
+        let payment = draft(Capture::Now, "ahead");
+        drop(wait(vault.begin_payment(&shop, payment, None, name)).unwrap());
+        assert_eq!(next(), LATER);
+        return vault.close();
+    }
+    assert_eq!(next(), LATER, "by what is still in doubt");
+});
+
 on_stage!(3 what_stays_in_doubt_does_not_hold_back_where_the_next_process_looks(stage) {
     const LATER: u64 = NOW_MS + 2 * 3_600_000;
     let (vault, shop) = two(stage);
