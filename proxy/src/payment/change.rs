@@ -193,3 +193,39 @@ async fn adopt(case: &Case<'_>, earlier: &FollowUp, account: &Account) -> Result
     };
     Ok(case.shared.vault.adopt_payment(case.merchant, draft, now).await?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::follow_up;
+    use model::{Amount, Capture, ChangeKind, Currency, FollowUp, Payment, TransactionId};
+
+    fn euros(minor: u64) -> Amount {
+        Amount::new(minor, Currency::parse("EUR").unwrap()).unwrap()
+    }
+
+    #[test]
+    fn only_what_was_made_here_is_known_and_voided_as_a_whole() {
+        for (kind, adopted, expected) in [
+            (ChangeKind::Capture, false, 400),
+            (ChangeKind::Refund, false, 400),
+            (ChangeKind::Void, false, 1_000),
+            (ChangeKind::Void, true, 400),
+        ] {
+            let payment = Payment {
+                id: TransactionId::new(7, 7),
+                capture: Capture::Later,
+                amount: euros(1_000),
+                merchant_reference: None,
+                adopted,
+                last_four: None,
+                memo: None,
+                attempts: Vec::new(),
+                changes: Vec::new(),
+            };
+            let earlier = FollowUp { amount: euros(400), reference: "psp".into(), known: None };
+            let told = follow_up(kind, &payment, earlier);
+            assert_eq!(told.amount, euros(expected), "{kind:?} {adopted}");
+            assert_eq!(told.known.map(|known| known.authorized), (!adopted).then(|| euros(1_000)));
+        }
+    }
+}
