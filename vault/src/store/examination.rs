@@ -37,6 +37,8 @@ const SNAPSHOT_LENGTH_BYTES: usize = 8;
 pub(super) struct Examined {
     /// Up to where sled's log is known to have been durable.
     pub(super) promised: Position,
+    /// Where sled must say that its log ends, or later.
+    wanted: Position,
     /// Whether something before its end cannot be read.
     pub(super) gap: bool,
     /// The rows of our log that may not be in sled, and its last frame.
@@ -76,7 +78,9 @@ pub(super) fn before(directory: &Path, segment_bytes: usize) -> Result<Examined,
     let accepted = accept(judge_wal(directory, mark, &recovered), accepted)?;
     let (promised, gap) = (mark.durable, survey.damage.is_some());
     let last = recovered.highest.max(mark.logged);
-    Ok(Examined { promised, gap, recovered: recovered.rows, last, accepted })
+    // A cap that nothing follows is a part of the log to us, and to the mark, and not to sled.
+    let wanted = if survey.end < promised { promised } else { promised.min(survey.last_message) };
+    Ok(Examined { promised, wanted, gap, recovered: recovered.rows, last, accepted })
 }
 
 /// Whether the file is there by which losses are accepted, and whose it is.
@@ -165,7 +169,7 @@ impl Examined {
     pub(super) fn after(self, directory: &Path) -> Result<Self, OpenError> {
         let recovered = snapshots(directory)?.iter().filter_map(|path| position(path)).max();
         let judged = match recovered {
-            Some(found) if found < self.promised => {
+            Some(found) if found < self.wanted => {
                 let (directory, promised) = (directory.to_owned(), self.promised);
                 Err(OpenError::Lost { directory, found, promised })
             }
@@ -260,4 +264,62 @@ fn position(path: &Path) -> Option<Position> {
 
 pub(super) fn failed(what: &'static str, path: &Path) -> impl Fn(io::Error) -> OpenError {
     move |source| OpenError::Io { what, path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::mark::MarkFile;
+    use crate::store::scratch::Scratch;
+    use crate::store::survey::{SEGMENT_HEAD_BYTES, SegmentHead, survey};
+    use crate::store::{Collection, SledStore, Store, Tuning, wait};
+    use std::os::unix::fs::FileExt;
+
+    const CACHE: u64 = 8 << 20;
+    const CAP: u8 = 2;
+
+    /// What fills the rest of a segment, of which this number is one byte.
+    fn cap(segment: u8, room: usize) -> Vec<u8> {
+        // What comes before: a checksum, the kind, a length of four bytes, the segment and a page.
+        let body = vec![0; room.saturating_sub(11)];
+        let [one, two, three, ..] = body.len().to_le_bytes();
+        let head = [CAP, 250, one, two, three, segment, 0];
+        let checksum = !crc32fast::hash(&[&body[..], &head].concat());
+        [&checksum.to_le_bytes()[..], &head, &body].concat()
+    }
+
+    #[test]
+    fn a_log_whose_last_segment_is_full_has_lost_nothing() {
+        let scratch = Scratch::new();
+        let store = SledStore::create(scratch.path(), CACHE).unwrap();
+        let put = store.put_if_absent(Collection::Tokens, b"key".to_vec(), b"value".to_vec());
+        assert_eq!(wait(put), Ok(true));
+        drop(store);
+        let file = File::options().read(true).write(true).open(scratch.path().join("db")).unwrap();
+        let length = Tuning::from(CACHE).segment_bytes;
+        let before = survey(&file, length, 0).unwrap();
+        let bytes = u64::try_from(length).unwrap();
+        let begin = before.end - before.end % bytes;
+        let is_it = |at: &u64| {
+            let mut head = [0; SEGMENT_HEAD_BYTES];
+            file.read_exact_at(&mut head, *at).unwrap();
+            SegmentHead::read(&head).is_some_and(|head| head.begin == begin)
+        };
+        let at = (0..).map(|nth| nth * bytes).find(is_it).unwrap();
+        // Whoever had no room for a message filled the segment, and was killed before the next.
+        let filled = cap(
+            (begin / bytes).try_into().unwrap(),
+            length - usize::try_from(before.end - begin).unwrap(),
+        );
+        file.write_all_at(&filled, at + before.end - begin).unwrap();
+        let mut mark = MarkFile::open(scratch.path()).unwrap();
+        let durable = begin + bytes;
+        mark.write(Mark { durable, closed: false, ..mark.last() }).unwrap();
+        let after = survey(&file, length, 0).unwrap();
+        assert_eq!((after.end, after.last_message), (durable, before.end));
+        for _ in 0..2 {
+            let store = SledStore::open(scratch.path(), CACHE).unwrap();
+            assert!(store.get(Collection::Tokens, b"key").unwrap().is_some());
+        }
+    }
 }

@@ -33,8 +33,10 @@ const KIND_MAX: u8 = 11;
 /// What was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Survey {
-    /// Where the log ends, as sled will see it.
+    /// Where the log ends.
     pub(super) end: Position,
+    /// Where sled will say that it ends: before a cap, if a cap is the last that there is.
+    pub(super) last_message: Position,
     /// Where in the file something before the end cannot be read, if anywhere.
     pub(super) damage: Option<u64>,
 }
@@ -57,6 +59,16 @@ enum Message {
     Unreadable,
 }
 
+/// What there is in a segment.
+struct Walk {
+    /// Where what can be read ends, with the cap.
+    end: Position,
+    /// The same without it.
+    last_message: Position,
+    /// Whether it ends where the segment does.
+    whole: bool,
+}
+
 /// The log, as long as it is being read.
 struct Log<'a> {
     file: &'a File,
@@ -73,7 +85,7 @@ pub(super) fn survey(file: &File, segment_bytes: usize, from: Position) -> io::R
     let tail = log.floor(durable);
     let segments: Vec<_> = log.segments.range(..tail).map(|(begin, at)| (*begin, *at)).collect();
     for (begin, at) in segments {
-        let (end, whole) = log.walk(begin, at)?;
+        let Walk { end, whole, .. } = log.walk(begin, at)?;
         if !whole {
             log.damaged(at.saturating_add(end.saturating_sub(begin)));
         }
@@ -124,10 +136,10 @@ impl Log<'_> {
     /// Reads the segments from `tail` on, which must follow one another, until nothing is left.
     fn read_tail(&mut self, tail: Position) -> io::Result<()> {
         let mut next = tail;
-        self.survey.end = tail;
+        (self.survey.end, self.survey.last_message) = (tail, tail);
         while let Some(at) = self.segments.get(&next).copied() {
-            let (end, whole) = self.walk(next, at)?;
-            self.survey.end = end;
+            let Walk { end, last_message, whole } = self.walk(next, at)?;
+            (self.survey.end, self.survey.last_message) = (end, last_message);
             if !whole {
                 break;
             }
@@ -136,8 +148,8 @@ impl Log<'_> {
         Ok(())
     }
 
-    /// Reads the messages of a segment: where they end, and whether that is the segment's end.
-    fn walk(&self, begin: Position, at: u64) -> io::Result<(Position, bool)> {
+    /// Reads the messages of a segment.
+    fn walk(&self, begin: Position, at: u64) -> io::Result<Walk> {
         let segment = self.read_segment(at)?;
         let number = begin.checked_div(self.length()).unwrap_or(0);
         let mut offset = SEGMENT_HEAD_BYTES;
@@ -148,11 +160,18 @@ impl Log<'_> {
             let rest = segment.get(offset..).unwrap_or_default();
             match Message::read(rest, number) {
                 Message::Read { bytes } => offset = offset.saturating_add(bytes),
-                Message::Cap => return Ok((position(self.segment_bytes), true)),
-                Message::Unreadable => return Ok((position(offset), false)),
+                Message::Cap => {
+                    let (end, last_message) = (position(self.segment_bytes), position(offset));
+                    return Ok(Walk { end, last_message, whole: true });
+                }
+                Message::Unreadable => {
+                    let end = position(offset);
+                    return Ok(Walk { end, last_message: end, whole: false });
+                }
             }
         }
-        Ok((position(self.segment_bytes), true))
+        let end = position(self.segment_bytes);
+        Ok(Walk { end, last_message: end, whole: true })
     }
 
     fn read_segment(&self, at: u64) -> io::Result<Vec<u8>> {
