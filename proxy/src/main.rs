@@ -1,13 +1,13 @@
 //! The program `orchestra`.
 
-use mimalloc::MiMalloc;
 use std::process::ExitCode;
+use tikv_jemallocator::Jemalloc;
 use zeroizing_alloc::ZeroAlloc;
 
 /// Many small allocations of many threads is what a proxy does. What is freed is wiped first: the
 /// buffers of the libraries between the network and us hold cards, and nobody else would.
 #[global_allocator]
-static ALLOCATOR: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);
+static ALLOCATOR: ZeroAlloc<Jemalloc> = ZeroAlloc(Jemalloc);
 
 fn main() -> ExitCode {
     proxy::command::main()
