@@ -67,11 +67,12 @@ pub(crate) enum Phase {
 /// Counts something that goes on for as long as it lives.
 pub(crate) struct Ongoing(IntGauge);
 
-/// Bounds of the latency buckets in seconds: from 50 us to a minute.
+/// Bounds of the latency buckets in seconds: from 50 us to two minutes. Above 10 s they are close, since
+/// there the deadlines of exchanges are.
 #[expect(clippy::disallowed_types, reason = "the metrics library counts seconds in f64")]
-const BUCKETS: [f64; 18] = [
+const BUCKETS: [f64; 23] = [
     0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
-    1.0, 2.5, 5.0, 10.0, 60.0,
+    1.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 120.0,
 ];
 
 // === impl Metrics ===
@@ -647,8 +648,21 @@ impl Drop for Ongoing {
 
 #[cfg(test)]
 mod tests {
-    use super::status_word;
+    use super::{Metrics, status_word};
     use filters::reject::Reject;
+    use prometheus::TextEncoder;
+
+    #[test]
+    fn the_time_at_a_provider_has_bounds_where_its_deadlines_are() {
+        let metrics = Metrics::new().unwrap();
+        metrics.exchange_seconds.with_label_values(&["stripe"]);
+        let text = TextEncoder::new().encode_to_string(&metrics.registry.gather()).unwrap();
+        // The default of exchange_timeout_ms and what it can be at most are among them.
+        for bound in ["10", "15", "20", "30", "45", "60", "120"] {
+            let line = format!("exchange_seconds_bucket{{provider=\"stripe\",le=\"{bound}\"}}");
+            assert!(text.contains(&line), "{line}");
+        }
+    }
 
     #[test]
     fn no_status_of_a_refusal_is_another_one() {
