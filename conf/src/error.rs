@@ -158,7 +158,7 @@ fn second_document(text: &str) -> Option<usize> {
 /// The line on which the value at `path` begins, or the innermost part of the path that is there.
 ///
 /// The parser tells a place only in an error: so it is made to fail at the place in question.
-fn line_of(text: &str, path: &str) -> Option<usize> {
+pub(crate) fn line_of(text: &str, path: &str) -> Option<usize> {
     let steps: Vec<&str> = path.split(['.', '[']).map(|step| step.trim_end_matches(']')).collect();
     let parser = serde_yaml_ng::Deserializer::from_str(text);
     let failure = Stop { steps: &steps }.deserialize(parser).err()?;

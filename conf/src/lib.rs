@@ -6,6 +6,7 @@
 //! and which providers there are.
 
 mod bounds;
+mod change;
 mod error;
 mod file;
 mod show;
@@ -233,6 +234,12 @@ impl Config {
     pub fn upstream(&self, name: &str) -> Upstream {
         self.providers.get(name).cloned().unwrap_or_default()
     }
+}
+
+/// Where the field `field` stands: the file, and the line of as much of its path as is there.
+pub fn place(path: &Path, field: &str) -> String {
+    let line = read(path).ok().and_then(|text| error::line_of(&text, field));
+    line.map_or(path.display().to_string(), |line| format!("{}:{line}", path.display()))
 }
 
 /// The text of the file, if it is a text and not too long.

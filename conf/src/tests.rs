@@ -103,6 +103,51 @@ fn a_configuration_prints_as_a_file_that_means_the_same() {
 }
 
 #[test]
+fn what_has_changed_is_named_and_not_shown() {
+    let (least, most) = (parse(LEAST).unwrap(), parse(MOST).unwrap());
+    assert_eq!(least.changed(&least), Vec::<String>::new());
+    // Every field that can be written stands in the longer one, with another value.
+    let last = |path: &String| path.rsplit('.').next().unwrap_or_default().to_owned();
+    let named: BTreeSet<_> = least.changed(&most).iter().map(last).collect();
+    let sections = ["keys", "limits", "listen", "payments", "providers", "quota", "reveals", "tls"];
+    let sections: Vec<_> = sections.into_iter().chain(["chain", "key", "log", "vault"]).collect();
+    // These are the same in both, or may be.
+    let same = ["plain", "threads"];
+    let fields = WORDS.iter().filter(|word| !sections.contains(word) && !same.contains(word));
+    for field in fields {
+        assert!(named.contains(*field), "{field} is not among {named:?}");
+    }
+    for (more, expected) in [
+        ("providers: {stripe: {}}", &[][..]),
+        ("grace_s: 35", &[][..]),
+        ("grace_s: 36", &["grace_s"][..]),
+        ("limits: {quota: {window_s: 59}}", &["limits.quota.window_s"][..]),
+        ("providers: {stripe: {ca: canary}}", &["providers.stripe.ca"][..]),
+        ("log: {access: canary}", &["log.access"][..]),
+    ] {
+        let other = parse(&format!("{LEAST}{more}")).unwrap();
+        assert_eq!(least.changed(&other), expected, "{more}");
+        assert_eq!(other.changed(&least), expected, "{more}");
+    }
+}
+
+#[test]
+fn a_field_is_found_in_its_file() {
+    let path = std::env::temp_dir().join(format!("orchestra-conf-place-{}", std::process::id()));
+    std::fs::write(&path, MOST).unwrap();
+    let file = path.display();
+    for (field, line) in [
+        ("providers.stripe.ca", 42),
+        ("listen.tls.certificates[1].chain", 7),
+        ("providers.stripe.nothing", 41),
+    ] {
+        assert_eq!(crate::place(&path, field), format!("{file}:{line}"), "{field}");
+    }
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(crate::place(&path, "threads"), path.display().to_string());
+}
+
+#[test]
 fn the_sample_is_the_defaults() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("orchestra.yaml");
     let sample = Config::load(&path, &["stripe"]).unwrap();
