@@ -17,7 +17,7 @@ mod transactions;
 mod vault;
 
 use crate::admin::{self, Answer, Request};
-use crate::causes::causes;
+use crate::configuration::{Field, load, told};
 use crate::serve as server;
 use ::vault::audit::Who;
 use ::vault::{OpenError, Settings, Vault, store};
@@ -26,7 +26,7 @@ use clap::{Args, Parser, Subcommand};
 use conf::Config;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
@@ -109,16 +109,10 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            terminal::complain(&format!("orchestra: {}", causes(&error)));
+            terminal::complain(&format!("orchestra: {}", told(&conf, &error)));
             ExitCode::FAILURE
         }
     }
-}
-
-/// The configuration, if it names only providers that there are.
-fn load(conf: &Path) -> Result<Config> {
-    let names: Vec<_> = providers::PROVIDERS.iter().map(|one| one.name()).collect();
-    Ok(Config::load(conf, &names)?)
 }
 
 /// What it takes to open the vault, the PIN among it.
@@ -129,7 +123,7 @@ fn settings(config: &Config) -> Result<Settings> {
         cache_bytes: vault.cache_bytes,
         module: vault.module.clone(),
         token_label: vault.token_label.clone(),
-        pin: vault.pin.read().context("vault.pin")?,
+        pin: vault.pin.read().context(Field::named("vault.pin"))?,
         audit: ::vault::audit::Settings {
             program: env!("CARGO_PKG_VERSION").into(),
             configuration: ::vault::audit::digest(config.to_string().as_bytes()),
@@ -192,6 +186,7 @@ async fn ask_running(config: &Config, request: &Request) -> Result<Option<Answer
     Ok(answered.transpose()?)
 }
 
+/// Opens the vault for a command that nobody answered at the admin socket.
 fn open(config: &Config) -> Result<Vault> {
     Vault::open(&settings(config)?).map_err(|error| {
         let admin = config.listen.admin.display();

@@ -17,6 +17,7 @@ mod causes;
 mod certificates;
 mod clock;
 pub mod command;
+mod configuration;
 mod context;
 mod drain;
 mod exchange;

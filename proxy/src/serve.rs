@@ -4,6 +4,7 @@ use crate::access_log::AccessLog;
 use crate::admin::{self, Counter};
 use crate::breaker::Breakers;
 use crate::certificates::{Acceptor, Certificates};
+use crate::configuration::Field;
 use crate::drain::Watch;
 use crate::gateway::Gateway;
 use crate::guard::Guard;
@@ -50,7 +51,8 @@ pub fn run(config: Config, vault: Arc<Vault>) -> Result<()> {
     let server_conf = server_conf(&config);
     let shared = shared(&config, &server_conf, vault.clone())?;
     let tls = config.listen.tls.as_ref();
-    let certificates = tls.map(|tls| Certificates::load(&tls.certificates)).transpose()?;
+    let certificates = tls.map(|tls| Certificates::load(&tls.certificates)).transpose();
+    let certificates = certificates.context(Field::named("listen.tls.certificates"))?;
     let mut server = Server::new_with_opt_and_conf(None, server_conf);
     server.bootstrap();
     server.add_service(merchants(&config, &server, &shared, certificates.as_ref())?);
@@ -78,7 +80,9 @@ fn try_addresses(listen: &conf::Listen) -> Result<()> {
     let metrics = Some(("listen.metrics", listen.metrics));
     let all = [tls, plain, metrics].into_iter().flatten();
     let tried = all.map(|(field, address)| {
-        TcpListener::bind(address).with_context(|| format!("{field}: cannot listen on {address}"))
+        TcpListener::bind(address)
+            .with_context(|| format!("cannot listen on {address}"))
+            .context(Field::named(field))
     });
     // All of them at once, since two may stand in each other's way.
     tried.collect::<Result<Vec<_>>>().map(drop)

@@ -1,5 +1,6 @@
 //! Where each provider is, and how connections to it are made and kept.
 
+use crate::configuration::Field;
 use crate::exchange::{self, Answer, Exchange};
 use crate::idle::IdleConnections;
 use crate::socket::BufferedSockets;
@@ -83,12 +84,11 @@ impl Upstreams {
 }
 
 /// The certificates in `path`, which are the provider's roots.
-pub(crate) fn authorities(name: &str, path: &Path) -> Result<Vec<X509>> {
+pub(crate) fn authorities(path: &Path) -> Result<Vec<X509>> {
     let shown = path.display();
-    let pem =
-        std::fs::read(path).with_context(|| format!("providers.{name}.ca: cannot read {shown}"))?;
+    let pem = std::fs::read(path).with_context(|| format!("cannot read {shown}"))?;
     let found = X509::stack_from_pem(&pem).unwrap_or_default();
-    ensure!(!found.is_empty(), "providers.{name}.ca: {shown} holds no PEM certificate");
+    ensure!(!found.is_empty(), "{shown} holds no PEM certificate");
     Ok(found)
 }
 
@@ -97,7 +97,9 @@ pub(crate) fn authorities(name: &str, path: &Path) -> Result<Vec<X509>> {
 impl Way {
     fn new(name: &str, settings: Settings, idle_max: usize) -> Result<Self> {
         let authorities = match &settings.ca {
-            Some(path) => authorities(name, path)?,
+            Some(path) => {
+                authorities(path).with_context(|| Field(format!("providers.{name}.ca")))?
+            }
             None => Vec::new(),
         };
         let idle = IdleConnections::new(idle_max, settings.idle_timeout);

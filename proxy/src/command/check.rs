@@ -35,7 +35,8 @@ impl Check {
         terminal::say(&config.to_string())?;
         let problems = problems(&config);
         for problem in &problems {
-            terminal::complain(&format!("orchestra: {problem}"));
+            let field = problem.split(": ").next().unwrap_or_default();
+            terminal::complain(&format!("orchestra: {}: {problem}", conf::place(conf, field)));
         }
         match problems.len() {
             0 => Ok(()),
@@ -67,7 +68,7 @@ fn problems(config: &Config) -> Vec<String> {
         let field = format!("providers.{name}.ca");
         let Some(ca) = &upstream.ca else { continue };
         let problem = unreadable(&field, ca)
-            .or_else(|| authorities(name, ca).err().map(|error| causes(&error)));
+            .or_else(|| authorities(ca).err().map(|error| format!("{field}: {}", causes(&error))));
         problems.extend(problem);
     }
     problems.extend(config.log.access.as_deref().and_then(unwritable));
