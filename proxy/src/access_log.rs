@@ -5,6 +5,7 @@
 
 use crate::admission;
 use crate::clock::timestamp;
+use crate::configuration::Field;
 use crate::context::{Cx, RequestId};
 use crate::metrics::Metrics;
 use crate::result::Summary;
@@ -13,10 +14,11 @@ use model::{AccountName, KeyId, MerchantId, Principal};
 use pingora::protocols::tls::SslDigest;
 use pingora_proxy::Session;
 use serde::Serialize;
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Write};
 use std::net::IpAddr;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -70,11 +72,24 @@ const WRITE_BYTES: usize = 64 << 10;
 /// Where the lines go.
 struct Out {
     to: Box<dyn Write + Send>,
+    /// The file that this is, unless it is the standard output.
+    file: Option<OpenFile>,
     /// Whether the last lines could not be written, which is told once.
     fails: bool,
     /// Whether what was written last is a part of a line, which must have an end before the next.
     torn: bool,
 }
+
+/// A file that is open, and where it was when it was opened.
+struct OpenFile {
+    path: PathBuf,
+    number: FileNumber,
+    /// Whether another file is to be written and cannot be opened, which is told once.
+    astray: bool,
+}
+
+/// The device, and the number of the file there.
+type FileNumber = (u64, u64);
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -119,20 +134,17 @@ struct PaymentPart<'a> {
 impl AccessLog {
     /// Starts to write to the end of the file at `path`, or to standard output.
     pub(crate) fn start(path: Option<&Path>, metrics: Arc<Metrics>) -> Result<Self> {
-        let out: Box<dyn Write + Send> = match path {
-            Some(path) => {
-                let file = OpenOptions::new().create(true).append(true).open(path);
-                Box::new(
-                    file.with_context(|| format!("log.access: cannot open {}", path.display()))?,
-                )
-            }
-            None => Box::new(std::io::stdout()),
+        let out = match path {
+            Some(path) => Out::file(path)
+                .with_context(|| format!("cannot open {}", path.display()))
+                .context(Field::named("log.access"))?,
+            None => Out::new(Box::new(io::stdout())),
         };
         let waiting = Arc::new(Waiting::default());
         let thread = std::thread::Builder::new().name("access-log".to_owned());
         let writer = thread.spawn({
             let (waiting, metrics) = (waiting.clone(), metrics.clone());
-            move || waiting.write_all(Out::new(out), &metrics)
+            move || waiting.write_all(out, &metrics)
         })?;
         Ok(Self { metrics, waiting, writer: Some(writer) })
     }
@@ -192,6 +204,7 @@ impl Waiting {
         loop {
             // Looked at first, so that what came before the end is still written.
             let ended = self.ended.load(Ordering::Acquire);
+            out.follow();
             std::mem::swap(
                 &mut batch,
                 &mut *self.requests.lock().unwrap_or_else(PoisonError::into_inner),
@@ -233,7 +246,37 @@ fn write_batch(out: &mut Out, batch: &mut Vec<Served>, metrics: &Metrics) {
 
 impl Out {
     fn new(to: Box<dyn Write + Send>) -> Self {
-        Self { to, fails: false, torn: false }
+        Self { to, file: None, fails: false, torn: false }
+    }
+
+    /// Writes to the end of the file at `path`, which is made if there is none.
+    fn file(path: &Path) -> io::Result<Self> {
+        let (file, number) = open(path)?;
+        let open = OpenFile { path: path.to_owned(), number, astray: false };
+        Ok(Self { file: Some(open), ..Self::new(Box::new(file)) })
+    }
+
+    /// Goes on in the file that is at the path now, if the one that is open was renamed or removed.
+    fn follow(&mut self) {
+        let Some(file) = &mut self.file else { return };
+        match file.next() {
+            Ok(None) => file.astray = false,
+            Ok(Some((next, number))) => {
+                (file.number, file.astray) = (number, false);
+                (self.to, self.torn) = (Box::new(next), false);
+                log::info!("the access log goes on in a new file");
+            }
+            Err(error) if !file.astray => {
+                log::error!(
+                    "the access log is written on in a file that is elsewhere now, because {} cannot \
+                     be opened: {}",
+                    file.path.display(),
+                    error.kind()
+                );
+                file.astray = true;
+            }
+            Err(_) => {}
+        }
     }
 
     /// Writes whole lines, and says how many of them are not there.
@@ -270,6 +313,32 @@ impl Out {
         }
         self.fails = !works;
     }
+}
+
+// === impl OpenFile ===
+
+impl OpenFile {
+    /// The file that is at the path now, if it is another one.
+    fn next(&self) -> io::Result<Option<(File, FileNumber)>> {
+        match fs::metadata(&self.path) {
+            Ok(there) if number(&there) == self.number => return Ok(None),
+            // To open a pipe would wait for somebody who reads it.
+            Ok(there) if !there.is_file() => return Err(ErrorKind::InvalidInput.into()),
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
+        open(&self.path).map(Some)
+    }
+}
+
+fn open(path: &Path) -> io::Result<(File, FileNumber)> {
+    let file = OpenOptions::new().create(true).append(true).open(path)?;
+    let number = number(&file.metadata()?);
+    Ok((file, number))
+}
+
+fn number(file: &Metadata) -> FileNumber {
+    (file.dev(), file.ino())
 }
 
 // === impl Served ===
@@ -335,6 +404,8 @@ impl<'a> PaymentPart<'a> {
 #[cfg(test)]
 mod tests {
     use super::Out;
+    use crate::scratch::Scratch;
+    use std::fs;
     use std::io::{Error, ErrorKind, Result, Write};
     use std::sync::{Arc, Mutex};
 
@@ -354,6 +425,38 @@ mod tests {
         fn flush(&mut self) -> Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_file_that_is_renamed_or_removed_is_not_written_on() {
+        let scratch = Scratch::new("access-log");
+        let at = |name: &str| scratch.path().join(name);
+        let text = |name: &str| fs::read_to_string(at(name)).unwrap();
+        let mut out = Out::file(&at("log")).unwrap();
+        let mut write = |lines: &str| {
+            out.follow();
+            assert_eq!(out.write(lines.as_bytes()), 0);
+        };
+        write("one\n");
+        write("two\n");
+        fs::rename(at("log"), at("log.1")).unwrap();
+        write("three\n");
+        assert_eq!((&*text("log.1"), &*text("log")), ("one\ntwo\n", "three\n"));
+        fs::remove_file(at("log")).unwrap();
+        write("four\n");
+        assert_eq!(text("log"), "four\n");
+        // Somebody else makes the new file, as logrotate does.
+        fs::rename(at("log"), at("log.2")).unwrap();
+        fs::write(at("log"), "").unwrap();
+        write("five\n");
+        // What cannot be opened is no reason to lose lines.
+        fs::rename(at("log"), at("log.3")).unwrap();
+        fs::create_dir(at("log")).unwrap();
+        write("six\n");
+        assert_eq!(text("log.3"), "five\nsix\n");
+        fs::remove_dir(at("log")).unwrap();
+        write("seven\n");
+        assert_eq!(text("log"), "seven\n");
     }
 
     #[test]
