@@ -2,13 +2,15 @@
 
 use crate::shared::Shared;
 use async_trait::async_trait;
+use conf::Listen;
 use http::{Response, StatusCode};
 use pingora::apps::http_app::ServeHttp;
+use pingora::connectors::TransportConnector;
 use pingora::protocols::http::ServerSession;
+use pingora::upstreams::peer::HttpPeer;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::net::TcpStream;
 
 /// Answers `/metrics`, `/healthz` and `/readyz`.
 pub(crate) struct Operators(pub(crate) Arc<Shared>);
@@ -16,8 +18,25 @@ pub(crate) struct Operators(pub(crate) Arc<Shared>);
 /// The text format of Prometheus.
 const PROMETHEUS: &str = "text/plain; version=0.0.4";
 const PLAIN: &str = "text/plain; charset=utf-8";
-/// How long a listener of our own has to take a connection.
-const TRY_TIMEOUT: Duration = Duration::from_millis(200);
+/// How long a listener of our own has to take a connection, TLS included.
+const TRY_TIMEOUT: Duration = Duration::from_secs(1);
+/// The name that our own listener is asked for. Any will do.
+const OURSELVES: &str = "localhost";
+
+/// The merchants' listeners, to be tried.
+pub(crate) fn doors(listen: &Listen) -> Vec<HttpPeer> {
+    let tls = listen.tls.iter().map(|tls| HttpPeer::new(tls.address, true, OURSELVES.to_owned()));
+    let plain = listen.plain.map(|address| HttpPeer::new(address, false, String::new()));
+    tls.chain(plain).map(tried).collect()
+}
+
+/// Its certificate is for merchants, who know us by another name: nothing is sent to it.
+fn tried(mut listener: HttpPeer) -> HttpPeer {
+    let options = &mut listener.options;
+    (options.verify_cert, options.verify_hostname) = (false, false);
+    options.total_connection_timeout = Some(TRY_TIMEOUT);
+    listener
+}
 
 // === impl Operators ===
 
@@ -61,15 +80,16 @@ impl Operators {
 
 impl Operators {
     /// Whether the merchants' listeners take connections. They open by themselves while this one
-    /// answers already, and nothing says when, so they are tried until they have been seen once.
+    /// answers already, and nothing says when, so they are tried until they have been seen once. With
+    /// TLS to its end: a handshake that is broken off is an error in the log.
     async fn listens(&self) -> bool {
         let Shared { listening, merchants, .. } = &*self.0;
         if listening.load(Ordering::Relaxed) {
             return true;
         }
-        for address in merchants {
-            let connection = tokio::time::timeout(TRY_TIMEOUT, TcpStream::connect(address)).await;
-            if !matches!(connection, Ok(Ok(_))) {
+        let connector = TransportConnector::new(None);
+        for listener in merchants {
+            if connector.new_stream(listener).await.is_err() {
                 return false;
             }
         }

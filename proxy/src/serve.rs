@@ -8,7 +8,7 @@ use crate::configuration::Field;
 use crate::drain::Watch;
 use crate::gateway::Gateway;
 use crate::guard::Guard;
-use crate::health::Operators;
+use crate::health::{self, Operators};
 use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::resolver::Resolver;
@@ -147,13 +147,7 @@ fn shared(config: &Config, server: &ServerConf, vault: Arc<Vault>) -> Result<Arc
         flood: Flood::new(limits.flood_per_address_per_s),
         head_limits: filters::head::Limits::new(limits.body_bytes_max),
         listening: AtomicBool::new(false),
-        merchants: config
-            .listen
-            .tls
-            .iter()
-            .map(|tls| tls.address)
-            .chain(config.listen.plain)
-            .collect(),
+        merchants: health::doors(&config.listen),
         metrics,
         payments: config.payments.clone(),
         quota_policy: quota.policy().try_into().context("the quota has no header")?,

@@ -12,7 +12,7 @@ use filters::flood::Flood;
 use filters::quota::Quota;
 use http::HeaderValue;
 use model::{AccountName, MerchantId};
-use std::net::SocketAddr;
+use pingora::upstreams::peer::HttpPeer;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -30,8 +30,8 @@ pub(crate) struct Shared {
     pub(crate) limits: conf::Limits,
     /// Whether the merchants' listeners have been seen to take connections.
     pub(crate) listening: AtomicBool,
-    /// Where the merchants' listeners are.
-    pub(crate) merchants: Vec<SocketAddr>,
+    /// Where the merchants' listeners are, as their clients see them.
+    pub(crate) merchants: Vec<HttpPeer>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) payments: conf::Payments,
     pub(crate) quota: Quota,
