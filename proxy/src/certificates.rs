@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// The certificates that are in use, and the files they came from.
 pub(crate) struct Certificates {
     current: ArcSwap<Vec<Certificate>>,
-    files: Vec<CertificateFiles>,
+    files: ArcSwap<Vec<CertificateFiles>>,
 }
 
 struct Certificate {
@@ -36,12 +36,15 @@ impl Certificates {
     /// Reads all files; every certificate must be readable and have its own key.
     pub(crate) fn load(files: &[CertificateFiles]) -> Result<Arc<Self>> {
         let current = ArcSwap::from_pointee(read_all(files)?);
-        Ok(Arc::new(Self { current, files: files.to_vec() }))
+        Ok(Arc::new(Self { current, files: ArcSwap::from_pointee(files.to_vec()) }))
     }
 
-    /// Reads all files again. When one of them is no good, the old ones stay in use.
-    pub(crate) fn reload(&self) -> Result<()> {
-        self.current.store(Arc::new(read_all(&self.files)?));
+    /// Reads all files again, and from now on these `files` if there are others. When one of them is
+    /// no good, the old certificates stay in use.
+    pub(crate) fn reload(&self, files: Option<&[CertificateFiles]>) -> Result<()> {
+        let files = files.map_or_else(|| self.files.load_full(), |files| Arc::new(files.to_vec()));
+        self.current.store(Arc::new(read_all(&files)?));
+        self.files.store(files);
         Ok(())
     }
 }

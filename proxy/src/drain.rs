@@ -2,9 +2,12 @@
 
 use crate::causes::causes;
 use crate::certificates::Certificates;
+use crate::configuration::load;
 use crate::shared::Shared;
 use async_trait::async_trait;
+use conf::{CertificateFiles, Config};
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,13 +17,19 @@ use tokio::time::{Instant, sleep};
 /// Watches the signals of the operating system.
 ///
 /// SIGTERM and SIGINT end the program as soon as no payment runs any more, or after the grace
-/// period. SIGHUP reads the certificates again.
+/// period. SIGHUP reads the certificates again, and the configuration to say what of it waits for a
+/// start.
 pub(crate) struct Watch {
     pub(crate) certificates: Option<Arc<Certificates>>,
-    pub(crate) grace: Duration,
+    /// What the program was started with.
+    pub(crate) config: Config,
+    /// Where that was read.
+    pub(crate) file: PathBuf,
     pub(crate) shared: Arc<Shared>,
 }
 
+/// The one setting that takes effect without a start.
+const CERTIFICATES: &str = "listen.tls.certificates";
 /// How often it is looked whether payments still run.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long the last answers have to leave, once the last payment has ended.
@@ -56,9 +65,33 @@ impl Watch {
         }
     }
 
+    /// Nothing of a file that is no good is used, and what it said before stays as it is.
     fn reload(&self) {
+        match load(&self.file) {
+            Ok(config) => {
+                self.tell_of_changes(&config);
+                self.reload_certificates(config.listen.tls.map(|tls| tls.certificates).as_deref());
+            }
+            Err(error) => {
+                log::error!("the old configuration stays in use: {}", causes(&error));
+                self.reload_certificates(None);
+            }
+        }
+    }
+
+    fn tell_of_changes(&self, config: &Config) {
+        let changed = self.config.changed(config);
+        let waiting: Vec<_> = changed.into_iter().filter(|field| field != CERTIFICATES).collect();
+        if waiting.is_empty() {
+            log::info!("the configuration was read again: nothing in it waits for a start");
+        } else {
+            log::warn!("changes that take effect with the next start: {}", waiting.join(", "));
+        }
+    }
+
+    fn reload_certificates(&self, files: Option<&[CertificateFiles]>) {
         let Some(certificates) = &self.certificates else { return };
-        match certificates.reload() {
+        match certificates.reload(files) {
             Ok(()) => log::info!("the certificates were read again"),
             Err(error) => log::error!("the old certificates stay in use: {}", causes(&error)),
         }
@@ -67,7 +100,7 @@ impl Watch {
     async fn drain(&self) {
         self.shared.draining.store(true, Ordering::SeqCst);
         log::info!("ending: {} payments still run", self.shared.metrics.payments_in_flight());
-        let until = Instant::now().checked_add(self.grace);
+        let until = Instant::now().checked_add(self.config.grace);
         // Not at once: a request may have seen the moment before that payments are taken, and be about
         // to be counted.
         sleep(LOOK_EVERY).await;
@@ -75,6 +108,13 @@ impl Watch {
             && until.is_some_and(|until| Instant::now() < until)
         {
             sleep(LOOK_EVERY).await;
+        }
+        let left = self.shared.metrics.payments_in_flight();
+        if left > 0 {
+            log::warn!(
+                "grace_s is over, and {left} payments still run: what became of them is asked after the \
+                 next start"
+            );
         }
         sleep(LAST_ANSWERS).await;
     }

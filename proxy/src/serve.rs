@@ -32,6 +32,7 @@ use pingora::tls::ssl::SslVersion;
 use pingora_proxy::{HttpProxy, http_proxy};
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroU32;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use vault::{Vault, VaultError};
@@ -42,11 +43,11 @@ const READ_BYTES: usize = 4 << 10;
 /// Without TLS nothing is read ahead: a card would stay in the buffer for as long as the connection.
 const UNBUFFERED: usize = 0;
 
-/// Serves merchants and operators until a signal says to end.
+/// Serves merchants and operators until a signal says to end. `file` is where `config` was read.
 ///
 /// # Errors
 /// When the configuration names what is not there, or an address cannot be listened on.
-pub fn run(config: Config, vault: Arc<Vault>) -> Result<()> {
+pub fn run(config: Config, vault: Arc<Vault>, file: &Path) -> Result<()> {
     try_addresses(&config.listen)?;
     let server_conf = server_conf(&config);
     let shared = shared(&config, &server_conf, vault.clone())?;
@@ -62,8 +63,7 @@ pub fn run(config: Config, vault: Arc<Vault>) -> Result<()> {
     let sweeping = crate::sweep::spawn(vault.clone())?;
     let counter = counter(&config, vault.clone(), &Known::of(&shared))?;
     let admin = admin::spawn(counter, &config.listen.admin)?;
-    let grace = config.grace;
-    let watch = Watch { certificates, grace, shared };
+    let watch = Watch { certificates, config, file: file.to_owned(), shared };
     server.run(RunArgs { shutdown_signal: Box::new(watch) });
     drop((admin, sweeping, tender));
     // Some task of Pingora's may let go of the vault last, while this process ends and takes the module's

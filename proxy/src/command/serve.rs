@@ -16,7 +16,7 @@ Examples:
 
 Without the hardware security module, or with a wrong PIN, it refuses to start and says what to do.
 SIGTERM and SIGINT end it after the payments that are under way; SIGHUP makes it read its
-certificates again.";
+certificates again, and say what else has changed in the configuration.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -32,7 +32,7 @@ impl Serve {
         take_file_handles(config.limits.connections_max);
         let vault = Arc::new(open(&config)?);
         warn_of(hardening);
-        crate::serve::run(config, vault)
+        crate::serve::run(config, vault, conf)
     }
 }
 
