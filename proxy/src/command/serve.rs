@@ -1,13 +1,13 @@
 //! `orchestra serve`
 
-use super::{load, open};
+use super::{load, settings};
 use crate::program_log;
 use anyhow::Result;
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::Path;
 use std::sync::Arc;
-use vault::Hardening;
+use vault::{Hardening, Vault};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,7 +30,7 @@ impl Serve {
         take_small_pages();
         let config = load(conf)?;
         take_file_handles(config.limits.connections_max);
-        let vault = Arc::new(open(&config)?);
+        let vault = Arc::new(Vault::open(&settings(&config)?)?);
         warn_of(hardening);
         crate::serve::run(config, vault, conf)
     }

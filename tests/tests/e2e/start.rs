@@ -9,7 +9,8 @@ async fn a_vault_that_cannot_be_opened_is_not_served() {
     let mut net = Net::start().await.unwrap();
     // The running program holds the vault.
     let second = net.run(&[SERVE]).unwrap_err().to_string();
-    assert!(!second.is_empty());
+    assert!(second.contains("another process has the store"), "{second}");
+    assert!(!second.contains("admin socket"), "it was not asked, and would answer: {second}");
     net.kill().unwrap();
 
     let pin = net.directory().join("pin");
