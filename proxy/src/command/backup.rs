@@ -81,6 +81,8 @@ struct Tee<R, W> {
     to: W,
     bytes: u64,
     progress: Progress,
+    /// Why what was read could not be written on, if so.
+    unwritten: Option<io::ErrorKind>,
 }
 
 /// Where a backup goes. What is not finished is removed.
@@ -117,11 +119,14 @@ impl Backup {
 
 /// Copies what the running program sends, and believes none of it.
 fn copy(from: UnixStream, to: impl Write) -> Result<BackupCheck> {
-    let mut tee = Tee { from, to, bytes: 0, progress: Progress::new("bytes received") };
-    let check = BackupReader::new(&mut tee)
-        .and_then(BackupReader::check)
-        .context("the running program sent no whole backup; its log says why")?;
-    tee.to.flush()?;
+    let progress = Progress::new("bytes received");
+    let mut tee = Tee { from, to, bytes: 0, progress, unwritten: None };
+    let check = BackupReader::new(&mut tee).and_then(BackupReader::check);
+    if let Some(error) = tee.unwritten {
+        bail!("where the backup was to go, it cannot be written: {error}");
+    }
+    let check = check.context("the running program sent no whole backup; its log says why")?;
+    tee.to.flush().context("the backup cannot be written")?;
     Ok(check)
 }
 
@@ -150,6 +155,7 @@ impl VerifyBackup {
             let file = File::open(&self.file).with_context(|| self.file.display().to_string())?;
             BackupReader::new(io::BufReader::new(file)).and_then(BackupReader::check)?
         } else {
+            see(&self.file)?;
             vault::check_backup(&self.file, &settings(&load(conf)?)?)?
         };
         let how = if self.without_token { "its checksums match" } else { "the vault wrote it" };
@@ -157,10 +163,16 @@ impl VerifyBackup {
     }
 }
 
+/// Sees that there is such a file, whose name errors about what is in it do not have.
+fn see(backup: &Path) -> Result<()> {
+    File::open(backup).map(drop).with_context(|| format!("cannot read {}", backup.display()))
+}
+
 // === impl Restore ===
 
 impl Restore {
     pub(super) fn run(self, config: &Config) -> Result<()> {
+        see(&self.file)?;
         let mut progress = Progress::new("rows restored and checked");
         let restored = vault::restore(&self.file, &settings(config)?, myself()?.actor, |rows| {
             progress.tell(rows);
@@ -196,7 +208,9 @@ impl Progress {
 impl<R: Read, W: Write> Read for Tee<R, W> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.from.read(buffer)?;
-        self.to.write_all(buffer.get(..read).unwrap_or_default())?;
+        let written = self.to.write_all(buffer.get(..read).unwrap_or_default());
+        self.unwritten = written.as_ref().err().map(io::Error::kind);
+        written?;
         self.bytes = self.bytes.saturating_add(u64::try_from(read).unwrap_or_default());
         self.progress.tell(self.bytes);
         Ok(read)

@@ -15,12 +15,15 @@ use zeroize::Zeroizing;
 
 /// Prints `text`, which is what the command was run for. A reader who has seen enough is no error.
 pub(super) fn say(text: &str) -> Result<()> {
-    let mut output = io::stdout().lock();
-    let said = writeln!(output, "{}", text.trim_end_matches('\n')).and_then(|()| output.flush());
-    match said {
+    match print(text) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        said => Ok(said?),
+        said => said.context("the output cannot be written"),
     }
+}
+
+fn print(text: &str) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    writeln!(output, "{}", text.trim_end_matches('\n')).and_then(|()| output.flush())
 }
 
 /// Prints a line beside the output: an error, or a hint.
@@ -123,13 +126,22 @@ impl Drop for Echo {
 
 /// Prints an answer for a script, or for a person.
 pub(super) fn show(answer: &Answer, json: bool) -> Result<()> {
-    if json {
-        return say(&as_json(answer)?);
+    let text = if json { as_json(answer)? } else { as_text(answer) };
+    match answer {
+        Answer::Key(key) => show_once(&key.id, &text, json),
+        _ => say(&text),
     }
-    if matches!(answer, Answer::Key(_)) {
+}
+
+/// Shows a new key. A reader who is gone has not seen it, and it counts all the same.
+fn show_once(id: &str, text: &str, json: bool) -> Result<()> {
+    print(text).with_context(|| {
+        format!("the key {id} was made, and could not be shown: revoke it with `orchestra keys revoke {id}`")
+    })?;
+    if !json {
         complain("Keep this key now: it is not shown again, and nothing can bring it back.");
     }
-    say(&as_text(answer))
+    Ok(())
 }
 
 /// What was asked for, without the name of its kind: whoever asked knows that.
