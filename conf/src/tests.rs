@@ -166,6 +166,28 @@ fn the_sample_is_the_defaults() {
 }
 
 #[test]
+fn the_unit_for_systemd_fits_the_defaults() {
+    let unit = include_str!("../orchestra.service");
+    let value = |name: &str| {
+        let mut lines = unit.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        lines.next().unwrap_or_else(|| panic!("{name} is not in the unit"))
+    };
+    let config = parse(LEAST).unwrap();
+    // Pingora and the last answers have a moment beside the payments.
+    let stop = Duration::from_secs(value("TimeoutStopSec").parse().unwrap());
+    assert!(stop >= config.grace + Duration::from_secs(10), "{stop:?}");
+    let files: usize = value("LimitNOFILE").parse().unwrap();
+    assert!(files > config.limits.connections_max + 1_000);
+    assert_eq!(value("ExecReload"), "/bin/kill -HUP $MAINPID");
+    for (path, parent, name) in [
+        (&config.listen.admin, "/run", "RuntimeDirectory"),
+        (&config.vault.directory, "/var/lib", "StateDirectory"),
+    ] {
+        assert!(path.starts_with(Path::new(parent).join(value(name))), "{}", path.display());
+    }
+}
+
+#[test]
 fn the_sample_speaks_of_every_field_and_the_documentation_too() {
     let sample = include_str!("../orchestra.yaml");
     let documentation = include_str!("../../docs/reference/configuration.md");
