@@ -43,6 +43,7 @@ mod e2e {
     pub(crate) mod resolving;
     pub(crate) mod rotation;
     pub(crate) mod routes;
+    pub(crate) mod settings;
     pub(crate) mod start;
     pub(crate) mod stored;
     pub(crate) mod strays;
