@@ -1,6 +1,6 @@
 //! What Authorize.Net answers, and what it means. Nearly all of it has status 200.
 
-use super::decline::DECLINES;
+use super::decline::{DECLINES, is_configuration, is_malformed};
 use super::profile::{self, Made};
 use super::{is_id, name};
 use crate::wire::{Answer, said};
@@ -369,6 +369,12 @@ impl Response {
         let code = self.code().unwrap_or_default();
         match (&*self.response_code, code) {
             ("1", _) => (Outcome::Approved, done(kind)),
+            ("2" | "3", code) if is_configuration(code) => {
+                (Outcome::Rejected(Rejected::Configuration), None)
+            }
+            ("2" | "3", code) if is_malformed(code) => {
+                (Outcome::Rejected(Rejected::Malformed), None)
+            }
             ("2", _) => {
                 let why = DECLINES.find(code).unwrap_or(Decline::Unmapped);
                 // A change that is refused leaves the payment as it was.
@@ -419,13 +425,11 @@ pub(super) fn done(kind: Kind) -> Option<State> {
 /// Response code 3: something is wrong, and nothing was approved.
 fn wrong(code: &str, pays: bool) -> Outcome {
     match code {
-        "5" | "33" | "270" | "350" => Outcome::Rejected(Rejected::Malformed),
         "13" | "103" => Outcome::Rejected(Rejected::Credentials),
         "16" | "319" if !pays => Outcome::Rejected(Rejected::NotFound),
         "47" | "48" | "50" | "51" | "54" | "55" | "310" | "311" if !pays => {
             Outcome::Rejected(Rejected::State)
         }
-        "289" => Outcome::Rejected(Rejected::Configuration),
         // Behind 11 and 318 is the very same request: every attempt has a number of its own. What
         // became of it is not told here.
         _ => match DECLINES.find(code).filter(|_| pays) {
