@@ -180,6 +180,10 @@ impl Provider for Braintree {
         decline::DECLINES
     }
 
+    fn forbids_retry(&self, report: &Report) -> bool {
+        decline::says_stop(report)
+    }
+
     fn inquiry(&self, lost: &Lost<'_>, cx: &Cx<'_>) -> Result<Request, Refusal> {
         let order = order_id(lost.reference, lost.key);
         match lost.kind {

@@ -190,6 +190,10 @@ impl Provider for Checkout {
         decline::DECLINES
     }
 
+    fn forbids_retry(&self, report: &Report) -> bool {
+        crate::declines::says_stop(report.sub_description.as_deref())
+    }
+
     fn inquiry(&self, lost: &Lost<'_>, cx: &Cx<'_>) -> Result<Request, Refusal> {
         get(&lost::question(lost)?, cx)
     }

@@ -187,6 +187,10 @@ impl Provider for CyberSource {
         decline::DECLINES
     }
 
+    fn forbids_retry(&self, report: &Report) -> bool {
+        decline::says_stop(report.sub_description.as_deref())
+    }
+
     fn inquiry(&self, lost: &Lost<'_>, cx: &Cx<'_>) -> Result<Request, Refusal> {
         let search = lost::Search::of(lost)?;
         post(&["tss", "v2", "searches"], Body::json(&search), cx).map(Request::harmless)

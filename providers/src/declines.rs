@@ -37,9 +37,15 @@ pub(crate) fn says_stop(advice: Option<&str>) -> bool {
     matches!(code, Some("03" | "21")) && !rest.is_some_and(u8::is_ascii_alphanumeric)
 }
 
+/// Of two pieces of advice the one that says to stop, else the first that there is.
+pub(crate) fn strictest<'a>(one: Option<&'a str>, other: Option<&'a str>) -> Option<&'a str> {
+    let stop = other.filter(|_| says_stop(other) && !says_stop(one));
+    stop.or(one).or(other)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::says_stop;
+    use super::{says_stop, strictest};
     use crate::PROVIDERS;
     use model::{Decline, Outcome, Report};
     use std::collections::BTreeSet;
@@ -56,12 +62,28 @@ mod tests {
     }
 
     #[test]
+    fn of_two_pieces_of_advice_the_one_to_stop_is_told() {
+        for (one, other, expected) in [
+            (None, None, None),
+            (Some("02"), None, Some("02")),
+            (None, Some("24"), Some("24")),
+            (Some("02"), Some("24"), Some("02")),
+            (Some("02"), Some("03"), Some("03")),
+            (Some("03"), Some("21"), Some("03")),
+        ] {
+            assert_eq!(strictest(one, other), expected, "{one:?} {other:?}");
+        }
+    }
+
+    #[test]
     fn a_provider_that_advises_to_stop_is_heeded() {
         let declined = Report::bare(Outcome::Declined(Decline::InsufficientFunds));
         let network = Report { sub_code: Some("03".into()), ..declined.clone() };
         let own = Report { sub_description: Some("do_not_try_again".into()), ..declined.clone() };
         let later = Report { sub_description: Some("try_again_later".into()), ..declined.clone() };
         let scheme = Report { sub_description: Some("03".into()), ..declined.clone() };
+        let visa = Report { sub_description: Some("1".into()), ..declined.clone() };
+        let hard = Report { sub_description: Some("HARD".into()), ..declined.clone() };
         for (name, report, expected) in [
             ("adyen", &network, true),
             ("worldpay", &network, true),
@@ -70,6 +92,15 @@ mod tests {
             ("stripe", &later, false),
             ("stripe", &declined, false),
             ("adyen", &declined, false),
+            ("braintree", &scheme, true),
+            ("braintree", &hard, true),
+            ("braintree", &declined, false),
+            ("checkout", &scheme, true),
+            ("checkout", &visa, false),
+            ("checkout", &declined, false),
+            ("cybersource", &scheme, true),
+            ("cybersource", &visa, true),
+            ("cybersource", &declined, false),
         ] {
             let provider = crate::by_gateway(name).unwrap();
             assert_eq!(provider.forbids_retry(report), expected, "{name}: {report:?}");

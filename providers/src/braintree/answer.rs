@@ -1,6 +1,6 @@
 //! What Braintree answers, and what it means. Nearly all of it has status 200.
 
-use super::decline::DECLINES;
+use super::decline::{self, DECLINES};
 use super::{is_called, is_id, order_id};
 use crate::wire::{Answer, said};
 use crate::{Validity, checks, doubted};
@@ -189,9 +189,18 @@ struct Snapshot {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Event {
+    /// Whether the processor's no is for good.
+    decline_type: Option<String>,
     gateway_rejection_reason: Option<String>,
+    /// What the scheme advises.
+    merchant_advice_code_response: Option<Advice>,
     network_response: Option<NetworkResponse>,
     processor_response: Option<ProcessorResponse>,
+}
+
+#[derive(Deserialize)]
+struct Advice {
+    code: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -418,6 +427,15 @@ impl Payment {
         history.iter().find_map(|event| event.gateway_rejection_reason.as_deref())
     }
 
+    /// Advice about another try, the scheme's or Braintree's.
+    fn advice(&self) -> Option<&str> {
+        let history = self.status_history.as_deref().unwrap_or_default();
+        let told = history.iter().find_map(|event| event.merchant_advice_code_response.as_ref());
+        let scheme = told.and_then(|advice| advice.code.as_deref());
+        let own = history.iter().find_map(|event| event.decline_type.as_deref());
+        decline::advice(own, scheme)
+    }
+
     /// The gateway's own reason, the processor's code, or else the status.
     fn code(&self) -> Option<&str> {
         let processor = self.processor().and_then(|processor| processor.legacy_code.as_deref());
@@ -510,7 +528,10 @@ impl Payment {
                 .then(|| checks::address(is_right(street), is_right(post_code))),
             cvv_check: processor.cvv_response.as_deref().map(cvv),
             sub_code: network.and_then(|network| network.code.as_deref()).and_then(said),
-            sub_description: network.and_then(|n| n.message.as_deref()).and_then(said),
+            sub_description: self
+                .advice()
+                .or(network.and_then(|network| network.message.as_deref()))
+                .and_then(said),
             ..report
         }
     }

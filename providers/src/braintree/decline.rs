@@ -2,8 +2,25 @@
 //! words, and what is wrong with a card before anybody is asked.
 //! <https://developer.paypal.com/braintree/docs/reference/general/processor-responses/authorization-responses>
 
-use crate::Declines;
-use model::Decline;
+use crate::{Declines, declines};
+use model::{Decline, Outcome, Report};
+
+/// A no that is for good, of the values of `declineType`.
+const HARD: &str = "HARD";
+
+/// The scheme's advice, or that the no is for good, which goes first where it alone says to stop.
+pub(super) fn advice<'a>(own: Option<&'a str>, scheme: Option<&'a str>) -> Option<&'a str> {
+    let own = own.filter(|word| *word == HARD);
+    scheme.filter(|_| declines::says_stop(scheme) || own.is_none()).or(own)
+}
+
+/// Whether the advice is not to try again. A no that is for good is so for what was asked: the same
+/// with an authentication is another thing.
+pub(super) fn says_stop(report: &Report) -> bool {
+    let advice = report.sub_description.as_deref();
+    let is_other = report.outcome == Outcome::Declined(Decline::AuthenticationRequired);
+    declines::says_stop(advice) || advice == Some(HARD) && !is_other
+}
 
 pub(super) const DECLINES: Declines = Declines::new(&[
     (Decline::AuthenticationRequired, &["2099", "THREE_D_SECURE"]),
@@ -23,7 +40,40 @@ pub(super) const DECLINES: Declines = Declines::new(&[
 
 #[cfg(test)]
 mod tests {
-    use super::DECLINES;
+    use super::{DECLINES, advice, says_stop};
+    use model::{Decline, Outcome, Report};
+
+    #[test]
+    fn an_advice_to_stop_goes_first() {
+        for (own, scheme, expected) in [
+            (None, None, None),
+            (Some("SOFT"), None, None),
+            (Some("HARD"), None, Some("HARD")),
+            (Some("HARD"), Some("03"), Some("03")),
+            (Some("HARD"), Some("24"), Some("HARD")),
+            (Some("SOFT"), Some("24"), Some("24")),
+            (None, Some("21"), Some("21")),
+        ] {
+            assert_eq!(advice(own, scheme), expected, "{own:?} {scheme:?}");
+        }
+    }
+
+    #[test]
+    fn a_no_for_good_is_not_one_to_an_authentication() {
+        use Decline::{AuthenticationRequired, LimitExceeded};
+        for (why, advice, expected) in [
+            (LimitExceeded, "HARD", true),
+            (LimitExceeded, "03", true),
+            (LimitExceeded, "24", false),
+            (LimitExceeded, "Hard to say", false),
+            (AuthenticationRequired, "HARD", false),
+            (AuthenticationRequired, "03", true),
+        ] {
+            let bare = Report::bare(Outcome::Declined(why));
+            let report = Report { sub_description: Some(advice.into()), ..bare };
+            assert_eq!(says_stop(&report), expected, "{why:?} {advice}");
+        }
+    }
 
     /// The codes that processors answer with most, and what is no decline.
     #[test]

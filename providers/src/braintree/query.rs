@@ -6,17 +6,28 @@ macro_rules! processor {
     };
 }
 
+/// What the scheme advises: on a payment that was not approved, and nowhere else.
+macro_rules! advice {
+    () => {
+        " merchantAdviceCodeResponse { code }"
+    };
+}
+
 macro_rules! history {
     () => {
         concat!(
             "statusHistory { status ... on AuthorizedEvent { ",
             processor!(),
-            " } ... on ProcessorDeclinedEvent { ",
+            " } ... on ProcessorDeclinedEvent { declineType ",
             processor!(),
-            " networkResponse { code message } } ... on GatewayRejectedEvent { gatewayRejectionReason ",
+            " networkResponse { code message }",
+            advice!(),
+            " } ... on GatewayRejectedEvent { gatewayRejectionReason ",
             processor!(),
+            advice!(),
             " } ... on FailedEvent { ",
             processor!(),
+            advice!(),
             " } }"
         )
     };

@@ -2,6 +2,7 @@
 
 use super::decline::DECLINES;
 use super::{id, places, reference_sent};
+use crate::declines::strictest;
 use crate::wire::{Answer, said};
 use crate::{Validity, checks, doubted};
 use model::{Action, AddressCheck, Amount, Currency, CvvCheck, Decline, Find, FollowUp, Kind};
@@ -138,12 +139,23 @@ pub(super) struct Payment {
     #[serde(rename = "_links")]
     links: Option<Links>,
     metadata: Option<Metadata>,
+    processing: Option<Processing>,
     reference: Option<String>,
     response_code: Option<String>,
     response_summary: Option<String>,
     scheme_id: Option<String>,
     source: Option<Source>,
     status: String,
+}
+
+/// Advice about another try.
+/// <https://www.checkout.com/docs/developer-resources/codes/recommendation-codes>
+#[derive(Deserialize)]
+struct Processing {
+    /// Mastercard's own.
+    partner_merchant_advice_code: Option<String>,
+    /// Checkout.com's, which are the same for Mastercard and Visa.
+    recommendation_code: Option<String>,
 }
 
 /// What was done first, in a payment that is asked for: there the code of a decline is.
@@ -215,6 +227,7 @@ impl Payment {
             code: code.or(Some(&self.status)).and_then(said),
             description: summary.and_then(said),
             sub_code: code.is_some().then(|| said(&self.status)).flatten(),
+            sub_description: self.advice(outcome).and_then(said),
             address_check: source.and_then(|s| s.avs_check.as_deref()).map(address),
             cvv_check: source.and_then(|s| s.cvv_check.as_deref()).map(cvv),
             network_transaction_id: self.scheme_id.as_deref().and_then(checks::network_id),
@@ -287,6 +300,13 @@ impl Payment {
             code.or(first.and_then(|step| step.response_code.as_deref())),
             words.or(first.and_then(|step| step.response_summary.as_deref())),
         )
+    }
+
+    /// The advice about another try of what was declined.
+    fn advice(&self, outcome: Outcome) -> Option<&str> {
+        let told = self.processing.as_ref().filter(|_| matches!(outcome, Outcome::Declined(_)))?;
+        let Processing { partner_merchant_advice_code: scheme, recommendation_code: own } = told;
+        strictest(own.as_deref(), scheme.as_deref())
     }
 
     fn decline(&self) -> Decline {

@@ -132,6 +132,7 @@ pub(super) struct Processor {
     pub(super) approval_code: Option<String>,
     avs: Option<Avs>,
     card_verification: Option<CardVerification>,
+    merchant_advice: Option<MerchantAdvice>,
     network_transaction_id: Option<String>,
     response_code: Option<String>,
 }
@@ -145,6 +146,12 @@ struct Avs {
 #[serde(rename_all = "camelCase")]
 struct CardVerification {
     result_code: Option<String>,
+}
+
+/// The scheme's advice about another try.
+#[derive(Deserialize)]
+struct MerchantAdvice {
+    code: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -271,6 +278,7 @@ impl Processor {
         let verification = self.card_verification.as_ref();
         let declined = matches!(report.outcome, Outcome::Declined(_));
         let raw = self.response_code.as_deref().filter(|_| declined);
+        let advice = self.merchant_advice.as_ref().filter(|_| declined);
         Report {
             authorization_code: self.approval_code.as_deref().and_then(said),
             address_check: self.avs.as_ref().and_then(|a| a.code.as_deref()).map(address),
@@ -280,6 +288,7 @@ impl Processor {
                 .as_deref()
                 .and_then(checks::network_id),
             sub_code: report.sub_code.or(raw.and_then(said)),
+            sub_description: advice.and_then(|advice| advice.code.as_deref()).and_then(said),
             ..report
         }
     }

@@ -2,8 +2,16 @@
 //! behind them, the flags of a service (`rFlag`) in a summary, which say less.
 //! <https://developer.cybersource.com/docs/cybs/en-us/api-fields/reference/all/rest/api-fields/error-info-reason.html>
 
-use crate::Declines;
+use crate::{Declines, declines};
 use model::Decline;
+
+/// Visa's category of what an issuer never approves. Mastercard's codes have two digits.
+const NEVER: &str = "1";
+
+/// Whether an advice is not to try again, Visa's or Mastercard's.
+pub(super) fn says_stop(advice: Option<&str>) -> bool {
+    advice == Some(NEVER) || declines::says_stop(advice)
+}
 
 pub(super) const DECLINES: Declines = Declines::new(&[
     (Decline::AuthenticationRequired, &["CONSUMER_AUTHENTICATION_REQUIRED", "CONSUMER_AUTHENTICATION_FAILED", "CUSTOMER_AUTHENTICATION_REQUIRED", "DCONSUMERAUTHENTICATIONREQUIRED", "DAUTHENTICATE", "DAUTHENTICATIONFAILED"]),

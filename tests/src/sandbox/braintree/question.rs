@@ -22,6 +22,7 @@ const KNOWN: &[&str] = &[
     "id",
     "legacyCode",
     "legacyId",
+    "merchantAdviceCodeResponse",
     "message",
     "networkResponse",
     "networkTransactionId",
