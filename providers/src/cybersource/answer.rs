@@ -231,6 +231,12 @@ impl Made {
             (Kind::Authorize | Kind::Charge | Kind::Tokenize, "DECLINED") => {
                 (Outcome::Declined(self.decline()), Some(State::Declined))
             }
+            // It was turned down as it is by a 400.
+            (_, "INVALID_REQUEST") => {
+                let outcome = invalid(self.reason().unwrap_or_default(), is_new(kind));
+                let declined = matches!(outcome, Outcome::Declined(_));
+                (outcome, declined.then_some(State::Declined))
+            }
             // The change is dead; the payment is what it was before.
             (Kind::Capture | Kind::Refund | Kind::Void, "DECLINED" | "FAILED") => {
                 (Outcome::Declined(self.decline()), None)
@@ -239,9 +245,12 @@ impl Made {
         }
     }
 
+    fn reason(&self) -> Option<&str> {
+        self.error_information.as_ref().and_then(|error| error.reason.as_deref())
+    }
+
     fn decline(&self) -> Decline {
-        let reason = self.error_information.as_ref().and_then(|error| error.reason.as_deref());
-        reason.and_then(|reason| DECLINES.find(reason)).unwrap_or(Decline::Unmapped)
+        self.reason().and_then(|reason| DECLINES.find(reason)).unwrap_or(Decline::Unmapped)
     }
 
     fn amount(&self) -> Option<Amount> {
@@ -320,10 +329,9 @@ fn cvv(code: &str) -> CvvCheck {
 fn failure(kind: Kind, answer: &Answer<'_>) -> Report {
     let failure = answer.json::<Failure>();
     let reason = failure.as_ref().and_then(|failure| failure.reason.as_deref());
-    let is_new = matches!(kind, Kind::Authorize | Kind::Charge | Kind::Tokenize);
     let outcome = match (answer.status, reason) {
-        (400, Some(reason)) => invalid(reason, is_new),
-        (404, _) if !is_new => Outcome::Rejected(Rejected::NotFound),
+        (400, Some(reason)) => invalid(reason, is_new(kind)),
+        (404, _) if !is_new(kind) => Outcome::Rejected(Rejected::NotFound),
         _ => answer.by_status().unwrap_or(UNREADABLE),
     };
     let declined = matches!(outcome, Outcome::Declined(_));
@@ -336,6 +344,11 @@ fn failure(kind: Kind, answer: &Answer<'_>) -> Report {
         },
         Some(_) | None => report,
     }
+}
+
+/// Whether it is about no earlier payment.
+fn is_new(kind: Kind) -> bool {
+    matches!(kind, Kind::Authorize | Kind::Charge | Kind::Tokenize)
 }
 
 /// The reasons of `INVALID_REQUEST`.

@@ -6,7 +6,7 @@ use super::decline::DECLINES;
 use super::is_id;
 use crate::wire::{Answer, said};
 use crate::{Found, Lost, Refusal, doubted, settled};
-use model::{Decline, Kind, Outcome, Report, State};
+use model::{Decline, Kind, Outcome, Rejected, Report, State};
 use serde::{Deserialize, Serialize};
 
 /// How many transactions a search shows.
@@ -19,6 +19,9 @@ const DONE: &str = "SOK";
 /// not to be.
 const REVIEW: &str = "DREVIEW";
 const REJECTED: [&str; 2] = ["DREJECT", "DSCORE"];
+
+/// The flags of a service that was not even begun, because of what was sent.
+const MALFORMED: [&str; 2] = ["DINVALIDDATA", "DMISSINGFIELD"];
 
 #[derive(Serialize)]
 pub(super) struct Search {
@@ -191,6 +194,11 @@ impl Summary {
             return (Outcome::Approved, Some(state));
         }
         let first = wanted.iter().find_map(|name| self.flag(name).filter(|flag| *flag != DONE));
+        // Of a payment only its authorization can say that nothing is held.
+        let begun = if is_new { self.flag("ics_auth") } else { first };
+        if begun.is_some_and(|flag| MALFORMED.contains(&flag)) {
+            return (Outcome::Rejected(Rejected::Malformed), None);
+        }
         match (kind, first.and_then(|flag| self.decline(flag))) {
             (Kind::Authorize | Kind::Charge, Some(decline)) if self.flag("ics_auth") != Some(DONE) => {
                 (Outcome::Declined(decline), Some(State::Declined))
