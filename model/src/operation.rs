@@ -47,6 +47,8 @@ pub struct Known {
     pub captured: Amount,
     /// How many captures there were before.
     pub captures: u32,
+    /// Whether it is not certain yet what became of one of them.
+    pub capture_is_open: bool,
     /// The last four digits of the card.
     pub last_four: Option<Box<str>>,
     /// What the provider's own code kept ([`crate::Report::memo`]).

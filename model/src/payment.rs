@@ -401,6 +401,7 @@ impl Payment {
             // No more than was authorized, which is an amount.
             captured: self.amount.with_minor(self.captured()),
             captures: u32::try_from(captures.count()).unwrap_or(u32::MAX),
+            capture_is_open: self.any(ChangeKind::Capture, Standing::is_undecided),
             last_four: self.last_four.clone(),
             memo: self.memo.clone(),
         }
@@ -462,6 +463,11 @@ impl Standing {
     /// Whether the provider did it or took it upon itself.
     pub fn is_accepted(self) -> bool {
         matches!(self, Self::Ended(Outcome::Approved | Outcome::Pending))
+    }
+
+    /// Whether it is not certain yet what became of it.
+    fn is_undecided(self) -> bool {
+        self.is_open() || self == Self::Ended(Outcome::Pending)
     }
 
     /// Whether the provider did it, took it upon itself, or had it declined.

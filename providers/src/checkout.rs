@@ -359,11 +359,12 @@ impl<'a> Change<'a> {
 }
 
 /// Whether more may be captured afterwards. Checkout.com voids what is left after one that is final, and
-/// takes one that says nothing for final: so only that is which certainly leaves nothing.
+/// takes one that says nothing for final: so only that is which certainly leaves nothing. What an earlier
+/// one was to take is left as long as that one may fail.
 fn capture_type(earlier: &FollowUp) -> &'static str {
     let leaves_nothing = earlier.known.as_ref().is_some_and(|known| {
         let taken = known.captured.minor().saturating_add(earlier.amount.minor());
-        taken >= known.authorized.minor()
+        taken >= known.authorized.minor() && !known.capture_is_open
     });
     if leaves_nothing { "Final" } else { "NonFinal" }
 }

@@ -151,6 +151,26 @@ fn what_is_allowed_follows_from_what_happened() {
     let dollars = Amount::new(1, Currency::USD).unwrap();
     let refused = payment(Capture::Now, APPROVED).allows(Refund, dollars);
     assert_eq!(refused, Err(NotAllowed::Currency));
+    // A void names an amount that is more than zero.
+    let nothing = Payment { amount: euros(0), ..payment(Capture::Later, APPROVED) };
+    assert_eq!(nothing.allows(Void, euros(1)), Ok(()));
+}
+
+#[test]
+fn a_capture_is_open_until_it_is_known_what_became_of_it() {
+    use ChangeKind::{Capture as Take, Refund};
+    for (changes, expected) in [
+        (&[][..], false),
+        (&[(Take, 600, APPROVED)], false),
+        (&[(Take, 600, DECLINED)], false),
+        (&[(Refund, 600, PENDING)], false),
+        (&[(Take, 600, PENDING)], true),
+        (&[(Take, 600, UNKNOWN)], true),
+        (&[(Take, 600, APPROVED), (Take, 100, PENDING)], true),
+    ] {
+        let payment = with(payment(Capture::Later, APPROVED), changes);
+        assert_eq!(payment.known().capture_is_open, expected, "{changes:?}");
+    }
 }
 
 #[test]

@@ -50,9 +50,12 @@ impl Deed {
         use ChangeKind::{Capture, Refund, Void};
         let (done, pending, refused) = (Outcome::Approved, Outcome::Pending, self.decline());
         Some(match word {
-            "payment_approved" => (Subject::Payment, done),
+            // An authorization of zero only verifies the card.
+            "card_verified" | "payment_approved" => (Subject::Payment, done),
             "payment_pending" => (Subject::Payment, pending),
-            "payment_declined" | "payment_canceled" => (Subject::Payment, refused),
+            "card_verification_declined" | "payment_declined" | "payment_canceled" => {
+                (Subject::Payment, refused)
+            }
             "payment_captured" => (Subject::Change(Capture), done),
             "payment_capture_pending" => (Subject::Change(Capture), pending),
             "payment_capture_declined" => (Subject::Change(Capture), refused),
@@ -152,7 +155,8 @@ mod tests {
             ("payment_refunded", Some((change(Refund), "approved"))),
             ("payment_refund_declined", Some((change(Refund), "declined"))),
             ("payment_refund_pending", Some((change(Refund), "pending"))),
-            ("card_verified", None),
+            ("card_verified", Some((Subject::Payment, "approved"))),
+            ("card_verification_declined", Some((Subject::Payment, "declined"))),
             ("payment_chargeback", None),
         ] {
             let data = json!({
