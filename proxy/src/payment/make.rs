@@ -79,7 +79,7 @@ pub(super) async fn make(
     }
 }
 
-/// Looks up the accounts of a payment.
+/// Looks up the accounts of a payment. One that is named again has had its turn.
 pub(super) fn candidates(
     shared: &Shared,
     merchant: &MerchantId,
@@ -94,7 +94,9 @@ pub(super) fn candidates(
     let mut all = vec![Candidate { account: first, pass_three_ds: true, is_first: true }];
     for Fallback { account, pass_three_ds } in fallbacks {
         let account = account::named(shared, merchant, account, FALLBACKS)?;
-        all.push(Candidate { account, pass_three_ds, is_first: false });
+        if !all.iter().any(|one| one.account.name == account.name) {
+            all.push(Candidate { account, pass_three_ds, is_first: false });
+        }
     }
     Ok(all)
 }

@@ -53,6 +53,21 @@ async fn nothing_is_sent_written_opened_or_used_up() {
 }
 
 #[tokio::test]
+async fn an_account_that_is_named_again_is_asked_once() {
+    let net = Net::start().await.unwrap();
+    let again = ["stripe-primary", "adyen-backup", "stripe-primary", "adyen-backup"];
+    let body = body(&stripe(), &again);
+    let found = explained(&net, &body).await;
+    assert_eq!(found, ["stripe-primary tried", "adyen-backup tried"]);
+    // Both are busy, and did nothing.
+    net.sandbox.fault(Fault::standing(Effect::Status(429)).before()).unwrap();
+    let charged = post(&net, "charge", &body).await.json().unwrap();
+    let asked = charged["attempts"].as_array().unwrap().iter();
+    let asked: Vec<_> = asked.map(|one| one["account"].as_str().unwrap()).collect();
+    assert_eq!(asked, ["stripe-primary", "adyen-backup"], "{charged}");
+}
+
+#[tokio::test]
 async fn it_says_which_accounts_a_charge_asks_and_why_not_others() {
     let payments = "  breaker_faults: 3\n  breaker_open_s: 600\n".to_owned();
     let net = Net::with(Options { payments, ..Options::default() }).await.unwrap();
