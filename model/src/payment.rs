@@ -115,6 +115,8 @@ pub struct Evidence {
 pub enum NotAllowed {
     #[error("the amount is in another currency than the payment")]
     Currency,
+    #[error("only all of a payment can be voided")]
+    InPart,
     #[error("more would be captured than was authorized")]
     OverAuthorized,
     #[error("more would be refunded than was captured")]
@@ -348,7 +350,7 @@ impl Payment {
         match kind {
             ChangeKind::Capture => self.allows_capture(amount.minor()),
             ChangeKind::Refund => self.allows_refund(amount.minor()),
-            ChangeKind::Void => self.allows_void(),
+            ChangeKind::Void => self.allows_void(amount.minor()),
         }
     }
 
@@ -378,8 +380,9 @@ impl Payment {
     }
 
     /// A charge may be voided as long as nothing of it was refunded, until the provider settles it;
-    /// whether it has, the provider says.
-    fn allows_void(&self) -> Result<(), NotAllowed> {
+    /// whether it has, the provider says. Who names another amount means something else than a void; of
+    /// nothing, which verifies a card, no part can be meant.
+    fn allows_void(&self, minor: u64) -> Result<(), NotAllowed> {
         if self.any(ChangeKind::Capture, Standing::is_open)
             || self.any(ChangeKind::Refund, Standing::is_open)
         {
@@ -387,7 +390,12 @@ impl Payment {
         }
         let changed = self.any(ChangeKind::Capture, Standing::is_accepted)
             || self.any(ChangeKind::Refund, Standing::is_accepted);
-        if changed { Err(NotAllowed::State) } else { Ok(()) }
+        let whole = [0, minor].contains(&self.amount.minor());
+        match (changed, whole) {
+            (true, _) => Err(NotAllowed::State),
+            (false, false) => Err(NotAllowed::InPart),
+            (false, true) => Ok(()),
+        }
     }
 
     /// What a provider may want to be told of it again.

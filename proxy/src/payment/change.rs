@@ -113,7 +113,7 @@ fn action(kind: ChangeKind, follow_up: FollowUp) -> Action {
 }
 
 /// What the provider is told of the payment: its own name for it counts. Nothing but all of it is
-/// voided, whatever amount came along, so that this is what is kept and answered.
+/// voided, so that this is what is kept and answered; of nothing, too, whose void names an amount.
 fn follow_up(kind: ChangeKind, payment: &Payment, earlier: FollowUp) -> FollowUp {
     let known = (!payment.adopted).then(|| payment.known());
     let evidence = payment.last_attempt().map(|attempt| &attempt.evidence);

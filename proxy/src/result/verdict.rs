@@ -88,6 +88,9 @@ impl Ending {
 fn not_allowed(why: NotAllowed) -> &'static str {
     match why {
         NotAllowed::Currency => "Nothing was sent: the payment is in another currency.",
+        NotAllowed::InPart => {
+            "Nothing was sent: only all of a payment can be voided, and this is another amount."
+        }
         NotAllowed::OverAuthorized => {
             "Nothing was sent: more would be captured than was authorized."
         }

@@ -283,8 +283,14 @@ async fn nothing_but_all_of_a_payment_is_voided() {
     let net = Net::start().await.unwrap();
     let held = send(&net, "", "POST", "authorize", &stripe()).await;
     let id = text(&held, "transactionId");
-    // Whatever amount comes along.
-    let voided = change(&net, "void", &id, "1").await;
+    let requests = net.sandbox.requests();
+    for amount in ["1", "10.49", "10.51"] {
+        let refused = change(&net, "void", &id, amount).await;
+        assert_eq!(verdict(&refused), "409 Rejected Authorized null false", "{amount}");
+        assert!(refused.text().contains("only all of a payment can be voided"), "{amount}");
+    }
+    assert_eq!(net.sandbox.requests(), requests, "what is refused is not sent");
+    let voided = change(&net, "void", &id, "10.50").await;
     let (all, told) = (held.json().unwrap(), voided.json().unwrap());
     assert_eq!((&told["state"], &told["amount"]), (&json!("Voided"), &all["amount"]), "{told}");
     let kept = transaction(&net, &id).await;

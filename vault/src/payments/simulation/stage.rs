@@ -79,19 +79,24 @@ fn orders(dice: &Dice) -> Vec<Order> {
 }
 
 fn wishes(dice: &Dice, amount: u64) -> Vec<Wish> {
-    let wish = |nth| Wish {
-        nth,
-        kind: dice.pick(&[
+    let wish = |nth| {
+        let kind = dice.pick(&[
             ChangeKind::Capture,
             ChangeKind::Capture,
             ChangeKind::Refund,
             ChangeKind::Refund,
             ChangeKind::Void,
-        ]),
-        amount: dice.below(amount).saturating_add(1),
-        elsewhere: dice.is_one_in(6),
-        told: None.into(),
-        given_up: Cell::new(false),
+        ]);
+        let part = dice.below(amount).saturating_add(1);
+        Wish {
+            nth,
+            kind,
+            // Nothing but all of a payment is voided.
+            amount: if kind == ChangeKind::Void { amount } else { part },
+            elsewhere: dice.is_one_in(6),
+            told: None.into(),
+            given_up: Cell::new(false),
+        }
     };
     (0..usize::try_from(dice.below(5)).unwrap()).map(wish).collect()
 }
