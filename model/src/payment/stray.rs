@@ -1,7 +1,7 @@
 //! A payment that stands and must not: its merchant was told that nothing was done.
 
 use super::{Change, ChangeKind, Evidence, Payment, Standing, TransactionId};
-use crate::{Capture, Outcome, Report};
+use crate::{Outcome, Report};
 
 /// What is to be done about a payment that must not stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,8 +82,8 @@ impl Payment {
         if !self.any(ChangeKind::Void, refuses) {
             return Some(ChangeKind::Void);
         }
-        let twice = is_double && self.capture == Capture::Now;
-        (twice && !self.any(ChangeKind::Refund, refuses)).then_some(ChangeKind::Refund)
+        // Where nothing was taken, the payment allows no refund.
+        (is_double && !self.any(ChangeKind::Refund, refuses)).then_some(ChangeKind::Refund)
     }
 }
 
