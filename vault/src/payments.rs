@@ -131,7 +131,8 @@ impl Vault {
         let mut replay = replay;
         let payment = Payment { id: held.id.clone(), ..payment };
         if let Some(reference) = payment.merchant_reference.as_deref() {
-            self.journal.call(&held.id, self.journal.called_so(merchant, reference));
+            let hash = self.journal.hash_reference(merchant, reference);
+            self.journal.note_reference(&held.id, hash);
         }
         // Whoever goes away from here on leaves a row, or none.
         held.begun = Begun::Perhaps;

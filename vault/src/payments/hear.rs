@@ -150,8 +150,8 @@ impl Vault {
                 && report.amount.is_none_or(|told| told == payment.amount)
                 && payment.last_attempt().is_some_and(is_it)
         };
-        let called = self.journal.called_so(merchant, reference);
-        let named = self.journal.called(called, LOOKED_THROUGH_MAX.saturating_add(1));
+        let hash = self.journal.hash_reference(merchant, reference);
+        let named = self.journal.open_by_reference(hash, LOOKED_THROUGH_MAX.saturating_add(1));
         if named.len() > LOOKED_THROUGH_MAX {
             return Ok(None);
         }

@@ -22,18 +22,18 @@ pub(crate) struct Journal {
     pub(super) turns: [tokio::sync::Mutex<()>; TURNS],
     /// The part of a name that is chance.
     pub(super) chance: fn() -> [u8; 16],
-    /// Makes a [`Called`]. Another process makes others.
-    pub(super) callers: RandomState,
+    /// Makes a [`ReferenceHash`]. Another process makes others.
+    pub(super) hasher: RandomState,
 }
 
 /// A hash of a merchant and its reference to a payment.
-pub(super) type Called = u64;
+pub(super) type ReferenceHash = u64;
 
 #[derive(Debug, Default)]
 pub(super) struct Inner {
     pub(super) open: BTreeMap<TransactionId, Open>,
     /// The payments of those to which their merchant gave a reference.
-    called: BTreeSet<(Called, TransactionId)>,
+    by_reference: BTreeSet<(ReferenceHash, TransactionId)>,
     /// The latest time that a name was given at.
     pub(super) millis: UnixMillis,
     /// The idempotency keys whose requests are being answered.
@@ -54,7 +54,7 @@ pub(super) struct Open {
     /// Whether its row was written is not known. It counts as in doubt once the row was seen.
     pub(super) unseen: bool,
     /// By what a provider may ask for it that knows it by its merchant's reference only.
-    pub(super) called: Option<Called>,
+    pub(super) reference: Option<ReferenceHash>,
 }
 
 /// A payment or a change in doubt, whose provider is to be asked.
@@ -89,8 +89,8 @@ pub(super) enum Begun {
 impl Default for Journal {
     fn default() -> Self {
         let turns = std::array::from_fn(|_| tokio::sync::Mutex::default());
-        let (chance, callers) = (crate::random::unique_bytes as fn() -> _, RandomState::new());
-        Self { inner: Mutex::default(), turns, chance, callers }
+        let (chance, hasher) = (crate::random::unique_bytes as fn() -> _, RandomState::new());
+        Self { inner: Mutex::default(), turns, chance, hasher }
     }
 }
 
@@ -150,26 +150,26 @@ impl Journal {
         self.lock().millis
     }
 
-    /// What a payment is found by that its merchant calls so.
-    pub(super) fn called_so(&self, merchant: &MerchantId, reference: &str) -> Called {
-        self.callers.hash_one((merchant.as_str(), reference))
+    /// What a payment is found by to which its merchant gave this reference.
+    pub(super) fn hash_reference(&self, merchant: &MerchantId, reference: &str) -> ReferenceHash {
+        self.hasher.hash_one((merchant.as_str(), reference))
     }
 
-    /// Has a payment found by its merchant's reference, as long as it is open.
-    pub(super) fn call(&self, id: &TransactionId, called: Called) {
+    /// Has a payment found by its merchant's reference, as long as it is open. It had none before.
+    pub(super) fn note_reference(&self, id: &TransactionId, hash: ReferenceHash) {
         let mut inner = self.lock();
-        if let Some(open) = inner.remove(id) {
-            inner.insert(id.clone(), Open { called: Some(called), ..open });
-        }
+        let Some(open) = inner.open.get_mut(id) else { return };
+        open.reference = Some(hash);
+        inner.by_reference.insert((hash, id.clone()));
     }
 
-    /// The payments that are under way or in doubt and that their merchant may have called so, the
+    /// The payments under way or in doubt to which their merchant may have given this reference, the
     /// oldest first. As hashes are compared, another may be among them.
-    pub(super) fn called(&self, called: Called, max: usize) -> Vec<TransactionId> {
+    pub(super) fn open_by_reference(&self, hash: ReferenceHash, max: usize) -> Vec<TransactionId> {
         let inner = self.lock();
-        let from = inner.called.range((called, TransactionId::new(0, 0))..);
-        let so = from.take_while(|(other, _)| *other == called).take(max);
-        so.map(|(_, id)| id.clone()).collect()
+        let from = inner.by_reference.range((hash, TransactionId::new(0, 0))..);
+        let same = from.take_while(|(other, _)| *other == hash).take(max);
+        same.map(|(_, id)| id.clone()).collect()
     }
 
     /// A moment before which nothing is open but what was set aside.
@@ -206,14 +206,14 @@ impl Drop for Held {
 
 impl Inner {
     pub(super) fn insert(&mut self, id: TransactionId, open: Open) {
-        self.called.extend(open.called.map(|called| (called, id.clone())));
+        self.by_reference.extend(open.reference.map(|hash| (hash, id.clone())));
         self.open.insert(id, open);
     }
 
     pub(super) fn remove(&mut self, id: &TransactionId) -> Option<Open> {
         let open = self.open.remove(id)?;
-        if let Some(called) = open.called {
-            self.called.remove(&(called, id.clone()));
+        if let Some(hash) = open.reference {
+            self.by_reference.remove(&(hash, id.clone()));
         }
         Some(open)
     }
@@ -234,7 +234,7 @@ impl Vault {
 impl Open {
     /// Something that was begun by somebody who has gone.
     pub(super) fn new(merchant: MerchantId, payment: Option<TransactionId>) -> Self {
-        Self { merchant, payment, busy: false, set_aside: false, unseen: false, called: None }
+        Self { merchant, payment, busy: false, set_aside: false, unseen: false, reference: None }
     }
 
     /// Whether it is in doubt, and in nobody's hands.

@@ -122,8 +122,8 @@ impl Vault {
             let last = payment.last_attempt().map(|attempt| attempt.standing);
             let open = last.is_some_and(model::Standing::is_open);
             let reference = payment.merchant_reference.as_deref();
-            let called = reference.map(|reference| self.journal.called_so(&merchant, reference));
-            let found = open.then(|| (id, Open { called, ..Open::new(merchant, None) }));
+            let reference = reference.map(|text| self.journal.hash_reference(&merchant, text));
+            let found = open.then(|| (id, Open { reference, ..Open::new(merchant, None) }));
             return Ok(found.into_iter().collect());
         };
         let payment = self.read_payment(&merchant, &of)?;
