@@ -29,6 +29,8 @@ mod stray;
 mod write;
 
 #[cfg(test)]
+mod behind;
+#[cfg(test)]
 pub(crate) mod simulation;
 
 pub use balance::{BALANCE_ROWS_MAX, Balance, Period};

@@ -44,6 +44,9 @@ pub struct SledStore {
     /// After the trees, with which the last writes to sled's log go.
     last: LastMark,
     accepted: Option<Accepted>,
+    /// What is read is not durable, and will not be.
+    #[cfg(test)]
+    behind: std::sync::atomic::AtomicBool,
     /// Held as long as anything above may touch the files.
     _lock: Lock,
 }
@@ -127,7 +130,18 @@ impl SledStore {
         };
         let committer = Committer::start(writer, Arc::clone(&counters)).map_err(failed)?;
         let last = LastMark { directory: directory.to_owned(), data, gap, in_order: false };
-        Ok(Self { committer, counters, view, ledger, space, last, accepted, _lock: lock })
+        Ok(Self {
+            committer,
+            counters,
+            view,
+            ledger,
+            space,
+            last,
+            accepted,
+            #[cfg(test)]
+            behind: std::sync::atomic::AtomicBool::new(false),
+            _lock: lock,
+        })
     }
 
     /// Whether writes get through: the store is open, no flush is stuck, and the disk has room, which is
@@ -270,6 +284,11 @@ impl SledStore {
         &self.space
     }
 
+    /// From here on it is as an engine that shows what it cannot make durable.
+    pub(crate) fn pretend_behind(&self) {
+        self.behind.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+
     pub(super) fn parts_len(&self) -> usize {
         self.view.page(TreeName::Parts, Bound::Unbounded, b"", PAGE_ENTRIES_MAX).unwrap().len()
     }
@@ -338,6 +357,10 @@ impl Store for SledStore {
     }
 
     fn durable(&self) -> Pending<'_, ()> {
+        #[cfg(test)]
+        if self.behind.load(std::sync::atomic::Ordering::SeqCst) {
+            return Box::pin(ready(Err(StoreError::Unavailable)));
+        }
         // Nothing is shown before it is.
         Box::pin(ready(Ok(())))
     }
