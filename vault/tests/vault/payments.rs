@@ -575,6 +575,19 @@ impl Told for Did {
     }
 }
 
+/// An account whose provider was too busy.
+struct Busy;
+
+impl Told for Busy {
+    fn standing(&self) -> Standing {
+        Standing::Ended(Outcome::Rejected(Rejected::RateLimited))
+    }
+
+    fn report(&self) -> Option<&Report> {
+        None
+    }
+}
+
 on_stage!(1 what_is_not_written_down_is_not_sent_and_does_not_count(stage) {
     let (vault, shop) = two(stage);
     let mut payment = draft(Capture::Now, "course");
@@ -587,6 +600,22 @@ on_stage!(1 what_is_not_written_down_is_not_sent_and_does_not_count(stage) {
     let refused = wait(course.ask((&vault, &shop), attempt, never));
     assert!(matches!(refused, Err(VaultError::NotNothing)));
     assert_eq!(course.payment().attempts.len(), 1);
+    assert!(course.is_lost() && course.into_ongoing().is_none());
+});
+
+on_stage!(1 another_account_is_not_asked_when_that_cannot_be_written_down(stage) {
+    let (vault, shop) = two(stage);
+    let mut payment = draft(Capture::Now, "course");
+    let attempt = payment.attempts.remove(0);
+    let name = vault.name_payment(&shop, NOW_MS).unwrap();
+    let payment = Payment { id: name.id().clone(), ..payment };
+    let mut course = Course::new(payment, name, None);
+    assert!(wait(course.ask((&vault, &shop), attempt.clone(), async { Busy })).is_ok());
+    vault.close();
+    let never = poll_fn(|_| -> Poll<Did> { panic!("it was sent") });
+    let refused = wait(course.ask((&vault, &shop), attempt, never));
+    assert!(matches!(refused, Err(VaultError::Store(StoreError::Unavailable))));
+    assert_eq!(course.payment().attempts.len(), 1, "the merchant is told of those that were asked");
     assert!(course.is_lost() && course.into_ongoing().is_none());
 });
 
