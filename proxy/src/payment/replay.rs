@@ -8,6 +8,7 @@ use filters::PaymentRequest;
 use filters::decode::compare;
 use filters::reject::Reject;
 use model::{Kind, Outcome, Report, Unknown};
+use vault::VaultError;
 use vault::payments::{Claimed, Replay, ReplayClaim};
 
 /// How long a key may be, in characters.
@@ -24,17 +25,18 @@ pub(crate) fn check_key(value: &[u8]) -> Result<Box<str>, Reject> {
     text.map(Into::into).ok_or(Reject::IdempotencyInvalid)
 }
 
-/// Takes a key, or says how its request was answered.
+/// Takes a key, or says how its request was answered. When the vault fails nobody knows whether there
+/// was such a request before, and nobody is told that it did nothing.
 pub(super) async fn claim(
     case: &Case<'_>,
     key: &str,
     request: &PaymentRequest,
 ) -> Result<ReplayClaim, Stop> {
     let vault = &case.shared.vault;
-    let mut fields = vault.request_fields(case.merchant)?;
+    let mut fields = vault.request_fields(case.merchant).map_err(unseen)?;
     compare::fields(request, &mut |name, parts| fields.add(name, parts));
-    let claimed = vault.claim_replay(case.merchant, key, fields, clock::now_millis()).await?;
-    let (payment, change, claim) = match claimed {
+    let claimed = vault.claim_replay(case.merchant, key, fields, clock::now_millis()).await;
+    let (payment, change, claim) = match claimed.map_err(unseen)? {
         Claimed::New(claim) => return Ok(claim),
         Claimed::Answered(answer) => return Err(Stop::Replayed(replayed(answer))),
         Claimed::InFlight => return Err(Stop::Refused(Reject::IdempotencyInFlight)),
@@ -46,10 +48,11 @@ pub(super) async fn claim(
         Claimed::Cut { payment, change, claim } => (payment, change, claim),
     };
     // The process ended before the merchant was told: it is told what is known now.
-    let found = vault.payment(case.merchant, &payment)?.ok_or(Stop::Failed)?;
-    let finished = Finished::of_journal(&found, change.as_ref()).ok_or(Stop::Failed)?;
-    let answer = Done::of(finished).replay();
-    vault.answer_cut(claim, &payment, change.as_ref(), &answer).await?;
+    let found = vault.payment(case.merchant, &payment).map_err(unseen)?;
+    let found = found.ok_or(Stop::Refused(Reject::Internal))?;
+    let finished = Finished::of_journal(&found, change.as_ref());
+    let answer = Done::of(finished.ok_or(Stop::Refused(Reject::Internal))?).replay();
+    vault.answer_cut(claim, &payment, change.as_ref(), &answer).await.map_err(unseen)?;
     Err(Stop::Replayed(replayed(answer)))
 }
 
@@ -57,8 +60,14 @@ pub(super) async fn claim(
 async fn lost(case: &Case<'_>, claim: ReplayClaim) -> Result<Stop, Stop> {
     let unknown = Ending::Reported(Report::bare(Outcome::Unknown(Unknown::Interrupted)));
     let answer = Done::of(Finished::new(nameless(), Kind::Tokenize, None, unknown)).replay();
-    case.shared.vault.answer_replay(claim, &answer).await?;
+    case.shared.vault.answer_replay(claim, &answer).await.map_err(unseen)?;
     Ok(Stop::Replayed(replayed(answer)))
+}
+
+/// Why a request is not answered whose key may have been used before.
+fn unseen(error: VaultError) -> Stop {
+    log::error!("the vault failed: {error}");
+    Stop::Refused(Reject::Internal)
 }
 
 fn replayed(Replay { status, body }: Replay) -> Reply {

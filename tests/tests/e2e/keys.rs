@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tests::net::client::{Client, Http, Link};
 use tests::net::puppet::Move;
 use tests::net::{NO_FLOOD, Net, Options};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, block_in_place};
 
@@ -360,20 +361,90 @@ fn shred(net: &Net, merchant: &str) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_kept_is_not_told_as_done() {
+/// A net whose provider says what it is told to, and whose merchant can be shredded.
+async fn net_to_shred() -> Net {
     let options = Options {
         puppet: Some(SslVersion::TLS1_3),
         exchange_timeout_ms: 60_000,
+        limits: format!("{NO_FLOOD}  body_timeout_ms: 120000\n"),
+        payments: "  failover_timeout_ms: 300000\n".to_owned(),
         ..Options::default()
     };
     let net = Net::with(options).await.unwrap();
     add_custodians(&net);
+    net
+}
+
+/// An answer of Adyen, as it is on the wire.
+fn answer(line: &str, body: &str) -> Move {
+    let head = format!("HTTP/1.1 {line}\r\ncontent-length: {}\r\n\r\n", body.len());
+    Move::Say(format!("{head}{body}").into_bytes())
+}
+
+const APPROVAL: &str = r#"{"pspReference":"KEPTNOWHERE00001","resultCode":"Authorised","amount":{"currency":"USD","value":1050}}"#;
+
+const BUSY: &str =
+    r#"{"status":429,"errorCode":"429","message":"Too many requests","errorType":"validation"}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_account_is_not_asked_when_that_cannot_be_written_down() {
+    let net = net_to_shred().await;
     let (puppet, gate) = (net.puppet.as_ref().unwrap(), Arc::new(Notify::new()));
-    let body = r#"{"pspReference":"KEPTNOWHERE00001","resultCode":"Authorised","amount":{"currency":"USD","value":1050}}"#;
-    let length = body.len();
-    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
-    puppet.play(vec![Move::Hold(gate.clone()), Move::Say(answer.into_bytes())]);
+    puppet.play(vec![Move::Hold(gate.clone()), answer("429 Too Many Requests", BUSY)]);
+    puppet.play(vec![answer("200 OK", APPROVAL)]);
+    let order = Order::new("adyen-backup", "10.50", "USD");
+    let mut body: Value = serde_json::from_str(&order.body()).unwrap();
+    body["fallbackUpgs"] = json!([{"paymentGatewayAccountName": "stripe-primary"}]);
+    let charge = net.send("POST", "/PaymentGateway/charge", Some(&body));
+    let (told, ()) = tokio::join!(charge, async {
+        while puppet.requests().0 == 0 {
+            tokio::time::sleep(PAUSE).await;
+        }
+        block_in_place(|| shred(&net, tests::net::MERCHANT));
+        gate.notify_one();
+    });
+    let told = told.unwrap();
+    assert_eq!(puppet.requests().0, 1, "it was asked: {}", told.text());
+    // What the first said is in no journal either.
+    assert_eq!(verdict(&told), "202 Accepted Unknown null false", "{}", told.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_repeats_a_request_that_nobody_can_look_up_is_not_told_that_nothing_was_done() {
+    let net = net_to_shred().await;
+    net.puppet.as_ref().unwrap().play(vec![answer("200 OK", APPROVAL)]);
+    let order = Order::new("adyen-backup", "10.50", "USD");
+    let client = net.client(Http::One).with_header("idempotency-key", "once");
+    let path = "/PaymentGateway/charge";
+    let paid = client.send_bytes("POST", path, order.body()).await.unwrap();
+    assert_eq!(verdict(&paid), "200 Success Captured null false");
+    // The merchant goes while its request comes in.
+    let (body, key) = (order.body(), &net.key);
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {key}\r\nidempotency-key: once\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\nexpect: 100-continue\r\n\
+         connection: close\r\n\r\n",
+        body.len()
+    );
+    let mut stream = client.tls().await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // It is admitted when its body is asked for.
+    let mut go_on = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+    stream.read_exact(&mut go_on).await.unwrap();
+    assert_eq!(&go_on[..12], b"HTTP/1.1 100");
+    block_in_place(|| shred(&net, tests::net::MERCHANT));
+    stream.write_all(body.as_bytes()).await.unwrap();
+    let mut told = String::new();
+    stream.read_to_string(&mut told).await.unwrap();
+    assert!(told.starts_with("HTTP/1.1 500 ") && told.contains("\"code\":\"internal\""), "{told}");
+    assert!(told.contains("\"retryable\":false"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_kept_is_not_told_as_done() {
+    let net = net_to_shred().await;
+    let (puppet, gate) = (net.puppet.as_ref().unwrap(), Arc::new(Notify::new()));
+    puppet.play(vec![Move::Hold(gate.clone()), answer("200 OK", APPROVAL)]);
     let order = Order::new("adyen-backup", "10.50", "USD");
     let (told, ()) = tokio::join!(order.charge(&net), async {
         while puppet.requests().0 == 0 {
