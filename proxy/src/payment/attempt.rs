@@ -120,11 +120,13 @@ async fn converse(
         tried.tally.add(&exchange, began.elapsed());
         let answer = match exchange {
             Exchange::Answer(answer) => answer,
-            Exchange::NotSent(error) if !sent.before => {
+            Exchange::NotSent(error) if !sent.leaves_doubt(false) => {
                 tried.fault_is_ours = exchange::is_ours(&error);
                 return not_sent(operation, &error);
             }
-            Exchange::Unknown(error) if !sent.moves_money() => return not_sent(operation, &error),
+            Exchange::Unknown(error) if !sent.leaves_doubt(true) => {
+                return not_sent(operation, &error);
+            }
             Exchange::NotSent(error) | Exchange::Unknown(error) => {
                 return unknown(operation, &error);
             }
@@ -174,7 +176,13 @@ impl Sent {
     }
 
     fn moves_money(&self) -> bool {
-        self.before || self.now
+        self.leaves_doubt(true)
+    }
+
+    /// Whether money may have moved if the one under way has no answer. `left` says whether it may have
+    /// reached the provider.
+    fn leaves_doubt(&self, left: bool) -> bool {
+        self.before || (left && self.now)
     }
 }
 
@@ -207,12 +215,14 @@ mod tests {
     #[test]
     fn a_question_after_a_request_that_moved_money_leaves_the_doubt() {
         let mut sent = Sent::default();
-        sent.next(false);
-        assert!(!sent.before && !sent.moves_money());
-        sent.next(true);
-        assert!(!sent.before && sent.moves_money());
-        sent.next(false);
-        assert!(sent.before && sent.moves_money());
+        // Whether there is a doubt when the request does not leave, and when it has no answer.
+        for (moves_money, expected) in
+            [(false, [false, false]), (true, [false, true]), (false, [true, true])]
+        {
+            sent.next(moves_money);
+            assert_eq!([false, true].map(|left| sent.leaves_doubt(left)), expected);
+            assert_eq!(sent.moves_money(), expected[1]);
+        }
     }
 
     #[test]
