@@ -20,6 +20,9 @@ pub(crate) enum NoBody {
 /// a hundred streams on one connection, and must not have memory for what it only announces.
 const ROOM_BYTES: usize = 4_096;
 
+/// How long after our own limit Pingora's ends.
+const BEHIND: Duration = Duration::from_secs(1);
+
 /// Reads the whole body: at most `bytes_max` bytes, within `limit`.
 pub(crate) async fn read(
     session: &mut Session,
@@ -33,6 +36,8 @@ pub(crate) async fn read(
     if expects_continue(session) {
         session.write_continue_response().await.map_err(NoBody::Gone)?;
     }
+    // Pingora's own is a minute, and would cut off what may take longer.
+    session.set_read_timeout(limit.checked_add(BEHIND));
     let mut body = Wiped::with_capacity(declared.unwrap_or(bytes_max).min(ROOM_BYTES));
     match tokio::time::timeout(limit, fill(session, &mut body, bytes_max)).await {
         Ok(Ok(())) => Ok(body),

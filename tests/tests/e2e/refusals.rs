@@ -173,6 +173,17 @@ async fn what_can_be_read_in_two_ways_is_not_read() {
     assert!(answer.to_lowercase().contains("connection: close"), "{answer}");
 }
 
+/// It takes a minute, after which Pingora would end by itself.
+#[tokio::test]
+async fn a_body_has_all_the_time_that_it_may_take() {
+    let limits = "  body_timeout_ms: 61000\n".to_owned();
+    let net = Net::with(Options { limits, ..Options::default() }).await.unwrap();
+    let json = "content-type: application/json\r\ncontent-length: 20\r\n";
+    let head = request(&net, "POST /StringTokens", json, "{\"pay");
+    let answer = raw(net.plain(), head.as_bytes(), Duration::from_secs(90)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("slow-body"), "{answer}");
+}
+
 #[tokio::test]
 async fn who_is_too_slow_or_too_long_is_cut_off() {
     let limits =
