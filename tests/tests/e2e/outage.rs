@@ -7,7 +7,7 @@ use std::fs;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tests::net::client::{self, Answer, Http};
-use tests::net::{Net, Options, PAUSE};
+use tests::net::{MERCHANT, Net, Options, PAUSE};
 
 /// For how long the keys stay in memory, and how long anything may take that follows from it.
 const OUTAGE_MAX_S: u64 = 20;
@@ -69,6 +69,8 @@ async fn refuses(net: &Net, order: &Order, token: &str) {
         show(net, token).await,
         net.send("POST", "/StringTokens", Some(&body)).await.unwrap(),
         net.send("GET", account, None).await.unwrap(),
+        // Whoever it is from, it is sent again.
+        net.send("POST", &format!("/Webhooks/{MERCHANT}/adyen-backup"), Some(&body)).await.unwrap(),
     ];
     for answer in answers {
         assert_eq!(answer.status, 503, "{}", answer.text());

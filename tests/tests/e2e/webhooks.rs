@@ -381,6 +381,27 @@ async fn what_is_pending_at_each_provider_ends_by_its_webhook() {
 }
 
 #[tokio::test]
+async fn what_is_told_while_nobody_can_be_asked_about_it_is_told_again() {
+    let net = net().await;
+    let provider = Provider::AuthorizeNet;
+    net.sandbox.hook(hook(&net, provider, Moment::Asked)).unwrap();
+    let held = Order::new("authorize-net", "10.50", "USD").authorize(&net).await;
+    let id = text(&held, "transactionId");
+    net.sandbox.fault(Fault::once(Effect::Cut).on(Operation::Capture).at(provider)).unwrap();
+    let mute = Fault::standing(Effect::Status(500)).on(Operation::Read);
+    net.sandbox.fault(mute.at(provider)).unwrap();
+    assert_eq!(change(&net, "capture", &id, "10.50").await.status, 202);
+    net.sandbox.tell(provider).await.unwrap();
+    let first = net.sandbox.told();
+    assert!(!first.is_empty() && first.iter().all(|told| told.status == Some(503)), "{first:?}");
+    net.sandbox.calm();
+    net.sandbox.tell(provider).await.unwrap();
+    let second = net.sandbox.told().split_off(first.len());
+    assert!(!second.is_empty() && second.iter().all(|told| told.status == Some(200)), "{second:?}");
+    assert_eq!(transaction(&net, &id).await["changes"][0]["outcome"], "approved");
+}
+
+#[tokio::test]
 async fn a_refund_that_fails_later_is_taken_back() {
     let net = net().await;
     for provider in [
