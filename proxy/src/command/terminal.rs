@@ -127,10 +127,10 @@ impl Drop for Echo {
 /// Prints an answer for a script, or for a person.
 pub(super) fn show(answer: &Answer, json: bool) -> Result<()> {
     let text = if json { as_json(answer)? } else { as_text(answer) };
-    match answer {
-        Answer::Key(key) => show_once(&key.id, &text, json),
-        _ => say(&text),
+    if let Answer::Key(key) = answer {
+        return show_once(&key.id, &text, json);
     }
+    say(&text)
 }
 
 /// Shows a new key. A reader who is gone has not seen it, and it counts all the same.

@@ -122,22 +122,6 @@ async fn a_time_holds_on_every_page() {
     }
 }
 
-/// No part of a payment can be released: whoever asks for a part must not be told that only this was.
-#[tokio::test]
-async fn a_void_is_of_the_whole_payment_and_says_so() {
-    let net = Net::start().await.unwrap();
-    for account in ["stripe-primary", "null-success"] {
-        let held = Order::new(account, "9.99", "EUR").authorize(&net).await;
-        let order = Order::new(account, "1.00", "EUR").of(&text(&held, "gatewayReference"));
-        let voided = order.void(&net).await;
-        assert_eq!(verdict(&voided), "200 Success Voided null false", "{}", voided.text());
-        assert_eq!(voided.json().unwrap()["amount"], json!(9.99), "{account}");
-        let id = text(&held, "transactionId");
-        let payment = get(&net, &format!("/Transactions/{id}")).await;
-        assert_eq!(payment["changes"][0]["amount"], json!(9.99), "{account}");
-    }
-}
-
 #[tokio::test]
 async fn a_gateway_that_there_is_not_is_named_by_its_field() {
     let net = Net::start().await.unwrap();

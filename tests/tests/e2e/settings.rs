@@ -153,6 +153,11 @@ async fn the_access_log_goes_on_at_its_path() {
     let net = Net::start().await.unwrap();
     let at = |name: &str| net.directory().join(name);
     let began = Instant::now();
+    while net.access_log().unwrap_or_default().is_empty() {
+        assert!(began.elapsed() < STEP_TIMEOUT, "{}", net.read(LOG));
+        assert_eq!(net.send("GET", "/Utils/apiKey", None).await.unwrap().status, 200);
+        tokio::time::sleep(PAUSE).await;
+    }
     for moved in [true, false] {
         if moved {
             fs::rename(at("access.log"), at("access.log.1")).unwrap();
